@@ -1,0 +1,99 @@
+//! `conformance replay`: any report again, offline, from the recording of a run.
+//!
+//! Talks to: `events.jsonl`, the reports. Judges nothing: the verdicts are those of the recording.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    events::{Event, SCHEMA},
+    exit::Exit,
+    reports::{Console, Format, Reports},
+};
+
+/// Arguments of `conformance replay`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The recording, as a run leaves it: events.jsonl
+    pub file: PathBuf,
+    /// What to print; several times for several
+    #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
+    pub format: Vec<Format>,
+    /// Also write the report files into this directory
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// Feeds the recording to the reports.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    let shown = args.file.display();
+    let file = match File::open(&args.file) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("error: cannot read {shown}: {error}");
+            return Ok(Exit::Usage);
+        }
+    };
+    let mut reports = match &args.output {
+        Some(output) if holds(output, &args.file) => {
+            eprintln!("error: {} holds the recording itself; choose another --output", output.display());
+            return Ok(Exit::Usage);
+        }
+        Some(output) => Reports::open(&args.format, output, Console::detect())
+            .with_context(|| format!("cannot write reports into {}", output.display()))?,
+        None => Reports::printed(&args.format, Console::detect()),
+    };
+    let read = feed(&mut reports, BufReader::new(file));
+    let failed = reports.finish();
+    for (name, error) in failed.iter().filter(|(_, error)| error.kind() != ErrorKind::BrokenPipe) {
+        eprintln!("error: report {name}: {error}");
+    }
+    if let Err(why) = read {
+        eprintln!("error: {shown}: {why}");
+        return Ok(Exit::Usage);
+    }
+    let harmless = failed.iter().all(|(_, error)| error.kind() == ErrorKind::BrokenPipe);
+    Ok(if harmless { Exit::Success } else { Exit::Harness })
+}
+
+/// A recording that breaks off is told as far as it goes; anything else that is not an event is an error.
+fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        lines.read_until(b'\n', &mut line).with_context(|| format!("line {number}"))?;
+        if line.is_empty() {
+            anyhow::ensure!(number > 1, "the recording is empty");
+            break;
+        }
+        let event = match serde_json::from_slice(&line) {
+            Ok(event) => event,
+            Err(_) if !line.ends_with(b"\n") && number > 1 => {
+                eprintln!("note: the recording breaks off in line {number}");
+                break;
+            }
+            Err(error) => anyhow::bail!("line {number} is not an event of schema {SCHEMA}: {error}"),
+        };
+        if let Event::RunStarted(started) = &event {
+            let schema = started.schema;
+            anyhow::ensure!(
+                schema <= SCHEMA,
+                "recorded with schema {schema}; this program reads up to {SCHEMA}"
+            );
+        }
+        reports.event(&event);
+    }
+    Ok(())
+}
+
+fn holds(directory: &Path, file: &Path) -> bool {
+    let same = |a: &Path, b: &Path| {
+        fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b)
+    };
+    same(&directory.join("events.jsonl"), file)
+}

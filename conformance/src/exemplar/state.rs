@@ -1,0 +1,191 @@
+//! What the exemplar remembers, and its right answers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ai_inference_proto::{
+    ControlMessage, GenerationRequest, GenerationResponse, HealthAnswer, ServerTimings,
+};
+use http::HeaderMap;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{behaviour::Responses, language::Script};
+
+/// The one model that the exemplar serves.
+pub const MODEL: &str = "exemplar";
+/// Characters (contract, ERROR-003).
+const PROMPT_LIMIT: usize = 50_000;
+/// Responses waiting for a slow reader; then the generation pauses.
+const CHANNEL: usize = 8;
+
+/// Counters and configuration of one running exemplar.
+#[derive(Debug, Default)]
+pub struct State {
+    token: Option<String>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    inflight: AtomicU64,
+    success: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl State {
+    pub(super) fn new(token: Option<String>) -> Self {
+        Self { token, counters: Arc::default() }
+    }
+
+    /// How many generations run right now.
+    pub fn inflight(&self) -> u64 {
+        self.counters.inflight.load(Ordering::Relaxed)
+    }
+
+    /// The right answer of Health.
+    pub fn health(&self) -> HealthAnswer {
+        let counter = |c: &AtomicU64| c.load(Ordering::Relaxed).to_string();
+        let metrics = [
+            ("backend", "exemplar".to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("requests_inflight", counter(&self.counters.inflight)),
+            ("requests_success", counter(&self.counters.success)),
+            ("requests_failed", counter(&self.counters.failed)),
+        ];
+        HealthAnswer { healthy: true, metrics: metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect() }
+    }
+
+    /// The right answer of Control.
+    pub fn control(&self, message: ControlMessage) -> ControlMessage {
+        let model = message.payload.get("model_id").map(String::as_str);
+        let answer: Vec<(&str, String)> = match (message.command.as_str(), model) {
+            ("ping", _) => vec![("status", "ok".into()), ("message", "pong".into())],
+            ("list_models", _) => vec![("status", "ok".into()), ("models", MODEL.into())],
+            ("load_model" | "unload_model", Some(MODEL)) => vec![("status", "ok".into())],
+            ("load_model" | "unload_model", Some(other)) => {
+                vec![("status", "error".into()), ("message", format!("unknown model: {other}"))]
+            }
+            ("load_model" | "unload_model", None) => {
+                vec![("status", "error".into()), ("message", "model_id is missing".into())]
+            }
+            (other, _) => vec![("status", "error".into()), ("message", format!("unknown command: {other}"))],
+        };
+        ControlMessage {
+            trace_id: fresh_unless_given(&message.trace_id),
+            command: format!("{}_response", message.command),
+            payload: answer.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    /// The bearer token, compared whole.
+    pub fn authorize(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let given = headers.get("authorization").and_then(|v| v.to_str().ok());
+        if given.and_then(|v| v.strip_prefix("Bearer ")) == Some(token) {
+            return Ok(());
+        }
+        Err(Status::unauthenticated("a bearer token is needed"))
+    }
+
+    /// Whether a request may run.
+    pub fn admit(&self, request: &GenerationRequest) -> Result<(), Status> {
+        let refuse = |status: Status| {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            Err(status)
+        };
+        if !matches!(request.model_id.as_str(), "" | MODEL) {
+            return refuse(Status::not_found(format!("model not found: {}", request.model_id)));
+        }
+        if request.prompt.chars().count() > PROMPT_LIMIT {
+            return refuse(Status::invalid_argument("the prompt is longer than 50000 characters"));
+        }
+        if !request.adapter.is_empty() {
+            return refuse(Status::not_found("adapter not found"));
+        }
+        let s = request.sampling.unwrap_or_default();
+        if s.max_new_tokens < 0 {
+            return refuse(Status::invalid_argument("max_new_tokens is negative"));
+        }
+        let illegal = |x: f64| !x.is_finite() || x < 0.0;
+        if illegal(s.temperature) || illegal(s.top_p) || illegal(s.repetition_penalty) || s.top_p > 1.0 {
+            return refuse(Status::invalid_argument("a sampling parameter is out of its range"));
+        }
+        Ok(())
+    }
+
+    /// Runs a script: paced, in order, counted, and paused by a slow reader.
+    pub(super) fn generate(
+        &self,
+        request: &GenerationRequest,
+        script: Script,
+        stops_on_cancel: bool,
+    ) -> Responses {
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let trace_id = fresh_unless_given(request.trace_id());
+        let guard = Inflight::new(&self.counters);
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let mut due = began + script.first_after;
+            let count = script.tokens.len() as i64;
+            let mut ttft_ms = 0.0;
+            for (index, chunk) in (0..).zip(script.tokens) {
+                tokio::time::sleep_until(due).await;
+                due += script.gap;
+                if index == 0 {
+                    ttft_ms = began.elapsed().as_secs_f32() * 1e3;
+                }
+                let (trace_id, timings) = (trace_id.clone(), ServerTimings::default());
+                let response = GenerationResponse { trace_id, chunk, end_of_stream: false, index, timings };
+                if sender.send(Ok(response)).await.is_err() && stops_on_cancel {
+                    return;
+                }
+            }
+            let timings = ServerTimings {
+                ttft_ms,
+                tokens_per_sec: count as f32 / began.elapsed().as_secs_f32().max(1e-3),
+            };
+            let last = GenerationResponse {
+                trace_id,
+                chunk: String::new(),
+                end_of_stream: true,
+                index: count,
+                timings,
+            };
+            if sender.send(Ok(last)).await.is_ok() {
+                guard.succeeded();
+            }
+        });
+        Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+/// Counts a generation while it runs, however it ends.
+struct Inflight(Arc<Counters>);
+
+impl Inflight {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.inflight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+
+    fn succeeded(&self) {
+        self.0.success.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn fresh_unless_given(trace_id: &str) -> String {
+    if trace_id.is_empty() { uuid::Uuid::new_v4().to_string() } else { trace_id.to_owned() }
+}

@@ -1,0 +1,15 @@
+//! Judges any AiInference endpoint, requirement by requirement, with evidence.
+//!
+//! The command-line program is a thin shell over this library: [`runner`] selects and runs the [`requirements`],
+//! [`events`] say what happened, [`reports`] show it. `docs/design` has the longer story.
+
+pub mod address;
+pub mod cli;
+pub mod events;
+pub mod exemplar;
+pub mod exit;
+pub mod probe;
+pub mod reports;
+pub mod requirement;
+pub mod requirements;
+pub mod runner;

@@ -1,0 +1,324 @@
+//! StreamPredict: one generation from its request to its end, and a stream held open by hand.
+
+use std::time::Duration;
+
+use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse};
+use bytes::Bytes;
+use tonic::Code;
+
+use super::{
+    Probe, Record, quote,
+    wire::{Call, CallOptions, Connection, End, Item, code_name},
+};
+use crate::requirement::NotPassed;
+
+/// A target that streams for ever is cut off here; no legal bound in this suite allows so many messages.
+const MAX_RESPONSES: usize = 50_000;
+/// Bytes: a text equal to a prompt of this length is an echo, not a coincidence.
+const ECHO: usize = 16;
+/// Between two attempts at a server that says it is full.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// One response, as it came.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Since the call was opened.
+    pub at: Duration,
+    /// Undecoded.
+    pub raw: Bytes,
+    /// Decoded.
+    pub message: GenerationResponse,
+}
+
+/// One generation: the request and everything that answered it.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// What was asked.
+    pub request: GenerationRequest,
+    /// What came, in the order in which it came.
+    pub responses: Vec<Response>,
+    /// A message that is no StreamPredictResponse; it ends the reading.
+    pub undecodable: Option<Bytes>,
+    /// How the call ended.
+    pub end: End,
+}
+
+impl Generation {
+    /// The whole text.
+    pub fn text(&self) -> String {
+        self.responses.iter().map(|r| r.message.chunk.as_str()).collect()
+    }
+
+    /// The responses that carry text.
+    pub fn text_bearing(&self) -> impl Iterator<Item = &Response> + Clone {
+        self.responses.iter().filter(|r| !r.message.chunk.is_empty())
+    }
+
+    /// A legal request was served: status OK, and text came that is not the prompt itself. The minimum that every
+    /// check of behaviour builds on; the shape of the stream is each check's own matter.
+    pub fn served(&self) -> Result<&Self, NotPassed> {
+        let asked = || {
+            format!(
+                "a legal request (model {:?}, prompt {}, {:?})",
+                self.request.model_id,
+                quote(&self.request.prompt, 60),
+                self.request.sampling
+            )
+        };
+        if !self.end.is_ok() {
+            return Err(NotPassed::Fail(format!(
+                "{} was answered {} after {} responses",
+                asked(),
+                self.end,
+                self.responses.len()
+            )));
+        }
+        if self.text_bearing().next().is_none() {
+            return Err(NotPassed::Fail(format!(
+                "{} was answered OK without any text ({} responses)",
+                asked(),
+                self.responses.len()
+            )));
+        }
+        if self.request.prompt.len() >= ECHO && self.text() == self.request.prompt {
+            return Err(NotPassed::Fail(format!("{} was answered with the prompt itself", asked())));
+        }
+        Ok(self)
+    }
+
+    /// The request was refused with one of `accepted`, and nothing was generated for it.
+    pub fn refused(&self, accepted: &[Code], because: &str) -> Result<(), NotPassed> {
+        let wanted = accepted.iter().map(|c| code_name(*c)).collect::<Vec<_>>().join(" or ");
+        match self.end.code() {
+            Some(code) if accepted.contains(&code) && self.responses.is_empty() => Ok(()),
+            Some(code) if accepted.contains(&code) => Err(NotPassed::Fail(format!(
+                "{because} was refused with {} only after {} responses had been sent",
+                self.end,
+                self.responses.len()
+            ))),
+            _ => Err(NotPassed::Fail(format!("{because} was answered {}, not {wanted}", self.answered()))),
+        }
+    }
+
+    /// How the call went, in a few words.
+    pub fn answered(&self) -> String {
+        match self.text() {
+            text if text.is_empty() => self.end.to_string(),
+            text => format!("{} with the text {}", self.end, quote(&text, 60)),
+        }
+    }
+}
+
+/// A StreamPredict call held open by hand. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Stream {
+    call: Call,
+    dialect: Dialect,
+    patience: Duration,
+}
+
+/// What a stream yields next.
+#[derive(Clone, Debug)]
+pub enum StreamItem {
+    /// A response.
+    Response(Box<Response>),
+    /// A message that is no StreamPredictResponse.
+    Undecodable(Bytes, String),
+    /// The end.
+    End(End),
+}
+
+impl Stream {
+    /// Sends a request.
+    pub fn send(&mut self, request: &GenerationRequest) {
+        self.send_bytes(&self.dialect.encode_request(request.clone()), &shown(request));
+    }
+
+    /// Sends any bytes as one gRPC message.
+    pub fn send_bytes(&mut self, bytes: &[u8], what: &str) {
+        self.call.send(bytes, what);
+    }
+
+    /// Ends the client's half.
+    pub fn half_close(&mut self) {
+        self.call.half_close();
+    }
+
+    /// Cancels.
+    pub fn cancel(self) {
+        self.call.cancel();
+    }
+
+    /// The next response or the end.
+    pub async fn next(&mut self) -> StreamItem {
+        self.next_within(self.patience).await
+    }
+
+    /// The next response or the end, waiting at most so long.
+    pub async fn next_within(&mut self, patience: Duration) -> StreamItem {
+        match self.call.next(patience).await {
+            Item::End(end) => StreamItem::End(end),
+            Item::Message(raw) => match self.dialect.decode_response(&raw.bytes) {
+                Ok(message) => {
+                    self.call.note(format!(
+                        "StreamPredictResponse {{ trace_id: {}, index: {}, chunk: {}, end_of_stream: {} }}",
+                        quote(&message.trace_id, 60),
+                        message.index,
+                        quote(&message.chunk, 60),
+                        message.end_of_stream
+                    ));
+                    StreamItem::Response(Box::new(Response { at: raw.at, raw: raw.bytes, message }))
+                }
+                Err(error) => {
+                    let why = format!(
+                        "message {} is no StreamPredictResponse: {error}",
+                        super::record::hex(&raw.bytes)
+                    );
+                    self.call.note(why.clone());
+                    StreamItem::Undecodable(raw.bytes, why)
+                }
+            },
+        }
+    }
+
+    /// Waits for the first response that carries text.
+    pub async fn first_text(&mut self) -> Result<Response, NotPassed> {
+        loop {
+            match self.next().await {
+                StreamItem::Response(response) if !response.message.chunk.is_empty() => return Ok(*response),
+                StreamItem::Response(_) => {}
+                StreamItem::Undecodable(_, why) => return Err(NotPassed::Fail(why)),
+                StreamItem::End(end) => {
+                    return Err(NotPassed::Fail(format!(
+                        "a legal request got no text: the call ended with {end}"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Reads to the end.
+    pub async fn finish(self, request: GenerationRequest) -> Generation {
+        self.read(request, false).await
+    }
+
+    /// Reads to the end, and half-closes when the last message of the first generation has come.
+    ///
+    /// A stream on which no last message comes is half-closed when patience ends, and read on: what is missing is
+    /// then the check's to say.
+    pub async fn half_close_after_last(self, request: GenerationRequest) -> Generation {
+        self.read(request, true).await
+    }
+
+    async fn read(mut self, request: GenerationRequest, mut close: bool) -> Generation {
+        let mut generation =
+            Generation { request, responses: Vec::new(), undecodable: None, end: End::Closed(String::new()) };
+        generation.end = loop {
+            match self.next().await {
+                StreamItem::Response(response) => {
+                    if close && response.message.end_of_stream {
+                        close = false;
+                        self.half_close();
+                    }
+                    generation.responses.push(*response);
+                }
+                StreamItem::End(End::TimedOut(_)) if close => {
+                    close = false;
+                    self.half_close();
+                }
+                StreamItem::Undecodable(raw, why) => {
+                    generation.undecodable = Some(raw);
+                    break End::Malformed(why);
+                }
+                StreamItem::End(end) => break end,
+            }
+            if generation.responses.len() >= MAX_RESPONSES {
+                break End::Malformed(format!("more than {MAX_RESPONSES} responses to one request"));
+            }
+        };
+        generation
+    }
+}
+
+impl Probe {
+    /// Runs one generation to its end: send, half-close, read. A server that says it is full is asked again.
+    pub async fn predict(&self, request: GenerationRequest) -> Result<Generation, NotPassed> {
+        let connection = self.connection().await?;
+        Ok(self.predict_on(&connection, request).await)
+    }
+
+    /// The same on a given connection.
+    pub async fn predict_on(&self, connection: &Connection, request: GenerationRequest) -> Generation {
+        let began = std::time::Instant::now();
+        loop {
+            let mut stream = self.stream_on(connection).await;
+            stream.send(&request);
+            stream.half_close();
+            let generation = stream.finish(request.clone()).await;
+            // Being full is a right answer (CONCURRENCY-006): it says nothing about the requirement at hand.
+            let full = matches!(generation.end.code(), Some(Code::ResourceExhausted | Code::Unavailable));
+            if !(full && generation.responses.is_empty()) || began.elapsed() > self.patience() {
+                return generation;
+            }
+            tokio::time::sleep(BACK_OFF).await;
+        }
+    }
+
+    /// Opens a StreamPredict call on the check's own connection.
+    pub async fn stream(&self) -> Result<Stream, NotPassed> {
+        let connection = self.connection().await?;
+        Ok(self.stream_on(&connection).await)
+    }
+
+    /// Opens a StreamPredict call on a given connection.
+    pub async fn stream_on(&self, connection: &Connection) -> Stream {
+        self.streamer().open(connection).await
+    }
+
+    /// What opens streams, to be moved into a task.
+    pub fn streamer(&self) -> Streamer {
+        Streamer {
+            path: self.path("StreamPredict"),
+            options: self.options(),
+            record: self.record.clone(),
+            dialect: self.dialect(),
+            patience: self.patience(),
+        }
+    }
+}
+
+/// Opens StreamPredict calls on behalf of a probe, from any task.
+#[derive(Clone, Debug)]
+pub struct Streamer {
+    path: String,
+    options: CallOptions,
+    record: Record,
+    dialect: Dialect,
+    patience: Duration,
+}
+
+impl Streamer {
+    /// Opens a call.
+    pub async fn open(&self, connection: &Connection) -> Stream {
+        let call = connection.call(&self.path, &self.options, &self.record).await;
+        Stream { call, dialect: self.dialect, patience: self.patience }
+    }
+}
+
+fn shown(request: &GenerationRequest) -> String {
+    let sampling = request.sampling.map_or_else(
+        || "none".to_owned(),
+        |s| {
+            format!(
+                "{{ max_new_tokens: {}, temperature: {}, top_p: {}, repetition_penalty: {} }}",
+                s.max_new_tokens, s.temperature, s.top_p, s.repetition_penalty
+            )
+        },
+    );
+    format!(
+        "StreamPredictRequest {{ model_id: {}, prompt: {}, generation: {sampling}, trace_id: {} }}",
+        quote(&request.model_id, 60),
+        quote(&request.prompt, 80),
+        quote(request.trace_id(), 60)
+    )
+}

@@ -1,0 +1,89 @@
+//! Background load: a few generations that never stop, while a check measures something else.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::task::JoinSet;
+
+use super::{Probe, StreamItem};
+use crate::requirement::NotPassed;
+
+/// Generations that run until the value is dropped; each is started again when it ends.
+#[derive(Debug)]
+pub struct Load {
+    workers: JoinSet<()>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    running: AtomicUsize,
+    ever: AtomicUsize,
+}
+
+impl Load {
+    /// Starts `width` generations, each on a connection of its own, and waits until each has sent text or been refused.
+    ///
+    /// Waiting is by the channel: every worker drops its sender at its first text or refusal.
+    pub async fn start(probe: &Probe, width: usize, max_new_tokens: i64) -> Result<Self, NotPassed> {
+        let counts = Arc::new(Counts::default());
+        let mut workers = JoinSet::new();
+        let (ready, mut readied) = tokio::sync::mpsc::channel::<()>(1);
+        for _ in 0..width {
+            let connection = probe.connect().await?;
+            let streamer = probe.streamer();
+            let request = probe.request(max_new_tokens);
+            let (counts, ready) = (Arc::clone(&counts), ready.clone());
+            workers.spawn(async move {
+                let mut first = Some(ready);
+                loop {
+                    let mut stream = streamer.open(&connection).await;
+                    stream.send(&request);
+                    stream.half_close();
+                    let mut counted = false;
+                    loop {
+                        match stream.next().await {
+                            StreamItem::Response(response) => {
+                                if !counted && !response.message.chunk.is_empty() {
+                                    counted = true;
+                                    counts.running.fetch_add(1, Ordering::Relaxed);
+                                    counts.ever.fetch_add(1, Ordering::Relaxed);
+                                    drop(first.take());
+                                }
+                            }
+                            StreamItem::Undecodable(..) | StreamItem::End(_) => break,
+                        }
+                    }
+                    if counted {
+                        counts.running.fetch_sub(1, Ordering::Relaxed);
+                    } else {
+                        drop(first.take());
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    }
+                }
+            });
+        }
+        drop(ready);
+        let _ = tokio::time::timeout(probe.patience(), readied.recv()).await;
+        let load = Self { workers, counts };
+        if load.counts.ever.load(Ordering::Relaxed) == 0 {
+            return Err(NotPassed::Fail(format!(
+                "none of {width} legal generations sent any text within {:?}",
+                probe.patience()
+            )));
+        }
+        Ok(load)
+    }
+
+    /// How many generations are between their first text and their end right now.
+    pub fn running(&self) -> usize {
+        self.counts.running.load(Ordering::Relaxed)
+    }
+
+    /// Cancels them all.
+    pub async fn stop(mut self) {
+        self.workers.shutdown().await;
+    }
+}

@@ -1,0 +1,193 @@
+//! All that a check may touch: a client for one endpoint that sees every frame, and words for what it expects.
+//!
+//! Talks to: the endpoint, over [`wire`]. Must not touch: the runner, the reports, the exemplar.
+
+mod expect;
+mod generation;
+mod load;
+mod record;
+mod reflection;
+mod schema;
+mod unary;
+pub mod wire;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use ai_inference_proto::{Dialect, GenerationRequest, Metadata, Sampling};
+use http::{HeaderName, HeaderValue};
+use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
+
+pub use expect::Within;
+pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
+pub use load::Load;
+pub use record::Record;
+pub(crate) use record::quote;
+pub use reflection::{Reflected, Reflection};
+pub use schema::differences;
+pub use unary::Unary;
+use wire::{CallOptions, Connection};
+
+use crate::{
+    address::Address,
+    events::Exchange,
+    requirement::{Judgement, NotPassed},
+};
+
+/// What is known of the endpoint under test; the same for every check of a run.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// One endpoint may have several: its Unix socket and its TCP port. The first is used.
+    pub addresses: Vec<Address>,
+    /// The dialect that the checks speak.
+    pub dialect: Dialect,
+    /// The dialect whose service name the documentation promises: `contract`, or `cy.llm` in the `deployed` profile.
+    pub documented: Dialect,
+    /// A model that the endpoint serves; empty is its default model.
+    pub model: String,
+    /// Bearer token for StreamPredict and Control.
+    pub token: Option<String>,
+    /// Prompts that give long and varied text on this endpoint, best first; never empty.
+    pub prompts: Vec<String>,
+    /// How long to wait for an answer that must come.
+    pub patience: Duration,
+}
+
+/// A check's hands and eyes.
+pub struct Probe {
+    endpoint: Arc<Endpoint>,
+    record: Record,
+    rng: Mutex<StdRng>,
+    exercised: AtomicU32,
+    connection: tokio::sync::Mutex<Option<Connection>>,
+}
+
+impl Probe {
+    /// A probe for one check. Everything random in the check follows from `seed`.
+    pub fn new(endpoint: Arc<Endpoint>, seed: u64) -> Self {
+        Self {
+            endpoint,
+            record: Record::new(),
+            rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            exercised: AtomicU32::new(0),
+            connection: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The dialect that the checks speak.
+    pub fn dialect(&self) -> Dialect {
+        self.endpoint.dialect
+    }
+
+    /// How long to wait for an answer that must come.
+    pub fn patience(&self) -> Duration {
+        self.endpoint.patience
+    }
+
+    /// Time since the check began.
+    pub fn elapsed(&self) -> Duration {
+        self.record.elapsed()
+    }
+
+    /// Asserts one thing about the target; a check that asserts nothing never passes.
+    pub fn assert(&self, holds: bool, violation: impl FnOnce() -> String) -> Judgement {
+        self.exercised.fetch_add(1, Ordering::Relaxed);
+        if holds { Ok(()) } else { Err(NotPassed::Fail(violation())) }
+    }
+
+    /// How many assertions were made so far.
+    pub fn exercised(&self) -> u32 {
+        self.exercised.load(Ordering::Relaxed)
+    }
+
+    /// The evidence so far, and how many exchanges it leaves out.
+    pub fn evidence(&self) -> (Vec<Exchange>, usize) {
+        self.record.take()
+    }
+
+    /// A random number below `bound`.
+    pub fn random(&self, bound: usize) -> usize {
+        self.rng().random_range(0..bound.max(1))
+    }
+
+    /// A trace id that no other request has.
+    pub fn trace_id(&self) -> String {
+        format!("conformance-{:016x}", self.rng().next_u64())
+    }
+
+    /// A legal, greedy request for at most `max_new_tokens` tokens on the endpoint's best prompt.
+    ///
+    /// Greedy is asked for with a tiny top_p, never with zero: zero is unset (contract, section 5).
+    pub fn request(&self, max_new_tokens: i64) -> GenerationRequest {
+        GenerationRequest {
+            model_id: self.endpoint.model.clone(),
+            prompt: self.endpoint.prompts[0].clone(),
+            sampling: Some(Sampling {
+                max_new_tokens,
+                temperature: 0.01,
+                top_p: 0.001,
+                repetition_penalty: 1.0,
+            }),
+            metadata: Some(Metadata { trace_id: self.trace_id(), ..Metadata::default() }),
+            ..GenerationRequest::default()
+        }
+    }
+
+    /// The check's own connection, opened when first needed and again when it has been lost.
+    pub async fn connection(&self) -> Result<Connection, NotPassed> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|c| c.closed().is_none()) {
+            return Ok(connection.clone());
+        }
+        let connection = self.connect().await?;
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// A new connection of its own.
+    pub async fn connect(&self) -> Result<Connection, NotPassed> {
+        let address = &self.endpoint.addresses[0];
+        Connection::open(address, self.patience())
+            .await
+            .map_err(|error| NotPassed::Fail(format!("no connection to {address}: {error}")))
+    }
+
+    /// The path of one of the service's methods in the dialect in use.
+    pub fn path(&self, method: &str) -> String {
+        format!("/{}/{method}", self.dialect().service())
+    }
+
+    /// Call options with the endpoint's token.
+    pub fn options(&self) -> CallOptions {
+        let mut options = self.anonymous();
+        if let Some(token) = &self.endpoint.token
+            && let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}"))
+        {
+            options.metadata.push((http::header::AUTHORIZATION, value));
+        }
+        options
+    }
+
+    /// Call options without credentials.
+    pub fn anonymous(&self) -> CallOptions {
+        CallOptions {
+            metadata: Vec::<(HeaderName, HeaderValue)>::new(),
+            deadline: None,
+            patience: self.patience(),
+        }
+    }
+
+    fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

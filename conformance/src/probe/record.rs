@@ -1,0 +1,104 @@
+//! What a check did and saw, kept as evidence. Bounded, and secrets never get in.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::events::{Direction, Exchange};
+
+/// The first and the last exchanges are what explains a failure; the middle of a long stream is not.
+const KEPT_AT_START: usize = 60;
+const KEPT_AT_END: usize = 60;
+
+/// A check's record: cheap to clone, shared by all its calls.
+#[derive(Clone, Debug)]
+pub struct Record {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    began: Instant,
+    calls: AtomicU32,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    start: Vec<Exchange>,
+    end: std::collections::VecDeque<Exchange>,
+    omitted: usize,
+}
+
+impl Record {
+    /// An empty record; its clock starts now.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner { began: Instant::now(), calls: AtomicU32::new(0), log: Mutex::default() }),
+        }
+    }
+
+    /// Time since the check began.
+    pub fn elapsed(&self) -> Duration {
+        self.inner.began.elapsed()
+    }
+
+    pub(super) fn next_call(&self) -> u32 {
+        self.inner.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn add(&self, call: u32, direction: Direction, what: String) {
+        let at_ms = (self.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let exchange = Exchange { at_ms, call, direction, what };
+        let mut log = self.inner.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if log.start.len() < KEPT_AT_START {
+            log.start.push(exchange);
+            return;
+        }
+        log.end.push_back(exchange);
+        if log.end.len() > KEPT_AT_END {
+            log.end.pop_front();
+            log.omitted += 1;
+        }
+    }
+
+    /// The exchanges kept, and how many were left out between them.
+    pub fn take(&self) -> (Vec<Exchange>, usize) {
+        let mut log = self.inner.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let log = std::mem::take(&mut *log);
+        (log.start.into_iter().chain(log.end).collect(), log.omitted)
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Text as it appears in evidence and reasons: quoted, control characters escaped, at most `limit` characters.
+pub(crate) fn quote(text: &str, limit: usize) -> String {
+    let count = text.chars().count();
+    if count <= limit {
+        return format!("{text:?}");
+    }
+    let cut: String = text.chars().take(limit).collect();
+    format!("{cut:?}… ({count} characters)")
+}
+
+/// Bytes as they appear in evidence: hexadecimal, at most 32 of them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes.iter().take(32) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    if bytes.len() > 32 {
+        let _ = write!(text, "… ({} bytes)", bytes.len());
+    }
+    text
+}

@@ -1,0 +1,104 @@
+//! Server reflection: what the endpoint says of its own schema.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use prost_types::FileDescriptorProto;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
+    server_reflection_response::MessageResponse,
+};
+
+use super::{
+    Probe,
+    wire::{End, Item},
+};
+use crate::requirement::NotPassed;
+
+/// The versions of the reflection service; their messages are the same on the wire.
+const SERVICES: [&str; 2] =
+    ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+/// Files are asked for one by one; a schema of one service needs far fewer.
+const MAX_FILES: usize = 32;
+
+/// Whether reflection is served.
+#[derive(Clone, Debug)]
+pub enum Reflection {
+    /// It is, and this is what it says.
+    Served(Box<Reflected>),
+    /// It is not: how each of the two services answered.
+    Absent(Vec<(&'static str, End)>),
+}
+
+/// What reflection says.
+#[derive(Clone, Debug)]
+pub struct Reflected {
+    /// The reflection service that answered.
+    pub by: &'static str,
+    /// Full names of all services.
+    pub services: Vec<String>,
+    /// The files that describe the service asked for; empty if it is not known there.
+    pub files: Vec<FileDescriptorProto>,
+    /// What was said instead of files.
+    pub error: String,
+}
+
+impl Probe {
+    /// Asks for the list of services and for the files that describe `service`.
+    pub async fn reflect(&self, service: &str) -> Result<Reflection, NotPassed> {
+        let mut refusals = Vec::new();
+        for by in SERVICES {
+            match self.reflect_by(by, service).await? {
+                Ok(reflected) => return Ok(Reflection::Served(Box::new(reflected))),
+                Err(end) => refusals.push((by, end)),
+            }
+        }
+        Ok(Reflection::Absent(refusals))
+    }
+
+    async fn reflect_by(&self, by: &'static str, service: &str) -> Result<Result<Reflected, End>, NotPassed> {
+        let connection = self.connection().await?;
+        let path = format!("/{by}/ServerReflectionInfo");
+        let mut call = connection.call(&path, &self.anonymous(), &self.record).await;
+        let mut reflected = Reflected { by, services: Vec::new(), files: Vec::new(), error: String::new() };
+        let mut wanted = vec![MessageRequest::ListServices(String::new())];
+        wanted.push(MessageRequest::FileContainingSymbol(service.to_owned()));
+        wanted.reverse();
+        let mut asked = BTreeSet::new();
+        while let Some(question) = wanted.pop() {
+            let what = format!("ServerReflectionRequest {{ {question:?} }}");
+            let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
+            call.send(&request.encode_to_vec(), &what);
+            let answer = match call.next(self.patience()).await {
+                Item::End(end) => return Ok(Err(end)),
+                Item::Message(message) => ServerReflectionResponse::decode(message.bytes),
+            };
+            match answer.map(|a| a.message_response) {
+                Ok(Some(MessageResponse::ListServicesResponse(list))) => {
+                    reflected.services = list.service.into_iter().map(|s| s.name).collect();
+                }
+                Ok(Some(MessageResponse::FileDescriptorResponse(files))) => {
+                    for bytes in files.file_descriptor_proto {
+                        match FileDescriptorProto::decode(bytes.as_slice()) {
+                            Ok(file) => reflected.files.push(file),
+                            Err(error) => reflected.error = format!("a file descriptor is broken: {error}"),
+                        }
+                    }
+                }
+                Ok(Some(MessageResponse::ErrorResponse(error))) => reflected.error = error.error_message,
+                Ok(_) => reflected.error = "an answer of another kind".to_owned(),
+                Err(error) => return Ok(Err(End::Malformed(error.to_string()))),
+            }
+            for file in &reflected.files {
+                for name in &file.dependency {
+                    let known = reflected.files.iter().any(|f| f.name() == name);
+                    if !known && asked.len() < MAX_FILES && asked.insert(name.clone()) {
+                        wanted.push(MessageRequest::FileByFilename(name.clone()));
+                    }
+                }
+            }
+        }
+        call.half_close();
+        Ok(Ok(reflected))
+    }
+}

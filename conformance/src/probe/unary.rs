@@ -1,0 +1,154 @@
+//! Health, Control and any other call with one message each way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ai_inference_proto::{ControlMessage, HealthAnswer, contract};
+use prost::Message as _;
+
+use super::{
+    Probe, quote,
+    wire::{Call, CallOptions, Connection, End, Item},
+};
+use crate::requirement::NotPassed;
+
+/// The outcome of a unary call.
+#[derive(Clone, Debug)]
+pub struct Unary<T> {
+    /// The answer, if exactly one message came and could be read.
+    pub answer: Option<T>,
+    /// How the call ended.
+    pub end: End,
+    /// From opening the call to its end.
+    pub took: Duration,
+    /// What was asked, for reasons.
+    pub asked: String,
+}
+
+impl<T> Unary<T> {
+    /// The answer of a call that ended OK; anything else is a failure.
+    pub fn ok(&self) -> Result<&T, NotPassed> {
+        match (&self.answer, &self.end) {
+            (Some(answer), End::Status(status)) if status.code == tonic::Code::Ok => Ok(answer),
+            (None, End::Status(status)) if status.code == tonic::Code::Ok => {
+                Err(NotPassed::Fail(format!("{} ended OK without an answer", self.asked)))
+            }
+            _ => Err(NotPassed::Fail(format!("{} was answered {}", self.asked, self.end))),
+        }
+    }
+}
+
+impl Unary<HealthAnswer> {
+    /// The answer of a Health that ended OK and says anything at all. An empty message is what any server can send.
+    pub fn informative(&self) -> Result<&HealthAnswer, NotPassed> {
+        let answer = self.ok()?;
+        if answer.healthy || !answer.metrics.is_empty() {
+            return Ok(answer);
+        }
+        Err(NotPassed::Fail("Health was answered with an empty message: not healthy, no metrics".to_owned()))
+    }
+}
+
+impl Probe {
+    /// Health, with the endpoint's credentials: that it needs none is HEALTH-006's matter alone.
+    pub async fn health(&self, trace_id: &str) -> Result<Unary<HealthAnswer>, NotPassed> {
+        let connection = self.connection().await?;
+        Ok(self.health_on(&connection, trace_id, &self.options()).await)
+    }
+
+    /// Health on a given connection.
+    pub async fn health_on(
+        &self,
+        connection: &Connection,
+        trace_id: &str,
+        options: &CallOptions,
+    ) -> Unary<HealthAnswer> {
+        let request = contract::WorkerHealthRequest { trace_id: trace_id.to_owned() }.encode_to_vec();
+        let what = format!("WorkerHealthRequest {{ trace_id: {} }}", quote(trace_id, 80));
+        let raw = self.unary_on(connection, "Health", &request, &what, options).await;
+        decode(raw, "Health", |bytes| {
+            // The message is the same in both dialects (contract, section 0).
+            contract::WorkerHealthResponse::decode(bytes).map(HealthAnswer::from)
+        })
+    }
+
+    /// Control: one command with its payload.
+    pub async fn control(
+        &self,
+        trace_id: &str,
+        command: &str,
+        payload: &[(&str, &str)],
+    ) -> Result<Unary<ControlMessage>, NotPassed> {
+        let connection = self.connection().await?;
+        let payload: BTreeMap<_, _> =
+            payload.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let what = format!(
+            "ControlMessage {{ trace_id: {}, command: {}, payload: {payload:?} }}",
+            quote(trace_id, 80),
+            quote(command, 80)
+        );
+        let request =
+            contract::ControlMessage { trace_id: trace_id.to_owned(), command: command.to_owned(), payload };
+        let raw =
+            self.unary_on(&connection, "Control", &request.encode_to_vec(), &what, &self.options()).await;
+        let name = format!("Control({})", quote(command, 40));
+        Ok(decode(raw, &name, |bytes| contract::ControlMessage::decode(bytes).map(ControlMessage::from)))
+    }
+
+    /// Any method of the service, with the request's bytes as given.
+    pub async fn unary_on(
+        &self,
+        connection: &Connection,
+        method: &str,
+        request: &[u8],
+        what: &str,
+        options: &CallOptions,
+    ) -> Unary<Vec<u8>> {
+        let mut call = connection.call(&self.path(method), options, &self.record).await;
+        call.send(request, what);
+        call.half_close();
+        finish(call, method, self.patience()).await
+    }
+
+    /// Any path, with the request's bytes as given, read to the end.
+    pub async fn raw(&self, path: &str, request: &[u8], what: &str) -> Result<Unary<Vec<u8>>, NotPassed> {
+        let connection = self.connection().await?;
+        let mut call = connection.call(path, &self.options(), &self.record).await;
+        call.send(request, what);
+        call.half_close();
+        Ok(finish(call, path, self.patience()).await)
+    }
+}
+
+/// Reads a unary call to its end: one message, then the status.
+async fn finish(mut call: Call, asked: &str, patience: Duration) -> Unary<Vec<u8>> {
+    let began = std::time::Instant::now();
+    let mut answer = None;
+    let end = loop {
+        match call.next(patience).await {
+            Item::Message(_) if answer.is_some() => {
+                break End::Malformed("a second message in the answer of a unary call".to_owned());
+            }
+            Item::Message(message) => {
+                call.note(format!("a message of {} bytes", message.bytes.len()));
+                answer = Some(message.bytes.to_vec());
+            }
+            Item::End(end) => break end,
+        }
+    };
+    Unary { answer, end, took: began.elapsed(), asked: asked.to_owned() }
+}
+
+fn decode<T>(
+    raw: Unary<Vec<u8>>,
+    asked: &str,
+    decode: impl FnOnce(&[u8]) -> Result<T, prost::DecodeError>,
+) -> Unary<T> {
+    let (answer, end) = match raw.answer.as_deref().map(decode) {
+        Some(Err(error)) => {
+            (None, End::Malformed(format!("the answer is not the declared message: {error}")))
+        }
+        Some(Ok(answer)) => (Some(answer), raw.end),
+        None => (None, raw.end),
+    };
+    Unary { answer, end, took: raw.took, asked: asked.to_owned() }
+}

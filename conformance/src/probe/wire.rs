@@ -1,0 +1,506 @@
+//! One HTTP/2 connection, and gRPC calls on it, frame by frame.
+//!
+//! Why not a gRPC client library: it hides what a suite must see. tonic, for one, takes a stream that ends without
+//! trailers for a clean end. Here a missing grpc-status is [`End::NoStatus`], a reset is [`End::Reset`], and nothing
+//! is ever retried or invented.
+
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use h2::{RecvStream, SendStream, client};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    task::JoinHandle,
+    time::{error::Elapsed, timeout},
+};
+use tonic::Code;
+
+use super::record::{Record, hex, quote};
+use crate::{address::Address, events::Direction};
+
+/// A message larger than this is refused, so that a broken target cannot take the suite's memory.
+const MAX_MESSAGE: usize = 64 << 20;
+const PREFIX: usize = 5;
+
+/// An HTTP/2 connection to the target; closed when the last clone of it and of its calls is gone.
+#[derive(Clone)]
+pub struct Connection {
+    requests: client::SendRequest<Bytes>,
+    authority: String,
+    fate: Arc<OnceLock<String>>,
+    _driver: Arc<Driver>,
+}
+
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Connects, within `patience`.
+    pub async fn open(address: &Address, patience: Duration) -> io::Result<Self> {
+        let late = |_: Elapsed| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {patience:?}"))
+        };
+        match address {
+            Address::Unix(path) => {
+                Self::handshake(timeout(patience, UnixStream::connect(path)).await.map_err(late)??, address)
+                    .await
+            }
+            Address::Tcp { host, port } => {
+                let stream =
+                    timeout(patience, TcpStream::connect((host.as_str(), *port))).await.map_err(late)??;
+                stream.set_nodelay(true)?;
+                Self::handshake(stream, address).await
+            }
+        }
+    }
+
+    async fn handshake<T>(io: T, address: &Address) -> io::Result<Self>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = client::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(8 << 20).enable_push(false);
+        let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
+        let fate = Arc::new(OnceLock::new());
+        let told = Arc::clone(&fate);
+        let driver = tokio::spawn(async move {
+            let _ = told.set(match connection.await {
+                Ok(()) => "closed by the target".to_owned(),
+                Err(error) => closed_by(&error),
+            });
+        });
+        Ok(Self { requests, authority: address.authority(), fate, _driver: Arc::new(Driver(driver)) })
+    }
+
+    /// Whether the connection has ended, and how.
+    pub fn closed(&self) -> Option<&str> {
+        self.fate.get().map(String::as_str)
+    }
+
+    /// Opens a gRPC call. A call that cannot be opened is a call that has ended: [`Call::next`] says how.
+    pub async fn call(&self, path: &str, options: &CallOptions, record: &Record) -> Call {
+        let id = record.next_call();
+        record.add(id, Direction::Sent, format!("call {path}{}", options.shown()));
+        let mut call = Call {
+            id,
+            record: record.clone(),
+            send: None,
+            state: State::Ended(End::Closed("the call was never opened".to_owned())),
+            buffer: BytesMut::new(),
+            head: None,
+            opened: Instant::now(),
+            received: 0,
+            _connection: self.clone(),
+        };
+        match timeout(options.patience, self.requests.clone().ready()).await {
+            Err(_) => call.state = State::Ended(End::TimedOut(options.patience)),
+            Ok(Err(error)) => call.state = State::Ended(end_of(&error)),
+            Ok(Ok(mut requests)) => match self.request(path, options) {
+                Ok(request) => match requests.send_request(request, false) {
+                    Ok((response, send)) => {
+                        call.send = Some(send);
+                        call.state = State::AwaitingHead(response);
+                    }
+                    Err(error) => call.state = State::Ended(end_of(&error)),
+                },
+                Err(error) => call.state = State::Ended(End::Closed(format!("not a request: {error}"))),
+            },
+        }
+        call
+    }
+
+    fn request(&self, path: &str, options: &CallOptions) -> http::Result<Request<()>> {
+        let mut request = Request::builder()
+            .method("POST")
+            .uri(format!("http://{}{path}", self.authority))
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
+        if let Some(deadline) = options.deadline {
+            request = request.header("grpc-timeout", format!("{}m", deadline.as_millis()));
+        }
+        for (name, value) in &options.metadata {
+            request = request.header(name, value);
+        }
+        request.body(())
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({}, closed: {:?})", self.authority, self.closed())
+    }
+}
+
+/// What goes with a call besides its path.
+#[derive(Clone, Debug)]
+pub struct CallOptions {
+    /// Request metadata. Values of `authorization` never reach the record.
+    pub metadata: Vec<(HeaderName, HeaderValue)>,
+    /// Sent as `grpc-timeout`.
+    pub deadline: Option<Duration>,
+    /// How long to wait for the connection to take the call.
+    pub patience: Duration,
+}
+
+impl CallOptions {
+    fn shown(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.metadata {
+            let value = if name == http::header::AUTHORIZATION {
+                "<redacted>".to_owned()
+            } else {
+                quote(&String::from_utf8_lossy(value.as_bytes()), 80)
+            };
+            text.push_str(&format!(" {name}={value}"));
+        }
+        if let Some(deadline) = self.deadline {
+            text.push_str(&format!(" deadline={}ms", deadline.as_millis()));
+        }
+        text
+    }
+}
+
+/// One gRPC call. Dropping it resets the stream with CANCEL, as a client that goes away does.
+///
+/// ```text
+/// AwaitingHead ── HEADERS ──▶ Body ── trailers, reset, close, bad framing ──▶ Ended
+///      └───────────── reset, close, trailers-only ─────────────────────────────▲
+/// ```
+pub struct Call {
+    id: u32,
+    record: Record,
+    send: Option<SendStream<Bytes>>,
+    state: State,
+    buffer: BytesMut,
+    head: Option<Head>,
+    opened: Instant,
+    received: usize,
+    _connection: Connection,
+}
+
+enum State {
+    AwaitingHead(client::ResponseFuture),
+    Body(RecvStream),
+    Ended(End),
+}
+
+/// The response's head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// HTTP status.
+    pub status: u16,
+    /// Initial metadata.
+    pub headers: HeaderMap,
+}
+
+/// What a call yields next.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A message.
+    Message(Message),
+    /// The end; every later item is the same end.
+    End(End),
+}
+
+/// One gRPC message, as it came.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Since the call was opened.
+    pub at: Duration,
+    /// Undecoded.
+    pub bytes: Bytes,
+}
+
+/// How a call ended, as seen on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a grpc-status.
+    Status(Status),
+    /// The stream ended in order, but no grpc-status came.
+    NoStatus {
+        /// HTTP status.
+        http: u16,
+    },
+    /// RST_STREAM.
+    Reset(String),
+    /// The connection ended: closed, reset, GOAWAY or a protocol error. Which of them is in the words.
+    Closed(String),
+    /// The bytes are not gRPC framing.
+    Malformed(String),
+    /// Nothing came for so long.
+    TimedOut(Duration),
+}
+
+/// A gRPC status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Code.
+    pub code: Code,
+    /// Message, percent-decoded.
+    pub message: String,
+    /// Everything else in the trailers, as `name: value` lines.
+    pub metadata: Vec<String>,
+}
+
+impl Call {
+    /// Sends one message. A send that fails shows in how the call ends.
+    pub fn send(&mut self, message: &[u8], what: &str) {
+        let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        framed.put_slice(message);
+        self.record.add(self.id, Direction::Sent, what.to_owned());
+        if let Some(send) = &mut self.send {
+            let _ = send.send_data(framed.freeze(), false);
+        }
+    }
+
+    /// Ends the client's half of the stream.
+    pub fn half_close(&mut self) {
+        self.record.add(self.id, Direction::Sent, "half-close".to_owned());
+        if let Some(mut send) = self.send.take() {
+            let _ = send.send_data(Bytes::new(), true);
+        }
+    }
+
+    /// Cancels: RST_STREAM with CANCEL, as gRPC clients do.
+    pub fn cancel(mut self) {
+        self.record.add(self.id, Direction::Sent, "cancel (RST_STREAM)".to_owned());
+        if let Some(send) = &mut self.send {
+            send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+
+    /// The response's head, once it has come.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// The next message or the end; waits at most `patience` for it.
+    pub async fn next(&mut self, patience: Duration) -> Item {
+        if let State::Ended(end) = &self.state {
+            return Item::End(end.clone());
+        }
+        let Ok(item) = timeout(patience, self.advance()).await else {
+            self.record.add(self.id, Direction::Received, format!("nothing for {patience:?}"));
+            return Item::End(End::TimedOut(patience));
+        };
+        if let Item::End(end) = &item {
+            self.record.add(self.id, Direction::Received, end.to_string());
+            self.state = State::Ended(end.clone());
+        }
+        item
+    }
+
+    pub(super) fn note(&self, what: String) {
+        self.record.add(self.id, Direction::Received, what);
+    }
+
+    async fn advance(&mut self) -> Item {
+        loop {
+            match self.deframe() {
+                Ok(Some(bytes)) => {
+                    self.received += 1;
+                    return Item::Message(Message { at: self.opened.elapsed(), bytes });
+                }
+                Ok(None) => {}
+                Err(why) => return Item::End(End::Malformed(why)),
+            }
+            match &mut self.state {
+                State::AwaitingHead(response) => match response.await {
+                    Ok(response) => {
+                        let (parts, body) = response.into_parts();
+                        self.head = Some(Head { status: parts.status.as_u16(), headers: parts.headers });
+                        self.state = State::Body(body);
+                    }
+                    Err(error) => return Item::End(end_of(&error)),
+                },
+                State::Body(body) => match body.data().await {
+                    Some(Ok(data)) => {
+                        let _ = body.flow_control().release_capacity(data.len());
+                        self.buffer.extend_from_slice(&data);
+                    }
+                    Some(Err(error)) => return Item::End(end_of(&error)),
+                    None => {
+                        let trailers = body.trailers().await;
+                        return Item::End(self.ended(trailers));
+                    }
+                },
+                State::Ended(end) => return Item::End(end.clone()),
+            }
+        }
+    }
+
+    /// Takes one length-prefixed message off the buffer, if it is whole.
+    fn deframe(&mut self) -> Result<Option<Bytes>, String> {
+        if self.head.as_ref().is_some_and(|head| head.status != 200) {
+            self.buffer.clear(); // an HTTP error's body is not gRPC
+            return Ok(None);
+        }
+        if self.buffer.len() < PREFIX {
+            return Ok(None);
+        }
+        match self.buffer[0] {
+            0 => {}
+            1 => return Err("a compressed message, though the client offered no compression".to_owned()),
+            flag => {
+                return Err(format!("a message prefix with the flag byte {flag}, which is neither 0 nor 1"));
+            }
+        }
+        let length =
+            u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]) as usize;
+        if length > MAX_MESSAGE {
+            return Err(format!("a message prefix that announces {length} bytes"));
+        }
+        if self.buffer.len() < PREFIX + length {
+            return Ok(None);
+        }
+        self.buffer.advance(PREFIX);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    fn ended(&self, trailers: Result<Option<HeaderMap>, h2::Error>) -> End {
+        let trailers = match trailers {
+            Ok(trailers) => trailers,
+            Err(error) => return end_of(&error),
+        };
+        let Some(head) = &self.head else { return End::NoStatus { http: 0 } };
+        if !self.buffer.is_empty() && head.status == 200 {
+            return End::Malformed(format!("the stream ends inside a message: {}", hex(&self.buffer)));
+        }
+        // Trailers-only: the status stands in the head (gRPC over HTTP/2, "Responses").
+        trailers
+            .as_ref()
+            .and_then(status_in)
+            .or_else(|| (self.received == 0).then(|| status_in(&head.headers)).flatten())
+            .map_or(End::NoStatus { http: head.status }, End::Status)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(send) = &mut self.send
+            && !matches!(self.state, State::Ended(_))
+        {
+            send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.id)
+    }
+}
+
+impl End {
+    /// The gRPC code that the target gave, if it gave one.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Status(status) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Status OK.
+    pub fn is_ok(&self) -> bool {
+        self.code() == Some(Code::Ok)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => {
+                f.write_str(code_name(status.code))?;
+                if !status.message.is_empty() {
+                    write!(f, " {}", quote(&status.message, 200))?;
+                }
+                Ok(())
+            }
+            Self::NoStatus { http: 200 } => f.write_str("the end of the stream without a grpc-status"),
+            Self::NoStatus { http } => write!(f, "HTTP {http} without a grpc-status"),
+            Self::Reset(reason) => write!(f, "RST_STREAM {reason}"),
+            Self::Closed(how) => write!(f, "connection lost ({how})"),
+            Self::Malformed(how) => write!(f, "broken gRPC framing ({how})"),
+            Self::TimedOut(patience) => write!(f, "no answer within {patience:?}"),
+        }
+    }
+}
+
+/// The name of a code as the gRPC specification writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+fn status_in(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok()?.parse::<i32>().ok()?;
+    let message = headers.get("grpc-message").map_or_else(String::new, |m| percent_decode(m.as_bytes()));
+    let metadata = headers
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "grpc-status" | "grpc-message"))
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    Some(Status { code: Code::from_i32(code), message, metadata })
+}
+
+fn percent_decode(bytes: &[u8]) -> String {
+    let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// TCP RST and clean close are one thing, "closed"; the words keep the difference for readers.
+fn end_of(error: &h2::Error) -> End {
+    match error.reason() {
+        Some(reason) if error.is_reset() => End::Reset(format!("{reason:?}")),
+        _ => End::Closed(closed_by(error)),
+    }
+}
+
+fn closed_by(error: &h2::Error) -> String {
+    if error.is_go_away() { format!("GOAWAY: {error}") } else { error.to_string() }
+}

@@ -1,0 +1,103 @@
+//! Feeds every report with every event. A report that fails is remembered and left alone; the others go on.
+//!
+//! Talks to: the reports, through [`Report`]. Decides which files are written and what goes to which stream; writes
+//! nothing itself.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{console::Console, events_file::EventsFile, files::Document, format::Format, terminal::Terminal};
+use crate::events::Event;
+
+/// A consumer of events.
+pub trait Report: Send {
+    /// Takes the next event.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// No more events will come, perhaps because the run was cut short.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All reports of a run.
+#[derive(Default)]
+pub struct Reports {
+    fed: Vec<Fed>,
+}
+
+struct Fed {
+    name: String,
+    report: Box<dyn Report>,
+    failed: Option<io::Error>,
+}
+
+impl Reports {
+    /// The reports of a run: `events.jsonl`, `report.json`, `report.html` and `junit.xml` in `output`, and what
+    /// `formats` say on the console. Reports of an earlier run are removed, so that none can be taken for this one's.
+    pub fn open(formats: &[Format], output: &Path, console: Console) -> io::Result<Self> {
+        std::fs::create_dir_all(output)?;
+        let mut reports = Self::default();
+        reports.add("events.jsonl", Box::new(EventsFile::create(&output.join("events.jsonl"))?));
+        for format in Format::FILES {
+            let Some((name, render)) = format.file_name().zip(format.document()) else { continue };
+            reports.add(name, Box::new(Document::in_file(output.join(name), render)?));
+        }
+        reports.add_printed(formats, Some(output), console);
+        Ok(reports)
+    }
+
+    /// Only what `formats` say on the console; no file is written.
+    pub fn printed(formats: &[Format], console: Console) -> Self {
+        let mut reports = Self::default();
+        reports.add_printed(formats, None, console);
+        reports
+    }
+
+    /// One more report; `name` is what its failure is reported under.
+    pub fn add(&mut self, name: &str, report: Box<dyn Report>) {
+        self.fed.push(Fed { name: name.to_owned(), report, failed: None });
+    }
+
+    /// Feeds the event to every report that has not failed.
+    pub fn event(&mut self, event: &Event) {
+        for fed in &mut self.fed {
+            if fed.failed.is_none() {
+                fed.failed = fed.report.event(event).err();
+            }
+        }
+    }
+
+    /// No more events will come. Returns the reports that failed, each with its first error.
+    pub fn finish(mut self) -> Vec<(String, io::Error)> {
+        for fed in &mut self.fed {
+            if fed.failed.is_none() {
+                fed.failed = fed.report.finish().err();
+            }
+        }
+        self.fed.into_iter().filter_map(|fed| fed.failed.map(|error| (fed.name, error))).collect()
+    }
+
+    /// A document takes standard output for itself; the live terminal then moves to standard error, where it is shown
+    /// if somebody looks at it or asked for it. Documents first: the terminal's last words point at them.
+    fn add_printed(&mut self, formats: &[Format], output: Option<&Path>, console: Console) {
+        let documents = formats.iter().filter_map(|format| Some((format.name(), format.document()?)));
+        let documents: Vec<_> = documents.collect();
+        let asked = formats.contains(&Format::Pretty);
+        let pretty: Option<(Box<dyn Write + Send>, _)> = if documents.is_empty() {
+            Some((Box::new(io::stdout()), console.stdout))
+        } else if asked || console.stderr.tty {
+            Some((Box::new(io::stderr()), console.stderr))
+        } else {
+            None
+        };
+        for (name, render) in documents {
+            self.add(name, Box::new(Document::printed(Box::new(io::stdout()), render)));
+        }
+        if let Some((out, stream)) = pretty {
+            self.add("pretty", Box::new(Terminal::new(out, stream, output)));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Reports that are made whole at the end: they gather the run, render it once and put it where it belongs.
+//!
+//! Talks to: a pure renderer. A file appears complete or not at all.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{fan_out::Report, format::Render, run::Run};
+use crate::events::Event;
+
+/// A report that needs the whole run.
+pub(super) struct Document {
+    run: Run,
+    render: Render,
+    sink: Sink,
+    written: bool,
+}
+
+enum Sink {
+    File(PathBuf),
+    Stream(Box<dyn Write + Send>),
+}
+
+impl Document {
+    /// A file; one from an earlier run is removed at once.
+    pub(super) fn in_file(path: PathBuf, render: Render) -> io::Result<Self> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => Ok(Self::new(Sink::File(path), render)),
+        }
+    }
+
+    pub(super) fn printed(out: Box<dyn Write + Send>, render: Render) -> Self {
+        Self::new(Sink::Stream(out), render)
+    }
+
+    fn new(sink: Sink, render: Render) -> Self {
+        Self { run: Run::default(), render, sink, written: false }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.written = true;
+        let text = (self.render)(&self.run)?;
+        match &mut self.sink {
+            Sink::File(path) => write_whole(path, text.as_bytes()),
+            Sink::Stream(out) => {
+                out.write_all(text.as_bytes())?;
+                out.flush()
+            }
+        }
+    }
+}
+
+impl Report for Document {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.run.take(event);
+        if matches!(event, Event::RunFinished(_)) { self.write() } else { Ok(()) }
+    }
+
+    /// A run that was cut short still has its report, which says so.
+    fn finish(&mut self) -> io::Result<()> {
+        if self.written { Ok(()) } else { self.write() }
+    }
+}
+
+/// Writes a file so that a reader sees all of it or none: beside it first, then renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let done = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if done.is_err() {
+        // The first error is the one worth telling.
+        let _ = fs::remove_file(&beside);
+    }
+    done
+}

@@ -1,0 +1,69 @@
+//! The formats by name, and which renderer makes each.
+
+use std::io;
+
+use super::{github, html, json, junit, markdown, run::Run};
+
+/// What a report looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Format {
+    /// For people at a terminal, and in CI logs.
+    Pretty,
+    /// `report.json`; its schema is `docs/report.schema.json`.
+    Json,
+    /// For CI servers.
+    Junit,
+    /// One self-contained page.
+    Html,
+    /// For a pull request.
+    Markdown,
+    /// Annotations in a GitHub Actions log.
+    Github,
+}
+
+/// Makes a document of a run.
+pub(super) type Render = fn(&Run) -> io::Result<String>;
+
+impl Format {
+    /// The formats that every run leaves in its output directory.
+    pub(super) const FILES: [Self; 3] = [Self::Json, Self::Html, Self::Junit];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+            Self::Junit => "junit",
+            Self::Html => "html",
+            Self::Markdown => "markdown",
+            Self::Github => "github",
+        }
+    }
+
+    /// The whole run in this format; [`Format::Pretty`] is live and has none.
+    pub fn render(self, run: &Run) -> Option<io::Result<String>> {
+        self.document().map(|render| render(run))
+    }
+
+    /// Its file in the output directory.
+    pub(super) fn file_name(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some("report.json"),
+            Self::Html => Some("report.html"),
+            Self::Junit => Some("junit.xml"),
+            Self::Pretty | Self::Markdown | Self::Github => None,
+        }
+    }
+
+    /// The renderer of a document.
+    pub(super) fn document(self) -> Option<Render> {
+        match self {
+            Self::Pretty => None,
+            Self::Json => Some(json::render),
+            Self::Junit => Some(junit::render),
+            Self::Html => Some(html::render),
+            Self::Markdown => Some(markdown::render),
+            Self::Github => Some(github::render),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `report.html`: one self-contained page. This file says what is on it; `html/report.html` says how it looks.
+//!
+//! Nothing is loaded from elsewhere. Every value passes the template's automatic escaping; none is marked as safe.
+
+use std::io;
+
+use minijinja::{Environment, syntax::SyntaxConfig, value::Serde};
+use serde::Serialize;
+
+use super::{
+    outcome::Outcome,
+    page::{self, Block, Span},
+    run::{self, Run},
+    text::{cut, visible, visible_lines},
+    timeline::{self, Timeline},
+};
+use crate::{
+    events::{CheckResult, Direction, Exchange},
+    requirement::Requirement,
+    requirements,
+};
+
+const TEMPLATE: &str = include_str!("html/report.html");
+/// Characters of a reason and of an exchange; `report.json` has all of them.
+const REASON: usize = 8000;
+const EXCHANGE: usize = 1000;
+
+#[derive(Serialize)]
+struct Page {
+    sentence: String,
+    standing: &'static str,
+    version: String,
+    started_at: String,
+    seconds: String,
+    counts: Vec<Count>,
+    facts: Vec<(&'static str, String)>,
+    warnings: Vec<String>,
+    areas: Vec<Area>,
+}
+
+#[derive(Serialize)]
+struct Count {
+    outcome: Outcome,
+    symbol: &'static str,
+    word: &'static str,
+    n: usize,
+}
+
+#[derive(Serialize)]
+struct Area {
+    name: String,
+    counts: Vec<Count>,
+    results: Vec<Card>,
+}
+
+/// One requirement.
+#[derive(Serialize)]
+struct Card {
+    id: String,
+    /// The id without its area.
+    short: String,
+    level: String,
+    role: String,
+    title: String,
+    outcome: Outcome,
+    symbol: &'static str,
+    said: &'static str,
+    open: bool,
+    requirement: Vec<Span>,
+    reason: Vec<String>,
+    rerun: String,
+    exercised: u32,
+    attempts: u32,
+    took: String,
+    exchanges: Vec<Row>,
+    omitted: usize,
+    timeline: Option<Timeline>,
+    page: Vec<Block>,
+}
+
+/// One exchange.
+#[derive(Serialize)]
+struct Row {
+    at: String,
+    call: u32,
+    sent: bool,
+    what: String,
+}
+
+pub(super) fn render(run: &Run) -> io::Result<String> {
+    let mut templates = Environment::new();
+    let syntax =
+        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(io::Error::other)?;
+    templates.set_syntax(syntax);
+    // The name's ending turns automatic escaping on.
+    templates.add_template("report.html", TEMPLATE).map_err(io::Error::other)?;
+    let template = templates.get_template("report.html").map_err(io::Error::other)?;
+    template.render(Serde(Page::of(run))).map_err(io::Error::other)
+}
+
+impl Page {
+    fn of(run: &Run) -> Self {
+        let conclusion = run.conclusion();
+        let areas = run.areas().into_iter().map(|(name, results)| Area {
+            name: visible(name),
+            counts: counts(&run::counts(results.iter().copied())),
+            results: results.into_iter().map(Card::of).collect(),
+        });
+        Self {
+            sentence: visible(&conclusion.sentence),
+            standing: conclusion.standing.name(),
+            version: run.started.as_ref().map(|s| visible(&s.version)).unwrap_or_default(),
+            started_at: run.started_at(),
+            seconds: format!("{:.1}", run.duration_ms() as f64 / 1e3),
+            counts: counts(&run.counts()),
+            facts: run.facts().into_iter().map(|(label, value)| (label, visible(&value))).collect(),
+            warnings: run.survey.warnings.iter().map(|warning| visible(warning)).collect(),
+            areas: areas.collect(),
+        }
+    }
+}
+
+impl Card {
+    fn of(result: &CheckResult) -> Self {
+        let outcome = Outcome::of(result);
+        let told = !matches!(outcome, Outcome::Pass | Outcome::Skip);
+        let evidence = if told { result.evidence.as_slice() } else { &[] };
+        Self {
+            id: visible(&result.id),
+            short: visible(result.id.split_once('-').map_or(result.id.as_str(), |(_, number)| number)),
+            level: result.level.to_string(),
+            role: result.role.to_string(),
+            title: visible(&result.title),
+            outcome,
+            symbol: outcome.symbol(),
+            said: outcome.said_of_one(),
+            open: matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale),
+            requirement: page::spans(&visible(&result.requirement)),
+            reason: visible_lines(&cut(&result.reason, REASON)),
+            rerun: visible(&result.rerun),
+            exercised: result.exercised,
+            attempts: result.attempts,
+            took: timeline::time(result.duration_ms as f64),
+            exchanges: evidence.iter().map(Row::of).collect(),
+            omitted: result.evidence_omitted,
+            timeline: Timeline::of(evidence),
+            page: catalogue(&result.id).map(|r| rest_of_page(r)).unwrap_or_default(),
+        }
+    }
+}
+
+impl Row {
+    fn of(exchange: &Exchange) -> Self {
+        Self {
+            at: timeline::time(exchange.at_ms),
+            call: exchange.call,
+            sent: exchange.direction == Direction::Sent,
+            what: cut(&visible(&exchange.what), EXCHANGE),
+        }
+    }
+}
+
+fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {
+    let shown = |(outcome, n): &(Outcome, usize)| Count {
+        outcome: *outcome,
+        symbol: outcome.symbol(),
+        word: outcome.word(),
+        n: *n,
+    };
+    counts.iter().map(shown).collect()
+}
+
+fn catalogue(id: &str) -> Option<&'static Requirement> {
+    requirements::ALL.iter().copied().find(|requirement| requirement.id == id)
+}
+
+/// The page without its first section, the sentence, which the card shows already.
+fn rest_of_page(requirement: &Requirement) -> Vec<Block> {
+    let blocks = page::blocks(requirement.page);
+    let headings = blocks.iter().enumerate().filter(|(_, block)| matches!(block, Block::Heading(_)));
+    let second = headings.map(|(at, _)| at).nth(1).unwrap_or_default();
+    blocks.into_iter().skip(second).collect()
+}

@@ -1,0 +1,167 @@
+//! `report.json`: the whole run for programs. Schema: `docs/report.schema.json`. Fields are added, never renamed.
+
+use std::{collections::BTreeMap, io};
+
+use serde::{Deserialize, Serialize};
+
+use super::{run::Run, text};
+use crate::{
+    events::{Exchange, SCHEMA, Summary, Verdict},
+    requirement::{Level, Role},
+};
+
+/// `report.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JsonReport {
+    /// The version of this format.
+    pub schema: u32,
+    /// Who judged.
+    pub tool: Tool,
+    /// Who was judged.
+    pub target: Target,
+    /// The roles asked for.
+    pub roles: Vec<Role>,
+    /// `core`, `full` or `deployed`.
+    pub profile: String,
+    /// Everything random in the run follows from it.
+    pub seed: u64,
+    /// RFC 3339.
+    pub started_at: String,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// The run did not come to its end: `results` is not everything that was asked.
+    pub interrupted: bool,
+    /// How many requirements were to be asked.
+    pub planned: usize,
+    /// `conformant`, `not-conformant` or `unknown`. Says nothing of `--strict`; the exit code does.
+    pub standing: String,
+    /// The same in a sentence.
+    pub conclusion: String,
+    /// Counts by verdict.
+    pub summary: Summary,
+    /// In the order of the plan.
+    pub results: Vec<JsonResult>,
+}
+
+/// Who judged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tool {
+    /// `conformance`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Who was judged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// As given; the first was used.
+    pub addresses: Vec<String>,
+    /// The dialect that the checks used.
+    pub dialect: String,
+    /// Full service names that answered Health.
+    pub services: Vec<String>,
+    /// The reflection service that answered, if any.
+    pub reflection: Option<String>,
+    /// The model that the checks used; empty is the server's default.
+    pub model: String,
+    /// `metrics` of Health.
+    pub metrics: BTreeMap<String, String>,
+    /// What a reader must know before believing the rest.
+    pub warnings: Vec<String>,
+}
+
+/// One requirement's result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JsonResult {
+    /// The requirement.
+    pub id: String,
+    /// How binding it is.
+    pub level: Level,
+    /// The role it was asked in.
+    pub role: Role,
+    /// A few words.
+    pub title: String,
+    /// The contract's sentence.
+    pub requirement: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// A listed known failure.
+    pub known: bool,
+    /// In words, for any verdict but pass.
+    pub reason: String,
+    /// What was sent and what came back.
+    pub evidence: Vec<Exchange>,
+    /// Exchanges left out of `evidence`.
+    pub evidence_omitted: usize,
+    /// How many assertions the check made.
+    pub exercised: u32,
+    /// How often the check was run before the verdict stood.
+    pub attempts: u32,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// The command that runs this one check again.
+    pub rerun: String,
+}
+
+impl JsonReport {
+    /// The report of a run.
+    pub fn of(run: &Run) -> Self {
+        let (survey, conclusion) = (&run.survey, run.conclusion());
+        let started = run.started.as_ref();
+        Self {
+            schema: SCHEMA,
+            tool: Tool {
+                name: "conformance".to_owned(),
+                version: started.map(|s| s.version.clone()).unwrap_or_default(),
+            },
+            target: Target {
+                addresses: started.map(|s| s.addresses.clone()).unwrap_or_default(),
+                dialect: survey.dialect.clone(),
+                services: survey.services.clone(),
+                reflection: survey.reflection.clone(),
+                model: survey.model.clone(),
+                metrics: survey.metrics.clone(),
+                warnings: survey.warnings.clone(),
+            },
+            roles: started.map(|s| s.roles.clone()).unwrap_or_default(),
+            profile: started.map(|s| s.profile.clone()).unwrap_or_default(),
+            seed: started.map(|s| s.seed).unwrap_or_default(),
+            started_at: run.started_at(),
+            duration_ms: run.duration_ms(),
+            interrupted: !run.complete(),
+            planned: run.planned(),
+            standing: conclusion.standing.name().to_owned(),
+            conclusion: conclusion.sentence,
+            summary: run.summary(),
+            results: run.results.iter().map(JsonResult::of).collect(),
+        }
+    }
+}
+
+impl JsonResult {
+    fn of(result: &crate::events::CheckResult) -> Self {
+        let result = result.clone();
+        Self {
+            id: result.id,
+            level: result.level,
+            role: result.role,
+            title: result.title,
+            requirement: result.requirement,
+            verdict: result.verdict,
+            known: result.known,
+            reason: result.reason,
+            evidence: result.evidence,
+            evidence_omitted: result.evidence_omitted,
+            exercised: result.exercised,
+            attempts: result.attempts,
+            duration_ms: result.duration_ms,
+            rerun: result.rerun,
+        }
+    }
+}
+
+pub(super) fn render(run: &Run) -> io::Result<String> {
+    let json = serde_json::to_string_pretty(&JsonReport::of(run))?;
+    Ok(text::hidden_as_json_escapes(&json) + "\n")
+}

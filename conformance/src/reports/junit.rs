@@ -1,0 +1,90 @@
+//! `junit.xml` for CI servers: one suite per area, one case per requirement.
+//!
+//! A MUST that failed is a failure. A SHOULD or MAY that failed is a passing case whose `system-out` holds the warning:
+//! a CI server shows red for what makes the target non-conformant, and for nothing else. Inconclusive, known and
+//! skipped ones are skipped cases that say why; the suite's own faults are errors. A stale known failure is a failure.
+
+use std::{io, time::Duration};
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{outcome::Outcome, run::Run, text::visible};
+use crate::events::{CheckResult, Direction};
+
+pub(super) fn render(run: &Run) -> io::Result<String> {
+    let mut report = Report::new("conformance");
+    report.set_time(Duration::from_millis(run.duration_ms()));
+    for (area, results) in run.areas() {
+        let mut suite = TestSuite::new(visible(area));
+        for (label, value) in run.facts() {
+            suite.add_property(Property::new(label, visible(&value)));
+        }
+        suite.add_property(Property::new("started at", run.started_at()));
+        let spent = results.iter().fold(0, |sum: u64, result| sum.saturating_add(result.duration_ms));
+        suite.set_time(Duration::from_millis(spent));
+        suite.add_test_cases(results.into_iter().map(|result| case(area, result)));
+        report.add_test_suite(suite);
+    }
+    report.to_string().map_err(io::Error::other)
+}
+
+fn case(area: &str, result: &CheckResult) -> TestCase {
+    let outcome = Outcome::of(result);
+    let reason = visible(&result.reason);
+    let mut warning = None;
+    let mut status = match outcome {
+        Outcome::Pass => TestCaseStatus::success(),
+        Outcome::Warn => {
+            warning = Some(format!("warning: {} not met: {reason}\n{}", result.level, details(result)));
+            TestCaseStatus::success()
+        }
+        Outcome::Fail | Outcome::Stale => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Outcome::Error => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Outcome::Skip | Outcome::Inconclusive | Outcome::Known => TestCaseStatus::skipped(),
+    };
+    match outcome {
+        Outcome::Pass | Outcome::Warn => {}
+        Outcome::Fail | Outcome::Error => {
+            status.set_message(reason).set_type(outcome.name()).set_description(details(result));
+        }
+        Outcome::Stale => {
+            status.set_message(outcome.said_of_one()).set_type(outcome.name());
+        }
+        Outcome::Skip => {
+            status.set_message(reason);
+        }
+        Outcome::Inconclusive | Outcome::Known => {
+            let word = if outcome == Outcome::Known { "known failure" } else { "inconclusive" };
+            status.set_message(format!("{word}: {reason}")).set_description(details(result));
+        }
+    }
+    let name = format!("{} {}", visible(&result.id), visible(&result.title));
+    let mut case = TestCase::new(name, status);
+    case.set_classname(visible(area));
+    case.set_time(Duration::from_millis(result.duration_ms));
+    case.set_assertions(result.exercised as usize);
+    if let Some(warning) = warning {
+        case.set_system_out(warning);
+    }
+    case
+}
+
+/// Level, sentence, evidence and the way to run it again, as text.
+fn details(result: &CheckResult) -> String {
+    let mut lines = vec![
+        format!("{} {}", result.level, visible(&result.requirement)),
+        format!("seen: {}", visible(&result.reason)),
+    ];
+    if result.evidence_omitted > 0 {
+        lines.push(format!("{} exchanges in the middle are left out", result.evidence_omitted));
+    }
+    lines.extend(result.evidence.iter().map(|exchange| {
+        let arrow = match exchange.direction {
+            Direction::Sent => "->",
+            Direction::Received => "<-",
+        };
+        format!("{:>10.1} ms  call {}  {arrow} {}", exchange.at_ms, exchange.call, visible(&exchange.what))
+    }));
+    lines.push(format!("run again: {}", visible(&result.rerun)));
+    lines.join("\n")
+}

@@ -1,0 +1,111 @@
+//! How a result is shown: one word and one symbol for each way in which a check can end.
+
+use serde::Serialize;
+
+use crate::{
+    events::{CheckResult, Verdict},
+    requirement::Level,
+};
+
+/// How a result is shown. Finer than [`Verdict`]: a failure can be a warning or a known one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A MUST failed.
+    Fail,
+    /// The suite's own fault.
+    Error,
+    /// Listed as a known failure, and passes: the list is wrong.
+    Stale,
+    /// A SHOULD or MAY failed.
+    Warn,
+    /// The check could not see.
+    Inconclusive,
+    /// Failed, as listed.
+    Known,
+    /// Not asked.
+    Skip,
+    /// Holds.
+    Pass,
+}
+
+impl Outcome {
+    /// All, worst first.
+    pub const ALL: [Self; 8] = [
+        Self::Fail,
+        Self::Error,
+        Self::Stale,
+        Self::Warn,
+        Self::Inconclusive,
+        Self::Known,
+        Self::Skip,
+        Self::Pass,
+    ];
+
+    /// How this result is shown.
+    pub fn of(result: &CheckResult) -> Self {
+        match result.verdict {
+            Verdict::Pass if result.known => Self::Stale,
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail if result.known => Self::Known,
+            Verdict::Fail if result.level == Level::Must => Self::Fail,
+            Verdict::Fail => Self::Warn,
+            Verdict::Skip => Self::Skip,
+            Verdict::Inconclusive => Self::Inconclusive,
+            Verdict::Error => Self::Error,
+        }
+    }
+
+    /// In a count: "3 failed".
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "failed",
+            Self::Error => "suite errors",
+            Self::Stale => "stale",
+            Self::Warn => "warnings",
+            Self::Inconclusive => "inconclusive",
+            Self::Known => "known failures",
+            Self::Skip => "skipped",
+            Self::Pass => "passed",
+        }
+    }
+
+    /// Of one result: "MUST failed".
+    pub fn said_of_one(self) -> &'static str {
+        match self {
+            Self::Fail => "failed",
+            Self::Error => "not judged: the suite itself broke",
+            Self::Stale => "passed, but is listed as a known failure",
+            Self::Warn => "not met",
+            Self::Inconclusive => "inconclusive",
+            Self::Known => "failed, as listed",
+            Self::Skip => "skipped",
+            Self::Pass => "passed",
+        }
+    }
+
+    /// One column wide; never the only sign, a word is always beside it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Fail | Self::Error => "✗",
+            Self::Stale | Self::Warn | Self::Known => "!",
+            Self::Inconclusive => "?",
+            Self::Skip => "–",
+            Self::Pass => "✓",
+        }
+    }
+
+    /// As a machine writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Error => "error",
+            Self::Stale => "stale",
+            Self::Warn => "warn",
+            Self::Inconclusive => "inconclusive",
+            Self::Known => "known",
+            Self::Skip => "skip",
+            Self::Pass => "pass",
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a requirement is: its data, its page, its check and its mutant.
+//!
+//! A requirement lives in one file under `requirements/`. Everything else (listing, `explain`, the generated docs, the
+//! self-test) follows from the value that the [`requirement!`](crate::requirement!) macro makes there.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use ai_inference_proto::Dialect;
+use serde::{Deserialize, Serialize};
+
+use crate::{exemplar::Behaviour, probe::Probe};
+
+/// One requirement of the contract.
+pub struct Requirement {
+    /// Stable, never reused: `STREAM-001`.
+    pub id: &'static str,
+    /// How binding it is.
+    pub level: Level,
+    /// Whom it binds.
+    pub roles: &'static [Role],
+    /// The dialects it can be seen in.
+    pub dialects: &'static [Dialect],
+    /// A few words, for lists.
+    pub title: &'static str,
+    /// The first version of the suite that had it.
+    pub since: &'static str,
+    /// The published page, as Markdown, with the headings of [`Requirement::HEADINGS`].
+    pub page: &'static str,
+    /// The source file, for people who want to read the check.
+    pub file: &'static str,
+    /// Judges an endpoint.
+    pub check: for<'a> fn(&'a Probe) -> Checking<'a>,
+    /// The smallest fault that breaks this requirement.
+    pub mutant: Mutant,
+}
+
+/// A check under way.
+pub type Checking<'a> = Pin<Box<dyn Future<Output = Judgement> + Send + 'a>>;
+
+/// How a check ends: `Ok` is a pass, if anything was asserted at all.
+pub type Judgement = Result<(), NotPassed>;
+
+/// Why a check did not pass. Blame is in the type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotPassed {
+    /// The target broke the requirement; the words say how.
+    Fail(String),
+    /// The requirement does not apply to this target or run; the words say why.
+    Skip(String),
+    /// The check could not see; the words say what hid the answer.
+    Inconclusive(String),
+    /// The suite itself is at fault, not the target.
+    Harness(String),
+}
+
+/// A named fault around the exemplar.
+pub struct Mutant {
+    /// What is broken, in a few words.
+    pub fault: &'static str,
+    /// Makes the broken behaviour.
+    pub behaviour: fn() -> Arc<dyn Behaviour>,
+    /// Words that the verdict's reason must contain: the check must see *this* fault, not some other misfortune.
+    pub reason: &'static str,
+}
+
+/// RFC 2119.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// A failure makes the endpoint non-conformant.
+    Must,
+    /// A failure is a warning, unless the run is strict.
+    Should,
+    /// Reported.
+    May,
+}
+
+/// What an endpoint can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Answers the three RPCs.
+    Server,
+    /// Stands between a client and a server.
+    Proxy,
+    /// Offers HTTP in front of an endpoint.
+    Gateway,
+    /// OAuth2, tenants, audit.
+    Enterprise,
+}
+
+impl Requirement {
+    /// The fixed headings of every page, in order.
+    pub const HEADINGS: [&'static str; 5] =
+        ["Requirement", "Why it matters", "How it is checked", "What a violation looks like", "References"];
+
+    /// The area: `STREAM` of `STREAM-001`.
+    pub fn area(&self) -> &'static str {
+        self.id.split_once('-').map_or(self.id, |(area, _)| area)
+    }
+
+    /// The contract's sentence: the body under the page's first heading.
+    pub fn sentence(&self) -> String {
+        let body = self.page.split("# ").nth(1).unwrap_or(self.page);
+        let lines = body.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::May => "MAY",
+        })
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Proxy => "proxy",
+            Self::Gateway => "gateway",
+            Self::Enterprise => "enterprise",
+        })
+    }
+}
+
+/// Declares the requirement of a file. The doc comment is the published page.
+///
+/// The check and the mutant stay outside the macro's body, so that rustfmt sees them.
+#[macro_export]
+macro_rules! requirement {
+    (
+        $(#[doc = $page:literal])+
+        id: $id:literal,
+        level: $level:ident,
+        roles: [$($role:ident),+],
+        dialects: [$($dialect:ident),+],
+        since: $since:literal,
+        title: $title:literal,
+        check: $check:ident,
+        mutant: $mutant:ident, fault: $fault:literal, seen_as: $reason:literal $(,)?
+    ) => {
+        $(#[doc = $page])+
+        pub(crate) static REQUIREMENT: $crate::requirement::Requirement = $crate::requirement::Requirement {
+            id: $id,
+            level: $crate::requirement::Level::$level,
+            roles: &[$($crate::requirement::Role::$role),+],
+            dialects: &[$(::ai_inference_proto::Dialect::$dialect),+],
+            title: $title,
+            since: $since,
+            page: concat!($($page, "\n"),+),
+            file: file!(),
+            check: |probe| Box::pin($check(probe)),
+            mutant: $crate::requirement::Mutant {
+                fault: $fault,
+                behaviour: || ::std::sync::Arc::new($mutant::default()),
+                reason: $reason,
+            },
+        };
+    };
+}

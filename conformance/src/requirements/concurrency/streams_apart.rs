@@ -1,0 +1,235 @@
+//! CONCURRENCY-001.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ai_inference_proto::GenerationRequest;
+use tonic::Code;
+
+use crate::{
+    exemplar::{Behaviour, Responses, rewrite},
+    probe::{Generation, Probe, quote},
+    requirement::{Judgement, NotPassed},
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// 32 parallel streams never see another's trace_id or text.
+    ///
+    /// # Why it matters
+    /// It is the fault that ends a company: one user reads another's answer. It comes from shared buffers, reused
+    /// slots and responses matched by position, and only under load.
+    ///
+    /// # How it is checked
+    /// 32 greedy generations with different prompts are run one after the other, and then all at once over four
+    /// connections. Every response must carry its own stream's trace_id. Each text is compared with what the stream
+    /// gave alone. A difference by itself is no fault (kernels that are not batch-invariant, CONCURRENCY-002); a
+    /// piece of another stream's text in its place is. Two such pieces in three rounds fail the server; a single
+    /// one is reported as inconclusive.
+    ///
+    /// # What a violation looks like
+    /// A response under another trace_id; a chunk that belongs to a neighbour's story.
+    ///
+    /// # References
+    /// Contract, CONCURRENCY-001.
+    id: "CONCURRENCY-001",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "parallel streams never see each other",
+    check: check,
+    mutant: LeaksChunks, fault: "a chunk goes to another stream", seen_as: "another stream",
+}
+
+const STREAMS: usize = 32;
+const CONNECTIONS: usize = 4;
+const TOKENS: i64 = 20;
+const ROUNDS: u32 = 3;
+/// Pieces of a neighbour's text that cannot be chance.
+const LEAKS: usize = 2;
+/// Fewer different texts than this, and a mix-up could hide.
+const LEAST_DISTINCT: usize = 8;
+
+const TOPICS: [&str; STREAMS] = [
+    "rivers",
+    "bread",
+    "Chinese emperors",
+    "gravity",
+    "violins",
+    "the moon",
+    "bees",
+    "chess",
+    "volcanoes",
+    "silk",
+    "clocks",
+    "whales",
+    "paper",
+    "salt",
+    "bridges",
+    "maps",
+    "tea",
+    "iron",
+    "glass",
+    "dreams",
+    "snow",
+    "horses",
+    "lighthouses",
+    "numbers",
+    "deserts",
+    "ships",
+    "emoji",
+    "forests",
+    "kings",
+    "wool",
+    "comets",
+    "coffee",
+];
+
+async fn check(probe: &Probe) -> Judgement {
+    let prompts: Vec<String> = TOPICS.iter().map(|t| format!("Here is a short story about {t}")).collect();
+    let connection = probe.connection().await?;
+    let mut alone = Vec::new();
+    for prompt in &prompts {
+        let generation = probe.predict_on(&connection, ask(probe, prompt)).await;
+        alone.push(generation.served()?.text());
+    }
+    let again = probe.predict_on(&connection, ask(probe, &prompts[0])).await.text();
+    let distinct = alone.iter().collect::<BTreeSet<_>>().len();
+    let mut leaks = Vec::new();
+    for _ in 0..ROUNDS {
+        let together = all_at_once(probe, &prompts).await?;
+        for (generation, own) in together.iter().zip(&alone) {
+            if let Some(leak) = foreign(&generation.text(), own, &alone) {
+                leaks.push(leak);
+            }
+        }
+        if leaks.is_empty() || leaks.len() >= LEAKS {
+            break;
+        }
+    }
+    probe.assert(leaks.len() < LEAKS, || {
+        format!("{} streams carried text of another stream: {}", leaks.len(), leaks[0])
+    })?;
+    if let [leak] = leaks.as_slice() {
+        return Err(NotPassed::Inconclusive(format!(
+            "one stream seemed to carry text of another stream: {leak}"
+        )));
+    }
+    if again != alone[0] || distinct < LEAST_DISTINCT {
+        return Err(NotPassed::Inconclusive(format!(
+            "every trace_id was right, but texts could not be told apart: {distinct} different texts for {STREAMS} \
+             prompts, {} when asked again",
+            if again == alone[0] { "repeated" } else { "others" }
+        )));
+    }
+    Ok(())
+}
+
+fn ask(probe: &Probe, prompt: &str) -> GenerationRequest {
+    GenerationRequest { prompt: prompt.to_owned(), ..probe.request(TOKENS) }
+}
+
+/// Runs all prompts at once and checks every trace_id.
+async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation>, NotPassed> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(probe.connect().await?);
+    }
+    let mut streams = Vec::new();
+    for (at, prompt) in prompts.iter().enumerate() {
+        let request = ask(probe, prompt);
+        let mut stream = probe.stream_on(&connections[at % CONNECTIONS]).await;
+        stream.send(&request);
+        stream.half_close();
+        streams.push(tokio::spawn(stream.finish(request)));
+    }
+    let mut generations = Vec::new();
+    for stream in streams {
+        let mut generation = stream.await.map_err(|e| NotPassed::Harness(e.to_string()))?;
+        for response in &generation.responses {
+            let (theirs, own) = (&response.message.trace_id, generation.request.trace_id());
+            probe.assert(theirs == own, || {
+                format!("the stream {own} got a response of another stream, {theirs}")
+            })?;
+        }
+        if matches!(generation.end.code(), Some(Code::ResourceExhausted | Code::Unavailable)) {
+            generation = probe.predict(generation.request).await?; // being full is a right answer (CONCURRENCY-006)
+        }
+        generation.served()?;
+        generations.push(generation);
+    }
+    Ok(generations)
+}
+
+/// The piece of `text` that is not the stream's own but stands in another stream's text, if there is one.
+///
+/// `text` and `own` share a beginning. What follows is foreign if it returns to the stream's own text after a piece of
+/// another's, or if it goes on in another's words for long.
+fn foreign(text: &str, own: &str, all: &[String]) -> Option<String> {
+    const RESUMED: usize = 6;
+    const LONG: usize = 24;
+    let text: Vec<char> = text.chars().collect();
+    let own: Vec<char> = own.chars().collect();
+    let head = text.iter().zip(&own).take_while(|(a, b)| a == b).count();
+    let (rest, own_rest) = (&text[head..], &own[head..]);
+    if rest.is_empty() {
+        return None;
+    }
+    let tail = rest.iter().rev().zip(own_rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let piece: String = rest[..rest.len() - tail].iter().collect();
+    let elsewhere = |piece: &str| {
+        let own: String = own.iter().collect();
+        piece.chars().count() > 1 && !own.contains(piece) && all.iter().any(|other| other.contains(piece))
+    };
+    let resumed = tail >= RESUMED && elsewhere(&piece);
+    let long: String = rest.iter().take(LONG).collect();
+    let went_on = rest.len() >= LONG && elsewhere(&long);
+    (resumed || went_on).then(|| quote(if resumed { &piece } else { &long }, 40))
+}
+
+/// While other streams run, the fourth chunk of each comes from the stream before it.
+#[derive(Default)]
+struct LeaksChunks {
+    parked: Arc<Mutex<Option<String>>>,
+    running: Arc<()>,
+}
+
+impl Behaviour for LeaksChunks {
+    fn respond(&self, _request: &GenerationRequest, responses: Responses) -> Responses {
+        let parked = Arc::clone(&self.parked);
+        let running = Arc::clone(&self.running); // one for the mutant itself, and one a stream
+        rewrite(responses, move |mut message| {
+            if message.index == 3 && Arc::strong_count(&running) > 2 {
+                let own = std::mem::take(&mut message.chunk);
+                let before = parked.lock().unwrap_or_else(PoisonError::into_inner).replace(own.clone());
+                message.chunk = before.unwrap_or(own);
+            }
+            vec![message]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbours_words_are_foreign_and_a_divergence_is_not() {
+        let alone = [
+            "the river bends toward a quiet town".to_owned(),
+            "bread is baked before the sun rises".to_owned(),
+        ];
+        let seen = |text: &str| foreign(text, &alone[0], &alone);
+        assert_eq!(seen(&alone[0]), None);
+        assert_eq!(seen("the river bread is toward a quiet town"), Some("\"read i\"".into()));
+        assert!(
+            seen("the river bends toward a bread is baked before the sun").is_some(),
+            "it goes on in other words"
+        );
+        assert_eq!(seen("the river bends slowly to the sea, as ever"), None, "another continuation");
+        assert_eq!(seen("the river"), None, "cut short");
+    }
+}

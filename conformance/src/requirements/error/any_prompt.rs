@@ -1,0 +1,100 @@
+//! ERROR-006.
+
+use ai_inference_proto::GenerationRequest;
+use tonic::{Code, Status};
+
+use crate::{
+    exemplar::{Behaviour, State},
+    probe::{Probe, quote},
+    requirement::Judgement,
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// Any valid UTF-8 prompt is served or INVALID_ARGUMENT: control characters, NUL, right-to-left, lone combining
+    /// marks, special-token text (property test).
+    ///
+    /// # Why it matters
+    /// Prompts are what people paste. A NUL that reaches a C string, or a tokenizer that panics on a lone joiner,
+    /// is an outage that one user can cause at will.
+    ///
+    /// # How it is checked
+    /// First an ordinary prompt must be served. Then some twenty prompts are sent: a fixed list of known traps, and
+    /// random strings drawn with the run's seed from control characters, every plane of Unicode and special-token
+    /// text. Each must end OK or INVALID_ARGUMENT; afterwards the server must still serve.
+    ///
+    /// # What a violation looks like
+    /// INTERNAL or UNKNOWN, a reset, a lost connection, or a hang, on one of them.
+    ///
+    /// # References
+    /// Contract, ERROR-006; Unicode, sections 2.11 (combining marks) and 23.1 (control codes).
+    id: "ERROR-006",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "any valid UTF-8 prompt is served or INVALID_ARGUMENT",
+    check: check,
+    mutant: NulIsInternal, fault: "NUL in a prompt is INTERNAL", seen_as: "\\0",
+}
+
+const TRAPS: [&str; 13] = [
+    "a\0b",
+    "\u{1}\u{2}\u{7f}\u{9b}",
+    "\u{301}\u{308}",
+    "\u{200d}",
+    "\u{202e}שלום עולם\u{202c}",
+    "\u{feff}BOM",
+    "<|im_end|>",
+    "</s><s><|endoftext|>",
+    "\u{fffd}\u{ffff}",
+    "\u{10ffff}\u{e000}",
+    "\r\n\t \u{2028}\u{2029}",
+    "%s%n{}$(id)'; --",
+    "🏳️‍🌈🏳️‍🌈👩‍👩‍👧‍👦",
+];
+const RANDOM: usize = 8;
+
+async fn check(probe: &Probe) -> Judgement {
+    probe.predict(probe.request(2)).await?.served()?;
+    let random: Vec<String> = (0..RANDOM).map(|_| random_text(probe)).collect();
+    for prompt in TRAPS.into_iter().chain(random.iter().map(String::as_str)) {
+        let generation =
+            probe.predict(GenerationRequest { prompt: prompt.to_owned(), ..probe.request(2) }).await?;
+        let right = matches!(generation.end.code(), Some(Code::Ok | Code::InvalidArgument));
+        probe.assert(right, || {
+            format!(
+                "the prompt {} was answered {}, not OK or INVALID_ARGUMENT",
+                quote(prompt, 60),
+                generation.end
+            )
+        })?;
+    }
+    probe.still_serves("strange prompts").await
+}
+
+/// Text from every corner of Unicode, with control characters and special-token text mixed in.
+fn random_text(probe: &Probe) -> String {
+    let mut text = String::new();
+    for _ in 0..=probe.random(40) {
+        match probe.random(4) {
+            0 => text.push(char::from(probe.random(128) as u8)),
+            1 => text.push_str(["<s>", "</s>", "<|im_start|>", "[INST]", "<0x00>"][probe.random(5)]),
+            // The one gap in Unicode's range, the surrogates, cannot stand in UTF-8 at all.
+            _ => text.extend(char::from_u32(probe.random(0x11_0000) as u32)),
+        }
+    }
+    text
+}
+
+#[derive(Default)]
+struct NulIsInternal;
+
+impl Behaviour for NulIsInternal {
+    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
+        if request.prompt.contains('\0') {
+            return Err(Status::internal("nul byte found in provided data"));
+        }
+        state.admit(request)
+    }
+}

@@ -1,0 +1,77 @@
+//! HEALTH-005.
+
+use std::time::Duration;
+
+use ai_inference_proto::HealthAnswer;
+use tonic::Status;
+
+use crate::{
+    exemplar::{Behaviour, State},
+    probe::{Load, Probe, Within},
+    requirement::{Judgement, NotPassed},
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// Health answers within 1 s while streams are generating.
+    ///
+    /// # Why it matters
+    /// A server that is busy is not dead. If Health waits for the engine, the first long generation gets a loaded
+    /// server restarted, with all its users.
+    ///
+    /// # How it is checked
+    /// Four generations are kept running without a pause. While at least one of them is between its first text and
+    /// its end, Health is called; the best of three calls must take at most one second.
+    ///
+    /// # What a violation looks like
+    /// Health is answered only when a generation ends.
+    ///
+    /// # References
+    /// Contract, HEALTH-005.
+    id: "HEALTH-005",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "Health answers within 1 s under load",
+    check: check,
+    mutant: WaitsForGeneration, fault: "Health waits for the running generation", seen_as: "Health",
+}
+
+/// Generations that run beside Health, and the bound of each; a new one starts where one ends.
+const WIDTH: usize = 4;
+const TOKENS: i64 = 512;
+
+async fn check(probe: &Probe) -> Judgement {
+    let load = Load::start(probe, WIDTH, TOKENS).await?;
+    let within = Within { what: "Health while generations were running", limit: Duration::from_secs(1) };
+    let judged = within
+        .judge(probe, || async {
+            let began = probe.elapsed();
+            while load.running() == 0 {
+                if probe.elapsed() - began > probe.patience() {
+                    return Err(NotPassed::Inconclusive("no generation stayed running beside Health".into()));
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let health = probe.health(&probe.trace_id()).await?;
+            health.informative()?;
+            Ok(health.took)
+        })
+        .await;
+    load.stop().await;
+    judged
+}
+
+#[derive(Default)]
+struct WaitsForGeneration;
+
+#[tonic::async_trait]
+impl Behaviour for WaitsForGeneration {
+    async fn health(&self, state: &State, _trace_id: &str) -> Result<HealthAnswer, Status> {
+        while state.inflight() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(state.health())
+    }
+}

@@ -1,0 +1,104 @@
+//! STREAM-011.
+
+use ai_inference_proto::GenerationRequest;
+
+use crate::{
+    exemplar::{Behaviour, Conformant, Script},
+    probe::{Probe, quote},
+    requirement::{Judgement, NotPassed},
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// A character is never split: no chunk holds U+FFFD that the whole text does not, for text in CJK, emoji with
+    /// ZWJ, combining marks.
+    ///
+    /// # Why it matters
+    /// A token is often a part of a character. A server that decodes token by token sends replacement characters to
+    /// everyone who does not write English, and no later chunk can mend them.
+    ///
+    /// # How it is checked
+    /// Greedy generations on prompts in Chinese, Japanese, Korean, emoji with ZWJ and combining marks. A chunk
+    /// whose bytes are not UTF-8 by themselves is a split character. So is a chunk that ends with U+FFFD where the
+    /// next begins with it: the two halves of one character, each decoded alone. A lone U+FFFD is not judged: a
+    /// model may produce a stray byte. Text without any character beyond ASCII leaves the check blind, and it says
+    /// so.
+    ///
+    /// # What a violation looks like
+    /// `"水"` comes as `"\u{fffd}"` and `"\u{fffd}"`.
+    ///
+    /// # References
+    /// Contract, STREAM-011; Unicode, section 3.9 (U+FFFD substitution); Protocol Buffers, "Scalar value types"
+    /// (string is UTF-8).
+    id: "STREAM-011",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "a character is never split",
+    check: check,
+    mutant: CutsCharacters, fault: "multi-byte characters are cut at token borders", seen_as: "split",
+}
+
+const PROMPTS: [&str; 5] = [
+    "用户：请用中文写一首关于春天和河水的长诗。\n助手：",
+    "User: Write a long poem in Chinese: 春天的河水\nAssistant:",
+    "ユーザー：日本語で長い物語を書いてください。\nアシスタント：",
+    "User: Answer with many emoji only: 👩‍💻🏳️‍🌈👍🏽😀 emoji\nAssistant:",
+    "User: Répète très souvent ces lettres: e\u{301} n\u{303} a\u{308} 한국어\nAssistant:",
+];
+const TOKENS: i64 = 48;
+
+async fn check(probe: &Probe) -> Judgement {
+    let mut beyond_ascii = 0;
+    for prompt in PROMPTS {
+        let mut request = probe.request(TOKENS);
+        prompt.clone_into(&mut request.prompt);
+        let generation = probe.predict(request).await?;
+        if let Some(raw) = &generation.undecodable {
+            // A strict decoder refuses a string that is not UTF-8: that is a split character, if the rest can be read.
+            let hint =
+                if std::str::from_utf8(raw).is_err() { "not UTF-8: a split character" } else { "unreadable" };
+            return probe.assert(false, || {
+                format!("a response to {} is {hint} ({})", quote(prompt, 40), generation.end)
+            });
+        }
+        generation.served()?;
+        let chunks: Vec<&str> = generation.text_bearing().map(|r| r.message.chunk.as_str()).collect();
+        for pair in chunks.windows(2) {
+            let split = pair[0].ends_with('\u{FFFD}') && pair[1].starts_with('\u{FFFD}');
+            probe.assert(!split, || {
+                format!(
+                    "a character was split between the chunks {} and {}",
+                    quote(pair[0], 30),
+                    quote(pair[1], 30)
+                )
+            })?;
+        }
+        beyond_ascii += chunks.iter().filter(|c| !c.is_ascii()).count();
+    }
+    if beyond_ascii == 0 {
+        return Err(NotPassed::Inconclusive(
+            "the model answered every prompt in ASCII: nothing could be split".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Decodes each half of a character alone, as a server that detokenises token by token does.
+#[derive(Default)]
+struct CutsCharacters;
+
+impl Behaviour for CutsCharacters {
+    fn speak(&self, request: &GenerationRequest) -> Script {
+        let mut script = Conformant.speak(request);
+        let halves = |token: String| {
+            let cut = if token.is_ascii() { token.len() } else { 1 };
+            let (head, tail) = token.as_bytes().split_at(cut);
+            let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            [lossy(head), lossy(tail)].into_iter().filter(|half| !half.is_empty())
+        };
+        script.tokens = script.tokens.into_iter().flat_map(halves).collect();
+        script
+    }
+}

@@ -1,0 +1,98 @@
+//! WIRE-008.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tonic::{Code, Status};
+
+use crate::{
+    exemplar::{Behaviour, HttpRequest, HttpResponse, Next},
+    probe::Probe,
+    requirement::Judgement,
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// A message larger than the server takes is answered RESOURCE_EXHAUSTED (or OUT_OF_RANGE, as tonic does), and
+    /// the server stays healthy.
+    ///
+    /// # Why it matters
+    /// Every gRPC server has a limit, and somebody will paste a book. The client must learn that its message was
+    /// too large, and nobody else may notice.
+    ///
+    /// # How it is checked
+    /// Health is called with an unknown field that makes the message 5, 20 and 110 MiB large, until a size is
+    /// refused. What is taken must be answered OK; what is refused must be refused with RESOURCE_EXHAUSTED or
+    /// OUT_OF_RANGE. After each, the same connection must still serve.
+    ///
+    /// # What a violation looks like
+    /// INTERNAL or UNKNOWN to a large message, a reset without a status, or a server that no longer answers.
+    ///
+    /// # References
+    /// Contract, WIRE-008; gRPC, "Status codes" (RESOURCE_EXHAUSTED).
+    id: "WIRE-008",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "a message too large is refused and harms nobody",
+    check: check,
+    mutant: StopsAnswering, fault: "the server stops answering", seen_as: "after a message of",
+}
+
+const MIB: usize = 1 << 20;
+/// Above gRPC's usual limit of 4 MiB, above a generous one, and above the 100 MiB of the deployed worker.
+const SIZES: [usize; 3] = [5 * MIB, 20 * MIB, 110 * MIB];
+
+async fn check(probe: &Probe) -> Judgement {
+    for size in SIZES {
+        let connection = probe.connection().await?;
+        let what = format!("WorkerHealthRequest with an unknown field of {} MiB", size / MIB);
+        let answer = probe.unary_on(&connection, "Health", &padded(size), &what, &probe.options()).await;
+        let refused = matches!(answer.end.code(), Some(Code::ResourceExhausted | Code::OutOfRange));
+        probe.assert(refused || answer.end.is_ok(), || {
+            format!("{what} was answered {}, not RESOURCE_EXHAUSTED, OUT_OF_RANGE or OK", answer.end)
+        })?;
+        probe.still_serves(&format!("a message of {} MiB", size / MIB)).await?;
+        if refused {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A message with nothing but the unknown field 1000, a string of so many zero bytes.
+fn padded(size: usize) -> Vec<u8> {
+    let mut message = vec![0xC2, 0x3E];
+    prost::encode_length_delimiter(size, &mut message).unwrap_or_default();
+    message.resize(message.len() + size, 0);
+    message
+}
+
+/// Refuses a large message as it should, and then leaves the next call without an answer.
+#[derive(Default)]
+struct StopsAnswering {
+    stuck: AtomicBool,
+}
+
+#[tonic::async_trait]
+impl Behaviour for StopsAnswering {
+    fn message_limit(&self) -> usize {
+        usize::MAX
+    }
+
+    fn received(&self, _method: &str, bytes: &Bytes) -> Result<(), Status> {
+        if bytes.len() > 4 * MIB {
+            self.stuck.store(true, Ordering::Relaxed);
+            return Err(Status::resource_exhausted("the message is too large"));
+        }
+        Ok(())
+    }
+
+    async fn http(&self, request: HttpRequest, next: Next<'_>) -> HttpResponse {
+        if self.stuck.swap(false, Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        next.run(request).await
+    }
+}

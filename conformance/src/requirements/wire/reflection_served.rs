@@ -1,0 +1,61 @@
+//! WIRE-004.
+
+use crate::{
+    exemplar::Behaviour,
+    probe::{Probe, Reflection},
+    requirement::Judgement,
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// Server reflection (grpc.reflection.v1, v1alpha tolerated) is served, because the contract's own check
+    /// `grpcurl -plaintext HOST AiInference/Health` carries no proto file.
+    ///
+    /// # Why it matters
+    /// The documented way to see whether a backend is compatible is one grpcurl line. Without reflection it fails
+    /// with "server does not support the reflection API", and an operator at night has nothing.
+    ///
+    /// # How it is checked
+    /// The list of services and the file that holds the service's symbol are asked for, by v1 and then by v1alpha.
+    /// The service must be listed, and its description must hold its methods.
+    ///
+    /// # What a violation looks like
+    /// UNIMPLEMENTED to both reflection services; or a list that does not name the service.
+    ///
+    /// # References
+    /// Contract, WIRE-004; the interface contract, "Verify the connection"; gRPC Server Reflection Protocol.
+    id: "WIRE-004",
+    level: Must,
+    roles: [Server],
+    dialects: [Contract, CyLlm],
+    since: "0.1.0",
+    title: "server reflection is served",
+    check: check,
+    mutant: NoReflection, fault: "no reflection service", seen_as: "reflection is not served",
+}
+
+async fn check(probe: &Probe) -> Judgement {
+    let service = probe.dialect().service();
+    let reflected = match probe.reflect(service).await? {
+        Reflection::Served(reflected) => reflected,
+        Reflection::Absent(answers) => {
+            let answers: Vec<_> =
+                answers.iter().map(|(by, end)| format!("{by} was answered {end}")).collect();
+            return probe.assert(false, || format!("reflection is not served: {}", answers.join("; ")));
+        }
+    };
+    probe.assert(reflected.services.iter().any(|s| s == service), || {
+        format!("{} lists {:?}, and not {service}", reflected.by, reflected.services)
+    })?;
+    let described = reflected.files.iter().flat_map(|f| &f.service).any(|s| !s.method.is_empty());
+    probe.assert(described, || format!("{} does not describe {service}: {}", reflected.by, reflected.error))
+}
+
+#[derive(Default)]
+struct NoReflection;
+
+impl Behaviour for NoReflection {
+    fn reflection(&self) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+}

@@ -1,0 +1,109 @@
+//! Runs a plan and tells what happens, in the plan's order.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    executor::{Bench, execute},
+    plan::{Plan, Profile},
+    survey::Surveyed,
+};
+use crate::{
+    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
+    requirement::Role,
+};
+
+/// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
+const SILENT_JOBS: usize = 64;
+/// Events that wait for slow reports.
+const CHANNEL: usize = 64;
+
+/// How a plan is run.
+#[derive(Clone, Debug)]
+pub struct Conduct {
+    /// What to run.
+    pub plan: Plan,
+    /// Whom to judge.
+    pub target: Surveyed,
+    /// The roles asked for, for reports.
+    pub roles: Vec<Role>,
+    /// How much is asked, for reports.
+    pub profile: Profile,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Checks at a time. One is the default: checks measure time and capacity, and must not disturb each other.
+    pub jobs: usize,
+    /// The command line that reaches the same target, for rerun hints.
+    pub command: String,
+}
+
+/// Runs the plan in a task of its own. The last event is [`Event::RunFinished`]; dropping the receiver stops the run.
+pub fn conduct(conduct: Conduct) -> mpsc::Receiver<Event> {
+    let (events, receiver) = mpsc::channel(CHANNEL);
+    tokio::spawn(async move {
+        // An error here is a receiver that has gone: nobody wants to know any more.
+        let _ = run(conduct, &events).await;
+    });
+    receiver
+}
+
+async fn run(conduct: Conduct, events: &mpsc::Sender<Event>) -> Result<(), mpsc::error::SendError<Event>> {
+    let began = Instant::now();
+    let Surveyed { endpoint, facts } = conduct.target;
+    let jobs = if facts.silent { SILENT_JOBS } else { conduct.jobs.max(1) };
+    events
+        .send(Event::RunStarted(RunStarted {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
+            roles: conduct.roles.clone(),
+            profile: conduct.profile.name().to_owned(),
+            seed: conduct.seed,
+            started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            planned: conduct.plan.requirements.len(),
+        }))
+        .await?;
+    let bench = Bench {
+        endpoint: Arc::new(endpoint),
+        seed: conduct.seed,
+        silent: facts.silent,
+        role: conduct.roles.first().copied().unwrap_or(Role::Server),
+        command: conduct.command,
+    };
+    events.send(Event::Surveyed(facts)).await?;
+
+    let mut waiting = conduct.plan.requirements.into_iter().enumerate();
+    let mut running: JoinSet<(usize, CheckResult)> = JoinSet::new();
+    let mut finished: BTreeMap<usize, CheckResult> = BTreeMap::new();
+    let mut next = 0;
+    let mut summary = Summary::default();
+    loop {
+        while running.len() < jobs
+            && let Some((at, requirement)) = waiting.next()
+        {
+            events.send(Event::CheckStarted { id: requirement.id.to_owned() }).await?;
+            let bench = bench.clone();
+            running.spawn(async move { (at, execute(requirement, &bench).await) });
+        }
+        let Some(done) = running.join_next().await else { break };
+        if let Ok((at, result)) = done {
+            finished.insert(at, result);
+        }
+        while let Some(result) = finished.remove(&next) {
+            summary.add(&result);
+            next += 1;
+            events.send(Event::CheckFinished(Box::new(result))).await?;
+        }
+    }
+    let duration_ms = millis(began.elapsed());
+    events.send(Event::RunFinished(RunFinished { summary, duration_ms, interrupted: false })).await
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,105 @@
+//! Runs one requirement's check and turns its end into a result.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use crate::{
+    events::{CheckResult, Verdict},
+    probe::{Endpoint, Probe},
+    requirement::{Judgement, NotPassed, Requirement, Role},
+};
+
+/// A check that found nothing by then has a target that keeps it busy for ever.
+const CHECK_LIMIT: Duration = Duration::from_secs(180);
+/// The second attempt's patience, as a multiple of the first's.
+const MORE_PATIENCE: u32 = 3;
+
+/// What an executor needs to know besides the requirement.
+#[derive(Clone, Debug)]
+pub(super) struct Bench {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) seed: u64,
+    pub(super) silent: bool,
+    pub(super) role: Role,
+    /// The command line that reaches the same target, without `--only`.
+    pub(super) command: String,
+}
+
+/// Runs a check to its verdict.
+///
+/// A failure of a talking target in which something was waited for in vain is tried once more with three times the
+/// patience: one slow answer is the machine's, two are the target's.
+pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> CheckResult {
+    let mut result = attempt(requirement, bench, &bench.endpoint).await;
+    let waited = result.evidence.iter().any(|e| e.what.starts_with("nothing for "));
+    if result.verdict == Verdict::Fail && waited && !bench.silent {
+        let mut patient = Endpoint::clone(&bench.endpoint);
+        patient.patience *= MORE_PATIENCE;
+        result = attempt(requirement, bench, &Arc::new(patient)).await;
+        result.attempts = 2;
+    }
+    result
+}
+
+async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> CheckResult {
+    let began = std::time::Instant::now();
+    let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
+    let judgement = judge(requirement, bench, &probe).await;
+    let (verdict, reason) = match judgement {
+        Ok(()) if probe.exercised() == 0 => {
+            (Verdict::Inconclusive, "the check made no assertion: it saw nothing".to_owned())
+        }
+        Ok(()) => (Verdict::Pass, String::new()),
+        Err(NotPassed::Fail(why)) => (Verdict::Fail, why),
+        Err(NotPassed::Skip(why)) => (Verdict::Skip, why),
+        Err(NotPassed::Inconclusive(why)) => (Verdict::Inconclusive, why),
+        Err(NotPassed::Harness(why)) => (Verdict::Error, why),
+    };
+    let (evidence, evidence_omitted) = probe.evidence();
+    CheckResult {
+        id: requirement.id.to_owned(),
+        level: requirement.level,
+        role: bench.role,
+        title: requirement.title.to_owned(),
+        requirement: requirement.sentence(),
+        verdict,
+        known: false,
+        reason,
+        evidence,
+        evidence_omitted,
+        exercised: probe.exercised(),
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        attempts: 1,
+        rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
+    }
+}
+
+async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Probe>) -> Judgement {
+    if !requirement.dialects.contains(&bench.endpoint.dialect) {
+        return Err(NotPassed::Skip(format!(
+            "it cannot be seen in the dialect {}, which this run speaks",
+            bench.endpoint.dialect
+        )));
+    }
+    let checking = Arc::clone(probe);
+    // In a task of its own, so that a panic in a check is the suite's error and not the end of the run.
+    let task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
+    let abort = task.abort_handle();
+    match tokio::time::timeout(CHECK_LIMIT, task).await {
+        Ok(Ok(judgement)) => judgement,
+        Ok(Err(panic)) => Err(NotPassed::Harness(format!("the check itself broke: {panic}"))),
+        Err(_) => {
+            abort.abort();
+            Err(NotPassed::Fail(format!(
+                "the target kept the check busy for {CHECK_LIMIT:?} without an end in sight"
+            )))
+        }
+    }
+}
+
+/// Each check draws from its own stream of random numbers, so that running it alone draws the same.
+fn seed_of(seed: u64, id: &str) -> u64 {
+    // FNV-1a: stable across versions and machines, unlike the standard library's hasher.
+    id.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

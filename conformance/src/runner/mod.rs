@@ -1,0 +1,12 @@
+//! Plan → executor → dispatcher: select requirements, run one, put all in one order.
+//!
+//! Talks to: the requirements, the probe. Emits [`crate::events`]; knows nothing of reports.
+
+mod dispatcher;
+mod executor;
+mod plan;
+mod survey;
+
+pub use dispatcher::{Conduct, conduct};
+pub use plan::{EmptySelection, Plan, Profile, Selection};
+pub use survey::{Surveyed, survey};

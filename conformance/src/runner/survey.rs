@@ -1,0 +1,201 @@
+//! Looks at the target before it is judged: which dialect answers, which model, how fast, and whether its OKs mean
+//! anything. States facts; every judgement is a check's.
+
+use std::{sync::Arc, time::Duration};
+
+use ai_inference_proto::Dialect;
+
+use crate::{
+    address::Address,
+    events::Survey,
+    probe::{Endpoint, Generation, Probe, Reflection, wire::End},
+    requirement::NotPassed,
+};
+
+/// Prompts in the order of preference: ordinary English first, then one in each script that the checks look at.
+const PROMPTS: [&str; 5] = [
+    "User: Tell me a long story about a river that flows through many towns.\nAssistant:",
+    "Once upon a time, in a small town by the river, there lived",
+    "User: Count from one to one hundred, in words.\nAssistant:",
+    "The history of the city begins in the early part of the twelfth century, when",
+    "User: Please list the names of many animals, one after the other.\nAssistant:",
+];
+/// Tokens: long enough to tell a talkative prompt from a silent one.
+const SAMPLE: i64 = 32;
+/// While nothing is known of the target, this long is waited for it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(8);
+/// A target that did not answer Health in that time gets this much more, for a generation.
+const SECOND_PATIENCE: Duration = Duration::from_secs(4);
+/// A target that has said nothing at all by then gets this much per answer.
+const SILENT_PATIENCE: Duration = Duration::from_secs(2);
+/// The least patience for a target that speaks.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The target could not be reached at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection to {address}: {why}")]
+pub struct Unreachable {
+    address: String,
+    why: String,
+}
+
+/// What the survey needs to know.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// The endpoint, ready for checks.
+    pub endpoint: Endpoint,
+    /// The facts, for reports.
+    pub facts: Survey,
+}
+
+/// Looks at a target. `dialect` and `model` are the user's wishes, `patience` the longest wait for one answer.
+pub async fn survey(
+    addresses: &[Address],
+    dialect: Option<Dialect>,
+    documented: Dialect,
+    model: Option<&str>,
+    token: Option<&str>,
+    patience: Duration,
+) -> Result<Surveyed, Unreachable> {
+    for address in addresses {
+        crate::probe::wire::Connection::open(address, FIRST_PATIENCE.min(patience))
+            .await
+            .map_err(|error| Unreachable { address: address.to_string(), why: error.to_string() })?;
+    }
+    let mut endpoint = Endpoint {
+        addresses: addresses.to_vec(),
+        dialect: dialect.unwrap_or(documented),
+        documented,
+        model: model.unwrap_or_default().to_owned(),
+        token: token.map(str::to_owned),
+        prompts: PROMPTS.map(str::to_owned).to_vec(),
+        patience: FIRST_PATIENCE.min(patience),
+    };
+    let mut facts = Survey::default();
+    let mut heard = false;
+
+    // Both names are asked at once: a target that answers neither costs one patience, not two.
+    let (contract, deployed) =
+        tokio::join!(health(&endpoint, Dialect::Contract), health(&endpoint, Dialect::CyLlm));
+    for (asked, answer) in [(Dialect::Contract, contract), (Dialect::CyLlm, deployed)] {
+        if let Ok(health) = answer {
+            heard |= !matches!(health.end, End::TimedOut(_));
+            if let Ok(answer) = health.ok() {
+                facts.services.push(asked.service().to_owned());
+                facts.metrics.clone_from(&answer.metrics);
+            }
+        } else {
+            heard = true; // the connection was refused later on: that is an answer too
+        }
+    }
+    if dialect.is_none()
+        && let Some(answering) = [documented, Dialect::Contract, Dialect::CyLlm]
+            .into_iter()
+            .find(|d| facts.services.iter().any(|s| s == d.service()))
+    {
+        endpoint.dialect = answering;
+    }
+
+    let probe = Probe::new(Arc::new(endpoint.clone()), 0);
+    if heard {
+        facts.warnings.extend(honesty(&probe).await);
+        facts.reflection = match probe.reflect(endpoint.dialect.service()).await {
+            Ok(Reflection::Served(reflected)) => Some(reflected.by.to_owned()),
+            _ => None,
+        };
+        if model.is_none()
+            && let Some(first) = first_listed_model(&probe).await
+        {
+            endpoint.model = first;
+        }
+        endpoint.patience = patience;
+    }
+    if !heard {
+        endpoint.patience = SECOND_PATIENCE.min(patience);
+    }
+    let slowest = talk(&mut endpoint, &mut facts, heard).await;
+    heard |= facts.ttft_ms.is_some();
+    facts.silent = !heard;
+    endpoint.patience = if heard {
+        // Generous, and relative to what this target needed for a short generation.
+        (slowest * 20).clamp(LEAST_PATIENCE.min(patience), patience)
+    } else {
+        SILENT_PATIENCE.min(patience)
+    };
+    facts.dialect = endpoint.dialect.name().to_owned();
+    facts.model.clone_from(&endpoint.model);
+    facts.prompts.clone_from(&endpoint.prompts);
+    Ok(Surveyed { endpoint, facts })
+}
+
+async fn health(
+    endpoint: &Endpoint,
+    dialect: Dialect,
+) -> Result<crate::probe::Unary<ai_inference_proto::HealthAnswer>, NotPassed> {
+    Probe::new(Arc::new(Endpoint { dialect, ..endpoint.clone() }), 0).health("conformance-survey").await
+}
+
+/// The honesty probe: a target that answers what does not exist is told so before anything else is believed.
+async fn honesty(probe: &Probe) -> Option<String> {
+    let path = format!("/{}.NoSuchService/NoSuchMethod", probe.dialect().service());
+    let answer = probe.raw(&path, &[], "an empty message").await.ok()?;
+    answer
+        .end
+        .is_ok()
+        .then(|| format!("the target answers OK to {path}, which does not exist: its other OKs mean little"))
+}
+
+async fn first_listed_model(probe: &Probe) -> Option<String> {
+    let answer = probe.control("conformance-survey", "list_models", &[]).await.ok()?;
+    let models = answer.ok().ok()?.payload.get("models")?;
+    models.split(',').map(str::trim).find(|m| !m.is_empty()).map(str::to_owned)
+}
+
+/// Lets the target talk on each prompt until one gives a full sample; sorts the prompts by what they gave.
+/// Returns the longest time that one generation took.
+async fn talk(endpoint: &mut Endpoint, facts: &mut Survey, heard: bool) -> Duration {
+    let mut slowest = Duration::ZERO;
+    let mut given: Vec<(usize, String)> = Vec::new();
+    for prompt in PROMPTS {
+        let probe = Probe::new(Arc::new(endpoint.clone()), 0);
+        let mut request = probe.request(SAMPLE);
+        prompt.clone_into(&mut request.prompt);
+        let Ok(generation) = probe.predict(request).await else { break };
+        let text = generation.text().chars().count();
+        given.push((text, prompt.to_owned()));
+        if let Some(pace) = Pace::of(&generation) {
+            slowest = slowest.max(pace.whole);
+            facts.ttft_ms.get_or_insert(pace.ttft_ms);
+            facts.chunks_per_second.get_or_insert(pace.chunks_per_second);
+        }
+        let enough = usize::try_from(SAMPLE).unwrap_or_default() * 2;
+        if text >= enough || (given.len() > 1 && facts.ttft_ms.is_none()) || !heard {
+            break;
+        }
+    }
+    given.sort_by_key(|(text, _)| std::cmp::Reverse(*text));
+    let tried: Vec<String> = given.into_iter().map(|(_, prompt)| prompt).collect();
+    let rest = endpoint.prompts.iter().filter(|p| !tried.contains(p)).cloned();
+    endpoint.prompts = tried.iter().cloned().chain(rest).collect();
+    slowest
+}
+
+struct Pace {
+    ttft_ms: f64,
+    chunks_per_second: f64,
+    whole: Duration,
+}
+
+impl Pace {
+    fn of(generation: &Generation) -> Option<Self> {
+        let mut texts = generation.text_bearing();
+        let first = texts.next()?.at;
+        let last = generation.responses.last()?.at;
+        let more = texts.count() as f64;
+        Some(Self {
+            ttft_ms: first.as_secs_f64() * 1e3,
+            chunks_per_second: more / (last.saturating_sub(first)).as_secs_f64().max(1e-6),
+            whole: last,
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Runs the suite in process against an endpoint on a loopback port.
+
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
+
+use std::{sync::Arc, time::Duration};
+
+use conformance::{
+    address::Address,
+    events::{CheckResult, Event},
+    exemplar::{self, Behaviour},
+    requirement::Role,
+    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+};
+
+/// The exemplar asks for it on StreamPredict and Control, so that checks about credentials have something to see.
+pub(crate) const TOKEN: &str = "a-token-for-tests";
+
+/// Serves a behaviour and runs every requirement against it.
+pub(crate) async fn judge(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
+    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
+    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
+    judge_address(&running.addresses[0], Profile::Full).await
+}
+
+/// Runs every requirement against an address.
+pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<CheckResult> {
+    let selection = Selection { roles: vec![Role::Server], profile, only: vec![], skip: vec![], shard: None };
+    let target = survey(
+        std::slice::from_ref(address),
+        None,
+        profile.documented(),
+        None,
+        Some(TOKEN),
+        Duration::from_secs(60),
+    )
+    .await
+    .expect("the endpoint listens");
+    let mut events = conduct(Conduct {
+        plan: Plan::new(&selection).expect("there are requirements"),
+        target,
+        roles: selection.roles,
+        profile,
+        seed: 1,
+        jobs: 1,
+        command: "conformance run".into(),
+    });
+    let mut results = Vec::new();
+    while let Some(event) = events.recv().await {
+        if let Event::CheckFinished(result) = event {
+            results.push(*result);
+        }
+    }
+    results
+}

@@ -1,0 +1,36 @@
+//! The floor: servers that do almost nothing fail at least 95 % of what is asked of them, soon, without a hang.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use conformance::{events::Verdict, exemplar::trivial::Trivial, runner::Profile};
+
+const FLOOR: f64 = 0.95;
+/// A dead target's whole verdict.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_do_almost_nothing_fail() {
+    for trivial in Trivial::ALL {
+        let running = trivial.serve("127.0.0.1", 0).await.expect("a loopback port");
+        let began = Instant::now();
+        let results = common::judge_address(&running.address, Profile::Full).await;
+        let took = began.elapsed();
+        let asked = results.iter().filter(|r| r.verdict != Verdict::Skip).count();
+        let failed = results.iter().filter(|r| r.verdict == Verdict::Fail).count();
+        let others: Vec<_> = results
+            .iter()
+            .filter(|r| r.verdict != Verdict::Fail)
+            .map(|r| format!("{} {:?} {}", r.id, r.verdict, r.reason))
+            .collect();
+        println!("{:<16} {failed} of {asked} failed in {took:.1?}", trivial.name());
+        assert!(
+            failed as f64 >= FLOOR * asked as f64,
+            "{} passes too much:\n{}",
+            trivial.name(),
+            others.join("\n")
+        );
+        assert!(took < LIMIT, "{} took {took:?}", trivial.name());
+    }
+}

@@ -1,0 +1,56 @@
+//! Mutation proof: every requirement's own check kills its mutant, for the reason that names the fault.
+
+mod common;
+
+use std::fmt::Write as _;
+
+use conformance::{events::Verdict, requirements::ALL};
+use tokio::task::JoinSet;
+
+/// Mutants at a time: each is an endpoint and a suite, and they mostly wait.
+const WIDTH: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
+    let only = std::env::var("MUTANT").unwrap_or_default();
+    let mut waiting = ALL.iter().copied().filter(|r| r.id.starts_with(&only));
+    let mut running = JoinSet::new();
+    let mut rows = Vec::new();
+    let mut survivors = Vec::new();
+    loop {
+        while running.len() < WIDTH
+            && let Some(requirement) = waiting.next()
+        {
+            running
+                .spawn(async move { (requirement, common::judge((requirement.mutant.behaviour)()).await) });
+        }
+        let Some(done) = running.join_next().await else { break };
+        let (requirement, results) = done.expect("the suite does not panic");
+        let own = results.iter().find(|r| r.id == requirement.id).expect("every requirement is run");
+        if own.verdict != Verdict::Fail || !own.reason.contains(requirement.mutant.reason) {
+            survivors.push(format!(
+                "{}: {:?} {:?}, expected a failure that says {:?}",
+                requirement.id, own.verdict, own.reason, requirement.mutant.reason
+            ));
+        }
+        let also: Vec<_> = results
+            .iter()
+            .filter(|r| r.id != requirement.id && r.verdict != Verdict::Pass)
+            .map(|r| format!("{}{}", r.id, if r.verdict == Verdict::Fail { "" } else { "?" }))
+            .collect();
+        rows.push((requirement, own.reason.clone(), also));
+    }
+    assert!(survivors.is_empty(), "mutants survived or died for another reason:\n{}", survivors.join("\n"));
+    if !only.is_empty() {
+        eprintln!("{rows:#?}");
+        return; // a part of the matrix is not the matrix
+    }
+    rows.sort_by_key(|(requirement, ..)| ALL.iter().position(|r| r.id == requirement.id));
+    let mut matrix = String::from("mutant       its fault, and what else it breaks (? = not judged)\n");
+    for (requirement, _, also) in rows {
+        let also =
+            if also.is_empty() { String::new() } else { format!("\n             also {}", also.join(" ")) };
+        let _ = writeln!(matrix, "{:<12} {}{also}", requirement.id, requirement.mutant.fault);
+    }
+    insta::assert_snapshot!("kill_matrix", matrix);
+}

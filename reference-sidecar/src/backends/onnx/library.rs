@@ -1,0 +1,97 @@
+//! Finding and loading ONNX Runtime's shared library, once per process.
+//!
+//! `ort` panics at its first use when no library was loaded, so nothing else in this crate may touch it before
+//! [`Runtime::load`] has succeeded: that is why sessions are built from a [`Runtime`].
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use ort::environment::Environment;
+use thiserror::Error;
+
+use crate::config::cache_dir;
+
+/// The version this crate is tested with; `ci/onnxruntime` fetches the same.
+const VERSION: &str = "1.31.1";
+
+/// ONNX Runtime, loaded. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+}
+
+impl Runtime {
+    /// Loads the library: `asked` (`--onnxruntime`), else `ORT_DYLIB_PATH`, else the cache. Later calls return the
+    /// first one's library.
+    pub fn load(asked: Option<&Path>) -> Result<Self, LibraryError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return Ok(runtime.clone());
+        }
+        let path = find(asked)?;
+        let builder = ort::init_from(&path).map_err(|error| LibraryError::Unusable(error.to_string()))?;
+        let environment = builder
+            .with_name("reference-sidecar")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| LibraryError::Unusable(error.to_string()))?;
+        let runtime = Self { environment };
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    pub(super) const fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+/// ONNX Runtime cannot be used.
+#[derive(Debug, Error)]
+pub enum LibraryError {
+    /// A place was named and nothing is there.
+    #[error("{source_name} names {}, and there is no such file", .path.display())]
+    Missing {
+        /// The option or variable.
+        source_name: &'static str,
+        /// What it says.
+        path: PathBuf,
+    },
+    /// No place was named and the cache is empty.
+    #[error(
+        "ONNX Runtime {VERSION} was not found: run `ci/onnxruntime`, which fetches it into the cache, or name a library \
+         with --onnxruntime PATH or ORT_DYLIB_PATH"
+    )]
+    NotFound,
+    /// The file is no ONNX Runtime, or too old a one.
+    #[error("{0}: run `ci/onnxruntime` for the version that is known to work ({VERSION})")]
+    Unusable(String),
+}
+
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+fn find(asked: Option<&Path>) -> Result<PathBuf, LibraryError> {
+    let variable = env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = asked
+        .map(|path| ("--onnxruntime", path.to_owned()))
+        .or_else(|| variable.map(|path| ("ORT_DYLIB_PATH", path)));
+    if let Some((source_name, path)) = named {
+        // Absolute, because `ort` would look beside the executable first.
+        return path.canonicalize().map_err(|_| LibraryError::Missing { source_name, path });
+    }
+    let file = if cfg!(target_os = "macos") {
+        format!("libonnxruntime.{VERSION}.dylib")
+    } else {
+        format!("libonnxruntime.so.{VERSION}")
+    };
+    let cached = cache_dir().map(|cache| cache.join("onnxruntime").join(VERSION).join(file));
+    cached.and_then(|path| path.canonicalize().ok()).ok_or(LibraryError::NotFound)
+}

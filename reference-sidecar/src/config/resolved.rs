@@ -1,0 +1,233 @@
+//! The configuration, validated: everything that the rest of the program may rely on.
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use ai_inference_proto::Sampling;
+use thiserror::Error;
+
+use super::{Address, Generate, OnnxArgs, Serve};
+use crate::{
+    backends::onnx::Provider,
+    engine::{ParameterError, SamplingParameters},
+};
+
+/// A configuration that cannot be used: exit code 2.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// Neither a cache nor a directory is known.
+    #[error("no home directory: name the models with --models DIR, or set AI_INFERENCE_CACHE")]
+    NoCache,
+    /// A token was promised and is not there; serving without one would be open to all.
+    #[error("--token-env names {name}, which is not set or empty")]
+    NoToken {
+        /// The variable.
+        name: String,
+    },
+    /// A token that no header can carry.
+    #[error("the token in {name} must be printable ASCII without spaces")]
+    BadToken {
+        /// The variable.
+        name: String,
+    },
+    /// The same address twice.
+    #[error("--listen {0} is given twice")]
+    Twice(Address),
+    /// A sampling parameter.
+    #[error("{0}")]
+    Parameter(#[from] ParameterError),
+}
+
+/// How to run models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedOnnx {
+    /// What computes.
+    pub provider: Provider,
+    /// Threads of one step.
+    pub threads: usize,
+    /// The library, where one was named.
+    pub library: Option<PathBuf>,
+}
+
+impl From<OnnxArgs> for ResolvedOnnx {
+    fn from(raw: OnnxArgs) -> Self {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            provider: raw.provider,
+            threads: raw.threads.unwrap_or_else(cores),
+            library: raw.onnxruntime.filter(|path| !path.as_os_str().is_empty()),
+        }
+    }
+}
+
+/// `serve`.
+#[derive(Clone, Debug)]
+pub struct ResolvedServe {
+    /// Where to listen; at least one.
+    pub listen: Vec<Address>,
+    /// Directory of models.
+    pub models: PathBuf,
+    /// The default model, where one was named.
+    pub default_model: Option<String>,
+    /// Generations at once.
+    pub slots: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// The token to ask for.
+    pub token: Option<Token>,
+    /// How long a drain may take.
+    pub grace: Duration,
+    /// How to run models.
+    pub onnx: ResolvedOnnx,
+}
+
+impl TryFrom<Serve> for ResolvedServe {
+    type Error = ConfigError;
+
+    fn try_from(raw: Serve) -> Result<Self, Self::Error> {
+        let twice = raw.listen.iter().enumerate().find(|(at, address)| raw.listen[..*at].contains(address));
+        // Port 0 is another port each time.
+        if let Some((_, address)) = twice.filter(|(_, address)| !address.to_string().ends_with(":0")) {
+            return Err(ConfigError::Twice(address.clone()));
+        }
+        Ok(Self {
+            models: models_dir(raw.models.as_deref())?,
+            default_model: raw.default_model,
+            slots: raw.slots,
+            queue: raw.queue,
+            token: Token::from_env(raw.token_env)?,
+            grace: raw.grace,
+            onnx: raw.onnx.into(),
+            listen: raw.listen,
+        })
+    }
+}
+
+/// `generate`.
+#[derive(Clone, Debug)]
+pub struct ResolvedGenerate {
+    /// The package's directory.
+    pub package: PathBuf,
+    /// Validated parameters.
+    pub sampling: SamplingParameters,
+    /// Of the draw.
+    pub seed: u64,
+    /// Escapes read.
+    pub prompt: String,
+    /// How to run models.
+    pub onnx: ResolvedOnnx,
+}
+
+impl TryFrom<Generate> for ResolvedGenerate {
+    type Error = ConfigError;
+
+    fn try_from(raw: Generate) -> Result<Self, Self::Error> {
+        let sampling = SamplingParameters::resolve(Some(Sampling {
+            max_new_tokens: raw.max_new_tokens,
+            temperature: raw.temperature,
+            top_p: raw.top_p,
+            repetition_penalty: raw.repetition_penalty,
+        }))?;
+        let given = PathBuf::from(&raw.model);
+        let named = models_dir(raw.models.as_deref()).map(|models| models.join(&raw.model));
+        // A name is looked up; what is more than a name, or is none there but a directory here, is a path.
+        let is_path = given.components().count() > 1
+            || (given.is_dir() && !named.as_ref().is_ok_and(|named| named.is_dir()));
+        Ok(Self {
+            package: if is_path { given } else { named? },
+            sampling,
+            seed: raw.seed.unwrap_or_else(rand::random),
+            prompt: if raw.raw { raw.prompt } else { unescape(&raw.prompt) },
+            onnx: raw.onnx.into(),
+        })
+    }
+}
+
+/// A bearer token; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Reads the variable that was named, which must be set, else the default one, which may be.
+    fn from_env(named: Option<String>) -> Result<Option<Self>, ConfigError> {
+        let required = named.is_some();
+        let name = named.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
+        let value = match env::var(&name) {
+            Ok(value) if !value.is_empty() => value,
+            Err(env::VarError::NotUnicode(_)) => return Err(ConfigError::BadToken { name }),
+            _ if required => return Err(ConfigError::NoToken { name }),
+            _ => return Ok(None),
+        };
+        Self::new(value).map(Some).ok_or(ConfigError::BadToken { name })
+    }
+
+    /// A token that a header can carry.
+    pub fn new(value: String) -> Option<Self> {
+        value.bytes().all(|byte| byte.is_ascii_graphic()).then_some(Self(value))
+    }
+
+    /// Its bytes, to compare.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// The cache that `ci/` fills.
+pub fn cache_dir() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("AI_INFERENCE_CACHE").or_else(|| {
+        let home = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+        home.map(|cache| cache.join("ai-inference"))
+    })
+}
+
+/// The models directory: the one named, else the cache's.
+pub fn models_dir(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let named = named.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
+    named.or_else(|| cache_dir().map(|cache| cache.join("models"))).ok_or(ConfigError::NoCache)
+}
+
+/// Reads `\n`, `\t`, `\r` and `\\`; anything else behind a backslash stays as it is.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        if char != '\\' {
+            out.push(char);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('t') => out.push('\t'),
+            Some('r') => out.push('\r'),
+            Some('\\') => out.push('\\'),
+            other => {
+                out.push('\\');
+                out.extend(other);
+            }
+        }
+    }
+    out
+}
+
+const DEFAULT_TOKEN: &str = "CY_LLM_INTERNAL_TOKEN";
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn escapes_are_read_and_others_kept() {
+        assert_eq!(unescape(r"a\nb\tc\\nd\xe\"), "a\nb\tc\\nd\\xe\\");
+    }
+}

@@ -1,0 +1,291 @@
+//! From logits to a token: which parameters are legal, what they default to, and the draw itself.
+//!
+//! Deterministic: the same logits, history, parameters and seed give the same token. Knows no sequence and no time.
+
+use ai_inference_proto::Sampling;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use thiserror::Error;
+
+/// Validated parameters, defaults filled in (contract, section 5).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplingParameters {
+    /// At most so many tokens; at least 1.
+    pub max_new_tokens: usize,
+    /// Divides the logits.
+    pub temperature: f32,
+    /// The smallest set of tokens that holds this much probability is drawn from.
+    pub top_p: f32,
+    /// Above 1 makes tokens that were seen less likely, as Hugging Face defines it.
+    pub repetition_penalty: f32,
+}
+
+impl Default for SamplingParameters {
+    fn default() -> Self {
+        Self { max_new_tokens: 256, temperature: 0.7, top_p: 0.9, repetition_penalty: 1.0 }
+    }
+}
+
+impl SamplingParameters {
+    /// Checks what a request asked for; zero is unset (SAMPLING-001, SAMPLING-004 to SAMPLING-006).
+    pub fn resolve(asked: Option<Sampling>) -> Result<Self, ParameterError> {
+        let default = Self::default();
+        let Some(asked) = asked else { return Ok(default) };
+        let real = |name, value: f64, unset: f32| match value {
+            v if !v.is_finite() || v < 0.0 => Err(ParameterError::NotANumber { name }),
+            0.0 => Ok(unset),
+            // A double may be smaller or larger than any float; the nearest one that is neither zero nor infinite
+            // means the same to the sampler.
+            v => Ok((v as f32).clamp(f32::MIN_POSITIVE, f32::MAX)),
+        };
+        let max_new_tokens = match asked.max_new_tokens {
+            n if n < 0 => return Err(ParameterError::NegativeTokens),
+            0 => default.max_new_tokens,
+            n => usize::try_from(n).unwrap_or(usize::MAX),
+        };
+        let top_p = real("top_p", asked.top_p, default.top_p)?;
+        if asked.top_p > 1.0 {
+            return Err(ParameterError::TopPAboveOne);
+        }
+        Ok(Self {
+            max_new_tokens,
+            temperature: real("temperature", asked.temperature, default.temperature)?,
+            top_p,
+            repetition_penalty: real(
+                "repetition_penalty",
+                asked.repetition_penalty,
+                default.repetition_penalty,
+            )?,
+        })
+    }
+
+    /// So sharp a distribution that only the best token is left (contract, section 5: greedy is asked for so).
+    fn is_greedy(&self) -> bool {
+        self.temperature <= GREEDY_TEMPERATURE || self.top_p <= GREEDY_TOP_P
+    }
+}
+
+/// A parameter outside its legal range.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParameterError {
+    /// SAMPLING-004.
+    #[error("generation.max_new_tokens must not be negative")]
+    NegativeTokens,
+    /// SAMPLING-005.
+    #[error("generation.{name} must be a finite number and not negative")]
+    NotANumber {
+        /// Which.
+        name: &'static str,
+    },
+    /// SAMPLING-006.
+    #[error("generation.top_p must not be above 1")]
+    TopPAboveOne,
+}
+
+/// One sequence's source of tokens.
+#[derive(Debug)]
+pub struct Sampler {
+    parameters: SamplingParameters,
+    rng: StdRng,
+    /// Tokens of prompt and output, each once; kept only when a penalty needs them.
+    seen: Vec<u32>,
+    /// Scratch: probability weight and token of what is still in the draw.
+    candidates: Vec<(f32, u32)>,
+}
+
+impl Sampler {
+    /// A sampler for a sequence that starts with `prompt`.
+    pub fn new(parameters: SamplingParameters, seed: u64, prompt: &[i64]) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let mut sampler = Self { parameters, rng, seen: Vec::new(), candidates: Vec::new() };
+        if sampler.penalises() {
+            sampler.seen.extend(prompt.iter().map(|token| *token as u32));
+            sampler.seen.sort_unstable();
+            sampler.seen.dedup();
+        }
+        sampler
+    }
+
+    /// Draws the next token. The logits are the caller's scratch: a penalty changes them.
+    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+        if self.penalises() {
+            self.penalise(logits);
+        }
+        let (best, top) = arg_max(logits);
+        let token = if self.parameters.is_greedy() { best } else { self.draw(logits, best, top) };
+        if self.penalises()
+            && let Err(place) = self.seen.binary_search(&token)
+        {
+            self.seen.insert(place, token);
+        }
+        token
+    }
+
+    #[expect(clippy::float_cmp, reason = "exactly 1 is the value that means no penalty")]
+    fn penalises(&self) -> bool {
+        self.parameters.repetition_penalty != 1.0
+    }
+
+    fn penalise(&self, logits: &mut [f32]) {
+        let penalty = self.parameters.repetition_penalty;
+        for token in &self.seen {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                let scaled = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+                // An extreme penalty must not make an infinity, which would make NaN weights of all the others.
+                *logit = scaled.clamp(f32::MIN, f32::MAX);
+            }
+        }
+    }
+
+    /// Nucleus sampling. Weights are relative to the best token's 1.
+    fn draw(&mut self, logits: &[f32], best: u32, top: f32) -> u32 {
+        let SamplingParameters { temperature, top_p, .. } = self.parameters;
+        let floor = top - NEGLIGIBLE * temperature;
+        self.candidates.clear();
+        self.candidates.extend(
+            logits
+                .iter()
+                .enumerate()
+                .filter(|(_, logit)| **logit >= floor)
+                .map(|(token, logit)| (((logit - top) / temperature).exp(), token as u32)),
+        );
+        let total: f32 = self.candidates.iter().map(|(weight, _)| weight).sum();
+        let kept = nucleus(&mut self.candidates, top_p * total);
+        let mass: f32 = self.candidates[..kept].iter().map(|(weight, _)| weight).sum();
+        let mut point = self.rng.random::<f32>() * mass;
+        for (weight, token) in &self.candidates[..kept] {
+            point -= weight;
+            if point < 0.0 {
+                return *token;
+            }
+        }
+        best
+    }
+}
+
+/// Moves the heaviest candidates to the front, in order, until they weigh `mass`; returns how many those are.
+/// Sorts only as many as it needs: nearly always a handful of a vocabulary of tens of thousands.
+fn nucleus(candidates: &mut [(f32, u32)], mass: f32) -> usize {
+    let heavier = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let mut sorted = 32.min(candidates.len());
+    loop {
+        if sorted < candidates.len() {
+            candidates.select_nth_unstable_by(sorted, heavier);
+        }
+        candidates[..sorted].sort_unstable_by(heavier);
+        let mut sum = 0.0;
+        let reached = candidates[..sorted].iter().position(|(weight, _)| {
+            sum += weight;
+            sum >= mass
+        });
+        match reached {
+            Some(last) => return last + 1,
+            None if sorted == candidates.len() => return sorted,
+            None => sorted = (sorted * 8).min(candidates.len()),
+        }
+    }
+}
+
+/// The first of the largest, and its value. In two passes, because the compiler turns the first into vector code and
+/// this runs once a token over tens of thousands of logits.
+fn arg_max(logits: &[f32]) -> (u32, f32) {
+    let mut lanes = [f32::MIN; 16];
+    let chunks = logits.chunks_exact(lanes.len());
+    let rest = chunks.remainder().iter().copied().fold(f32::MIN, f32::max);
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = if *logit > *lane { *logit } else { *lane };
+        }
+    }
+    let top = lanes.into_iter().fold(rest, f32::max);
+    (logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32, top)
+}
+
+/// The contract's greedy request has temperature 0.01, and the value nearest to it in a float is a little off.
+const GREEDY_TEMPERATURE: f32 = 0.011;
+/// The contract's greedy request has `top_p` 0.001; no model of less than a thousand equal tokens can tell the difference.
+const GREEDY_TOP_P: f32 = 0.0011;
+/// Tokens further than this many temperatures below the best weigh less than 2e-11 of it: all of a large vocabulary
+/// together less than a float's precision.
+const NEGLIGIBLE: f32 = 25.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(temperature: f64, top_p: f64, repetition_penalty: f64) -> Sampling {
+        Sampling { max_new_tokens: 4, temperature, top_p, repetition_penalty }
+    }
+
+    #[test]
+    fn zero_is_unset() {
+        let resolved = SamplingParameters::resolve(Some(Sampling::default()));
+        assert_eq!(resolved, Ok(SamplingParameters::default()));
+    }
+
+    #[test]
+    fn illegal_values_are_refused() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1] {
+            for asked in [asked(bad, 0.9, 1.0), asked(0.7, bad, 1.0), asked(0.7, 0.9, bad)] {
+                assert!(SamplingParameters::resolve(Some(asked)).is_err(), "{asked:?}");
+            }
+        }
+        assert_eq!(
+            SamplingParameters::resolve(Some(asked(0.7, 1.01, 1.0))),
+            Err(ParameterError::TopPAboveOne)
+        );
+        let negative = Sampling { max_new_tokens: -1, ..Sampling::default() };
+        assert_eq!(SamplingParameters::resolve(Some(negative)), Err(ParameterError::NegativeTokens));
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_best() {
+        let parameters = SamplingParameters { top_p: 0.001, ..SamplingParameters::default() };
+        let mut logits: Vec<f32> = (0..100).map(|i: u8| f32::from(i % 40)).collect();
+        assert_eq!(Sampler::new(parameters, 1, &[]).sample(&mut logits), 39);
+    }
+
+    #[test]
+    fn a_seed_repeats_and_another_differs() {
+        let draws = |seed| {
+            let parameters =
+                SamplingParameters { temperature: 1.5, top_p: 1.0, ..SamplingParameters::default() };
+            let mut sampler = Sampler::new(parameters, seed, &[]);
+            (0..50).map(|_| sampler.sample(&mut [0.0; 64])).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(3), draws(3));
+        assert_ne!(draws(3), draws(4));
+    }
+
+    #[test]
+    fn a_nucleus_leaves_the_tail_out() {
+        let parameters = SamplingParameters { temperature: 1.0, top_p: 0.6, ..SamplingParameters::default() };
+        let mut sampler = Sampler::new(parameters, 5, &[]);
+        // Probabilities 0.5, 0.25, 0.25: the first two weigh 0.75 and are enough.
+        let logits = [0.5_f32.ln(), 0.25_f32.ln(), 0.25_f32.ln()];
+        assert!((0..500).all(|_| sampler.sample(&mut logits.clone()) < 2));
+    }
+
+    #[test]
+    fn a_penalty_moves_the_choice_away_from_what_was_seen() {
+        let parameters =
+            SamplingParameters { top_p: 0.001, repetition_penalty: 10.0, ..SamplingParameters::default() };
+        let mut sampler = Sampler::new(parameters, 5, &[0]);
+        let drawn: Vec<_> = (0..3).map(|_| sampler.sample(&mut [4.0, 3.0, 2.0])).collect();
+        assert_eq!(drawn, [1, 2, 0]);
+    }
+
+    #[test]
+    fn extremes_of_the_legal_range_draw_a_token() {
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        for temperature in [smallest, 1e-300, 0.05, 1e300] {
+            for top_p in [smallest, 1e-6, 1.0] {
+                for penalty in [smallest, 1e300] {
+                    let resolved =
+                        SamplingParameters::resolve(Some(asked(temperature, top_p, penalty))).unwrap();
+                    let mut sampler = Sampler::new(resolved, 1, &[0, 1]);
+                    assert!((0..20).all(|_| sampler.sample(&mut [3.0, -2.0, 0.0, 1.0]) < 4));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Binding what `--listen` names, and leaving nothing behind.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
+
+use crate::config::Address;
+
+/// A bound address. The socket file goes when it is dropped.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListenerStream, SocketFile),
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The system refused.
+    #[error("failed to listen on {address}: {error}")]
+    System {
+        /// Where.
+        address: Address,
+        /// Why not.
+        error: io::Error,
+    },
+    /// TRANSPORT-004: another server's.
+    #[error("{address} belongs to a running server: stop that one, or name another address with --listen")]
+    InUse {
+        /// Where.
+        address: Address,
+    },
+    /// A file that no server made.
+    #[error(
+        "{address} is taken by a file that is not a socket: move it away, or name another address with --listen"
+    )]
+    NotASocket {
+        /// Where.
+        address: Address,
+    },
+}
+
+impl Listener {
+    /// Binds; a socket file that nobody serves any more is replaced (TRANSPORT-004).
+    pub async fn bind(address: &Address) -> Result<Self, ListenError> {
+        let system = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone() },
+            _ => ListenError::System { address: address.clone(), error },
+        };
+        match address {
+            Address::Tcp(tcp) => Ok(Self::Tcp(TcpListener::bind(tcp).await.map_err(system)?)),
+            Address::Unix(path) => {
+                remove_stale(path, address)?;
+                let listener = UnixListener::bind(path).map_err(system)?;
+                // TRANSPORT-005: the owner and the group.
+                fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(system)?;
+                let file = SocketFile::new(path).map_err(system)?;
+                Ok(Self::Unix(UnixListenerStream::new(listener), file))
+            }
+        }
+    }
+
+    /// Where it listens, with the port that the system chose for port 0.
+    pub fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?.to_string())),
+            Self::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+        }
+    }
+}
+
+/// The file of a socket that we bound; removed on drop if it is still that one.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn remove_stale(path: &Path, address: &Address) -> Result<(), ListenError> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(ListenError::NotASocket { address: address.clone() });
+    }
+    match UnixStream::connect(path) {
+        // Nobody listens: the last server died without removing it.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let removed = fs::remove_file(path);
+            removed.map_err(|error| ListenError::System { address: address.clone(), error })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(ListenError::InUse { address: address.clone() }),
+    }
+}

@@ -1,0 +1,9 @@
+//! From a `model_id` to a running model: what is in a directory, which directories there are, and which are loaded.
+
+mod loader;
+mod package;
+mod registry;
+
+pub use loader::{LoadError, LoadedModel, Loader};
+pub use package::{CacheShape, Package, PackageError};
+pub use registry::{DirectoryError, Found, Registry, RegistryError, packages};

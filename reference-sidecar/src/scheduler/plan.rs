@@ -1,0 +1,71 @@
+//! The words that scheduler and engine share: a sequence, a slot's state, one step.
+
+/// A generation inside the engine. Never reused while the engine lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceId(pub u64);
+
+/// What one KV slot holds.
+///
+/// ```text
+/// Free ──admitted──▶ Prefill { done: 0 } ──chunks──▶ Decode ──ended──▶ Free
+///                          └───────────cancelled───────────────────────▲
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nobody's.
+    #[default]
+    Free,
+    /// `done` of `total` prompt tokens are in the KV cache.
+    Prefill {
+        /// Whose.
+        id: SequenceId,
+        /// Tokens read so far.
+        done: usize,
+        /// Tokens of the whole prompt.
+        total: usize,
+    },
+    /// One token a step; held back while `ready` is false, because its reader has not taken the last ones.
+    Decode {
+        /// Whose.
+        id: SequenceId,
+        /// May run in the next step.
+        ready: bool,
+    },
+}
+
+impl SlotState {
+    /// The sequence in the slot.
+    pub const fn id(self) -> Option<SequenceId> {
+        match self {
+            Self::Free => None,
+            Self::Prefill { id, .. } | Self::Decode { id, .. } => Some(id),
+        }
+    }
+
+    /// Runs in a decode step now.
+    pub const fn decodes(self) -> bool {
+        matches!(self, Self::Decode { ready: true, .. })
+    }
+}
+
+/// One step of the backend. The attention operator takes several new tokens of one sequence or one new token of several,
+/// so a step is either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing can run: wait for an arrival or a reader.
+    Idle,
+    /// Read the prompt's tokens `start..end` into `slot`.
+    Prefill {
+        /// Where.
+        slot: usize,
+        /// First token of the chunk.
+        start: usize,
+        /// One past its last token.
+        end: usize,
+    },
+    /// Continue every slot that decodes; the step computes slots `0..rows`.
+    Decode {
+        /// The smallest prefix of the slots that holds all that decode.
+        rows: usize,
+    },
+}

@@ -1,0 +1,25 @@
+//! The gRPC edge: translation only.
+//!
+//! Both dialects are served by the same code, generic over [`WireDialect`](ai_inference_proto::WireDialect): what comes
+//! in becomes the internal model, what goes out is made from it. Decides nothing about generations; talks to the
+//! models' registry and, through it, to engines.
+
+mod admission;
+mod auth;
+mod content_type;
+mod control;
+mod counters;
+mod deadline;
+mod dialects;
+mod gate;
+mod generation;
+mod health;
+mod stack;
+mod state;
+mod status;
+mod stream_predict;
+
+pub use counters::{Counted, Counters};
+pub use stack::{Exposed, serve};
+pub use state::{Phase, State};
+pub use status::Refusal;

@@ -1,0 +1,124 @@
+//! The whole way of a request, outermost first.
+
+use std::{sync::Arc, time::Duration};
+
+use ai_inference_proto::{
+    Contract, CyLlm, Dialect, contract::ai_inference_server as contract_server,
+    cy_llm::ai_inference_server as cy_llm_server,
+};
+use http::Request;
+use tokio_stream::StreamExt as _;
+use tonic::{
+    body::Body,
+    codec::CompressionEncoding,
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
+use tonic_reflection::server::{Builder as ReflectionBuilder, Error as ReflectionError};
+
+use super::{State, auth, content_type, dialects::Edge, gate::Gate};
+use crate::listen::{Lenient, Listener};
+
+/// Serves a listener until `shutdown`, then until its connections are closed.
+pub async fn serve(
+    state: Arc<State>,
+    exposed: Exposed,
+    listener: Listener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let router = Server::builder()
+        // A client that is gone without a word is noticed within a minute, and its work cancelled.
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        // One connection may carry all of a gateway's users; the queue, not the transport, says when it is too much.
+        .max_concurrent_streams(4096)
+        // Room for the longest prompts in one flight; also the bound of what a connection can make us hold.
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        // Metadata is small; larger is abuse (TRANSPORT-007).
+        .http2_max_header_list_size(16 << 10)
+        // What is not gRPC is answered in HTTP, so it must be turned away before anything answers in gRPC.
+        .layer(Gate::<Body, Body>::new(content_type::check))
+        // Before routing and decoding: a stranger costs no more than its headers (AUTH-004).
+        .layer(Gate::<Body, Body>::new({
+            let token = state.token.clone();
+            move |request: &Request<Body>| auth::check(token.as_ref(), request)
+        }))
+        // Both dialects, health checking and reflection; any other path is UNIMPLEMENTED (WIRE-006).
+        .add_routes(exposed.routes(&state));
+    match listener {
+        Listener::Tcp(tcp) => {
+            // A chunk is one small packet: it must not wait for the next (STREAM-007).
+            let incoming = TcpIncoming::from(tcp).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, shutdown).await
+        }
+        Listener::Unix(unix, _socket) => {
+            // The C core's clients name a socket's path as authority, which HTTP/2's parser would refuse.
+            let incoming = unix.map(|accepted| accepted.map(Lenient::new));
+            router.serve_with_incoming_shutdown(incoming, shutdown).await
+        }
+    }
+}
+
+/// What is the same on every listener, so that they answer alike (TRANSPORT-001).
+#[derive(Clone, Debug)]
+pub struct Exposed {
+    health: HealthReporter,
+}
+
+impl Exposed {
+    /// Serving from the start.
+    pub async fn new() -> Self {
+        let exposed = Self { health: HealthReporter::new() };
+        exposed.set(ServingStatus::Serving).await;
+        exposed
+    }
+
+    /// Tells those who ask, and those who watch, that no new work is taken (TRANSPORT-003).
+    pub async fn set_not_serving(&self) {
+        self.set(ServingStatus::NotServing).await;
+    }
+
+    /// WIRE-012: for the server as a whole and for both services.
+    async fn set(&self, status: ServingStatus) {
+        for name in ["", Dialect::Contract.service(), Dialect::CyLlm.service()] {
+            self.health.set_service_status(name, status).await;
+        }
+    }
+
+    fn routes(&self, state: &Arc<State>) -> Routes {
+        let contract = contract_server::AiInferenceServer::new(Edge::<Contract>::new(state))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(LARGEST_MESSAGE);
+        let cy_llm = cy_llm_server::AiInferenceServer::new(Edge::<CyLlm>::new(state))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(LARGEST_MESSAGE);
+        let health = tonic_health::server::HealthService::from_health_reporter(self.health.clone());
+        let mut routes = Routes::default()
+            .add_service(contract)
+            .add_service(cy_llm)
+            .add_service(HealthServer::new(health));
+        // The descriptor sets are compiled in, and a test reads them: a failure here would be a failure of the build.
+        match (reflection().build_v1(), reflection().build_v1alpha()) {
+            (Ok(v1), Ok(v1alpha)) => routes = routes.add_service(v1).add_service(v1alpha),
+            (Err(error), _) | (_, Err(error)) => log_no_reflection(&error),
+        }
+        routes
+    }
+}
+
+/// WIRE-004.
+fn reflection() -> ReflectionBuilder<'static> {
+    ReflectionBuilder::configure()
+        .register_encoded_file_descriptor_set(Dialect::Contract.descriptor_set())
+        .register_encoded_file_descriptor_set(Dialect::CyLlm.descriptor_set())
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn log_no_reflection(error: &ReflectionError) {
+    tracing::error!(%error, "reflection is not served");
+}
+
+/// gRPC's customary limit, twenty times the largest legal prompt (WIRE-008, WIRE-013).
+const LARGEST_MESSAGE: usize = 4 << 20;

@@ -1,0 +1,92 @@
+//! THE table: everything that can go wrong with a call → gRPC status.
+//!
+//! Messages reach clients: no host path, no prompt, no token (ERROR-010). Types that may carry a path, such as the
+//! loader's errors, have no way in here.
+
+use thiserror::Error;
+use tonic::{Code, Status};
+
+use super::admission::MOST_CHARACTERS;
+use crate::{
+    engine::{EngineError, ParameterError, SubmitError},
+    models::RegistryError,
+};
+
+/// Why a call ends without OK.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// STREAM-009.
+    #[error("the stream ended without a request")]
+    NoRequest,
+    /// STREAM-014.
+    #[error("a generation with this trace_id is still running on this stream")]
+    TraceInUse,
+    /// ERROR-003.
+    #[error("the prompt has more than {MOST_CHARACTERS} characters")]
+    PromptTooLong,
+    /// The model's alphabet does not hold the prompt.
+    #[error("the prompt cannot be written in the model's tokens")]
+    Unspeakable,
+    /// ERROR-008, ERROR-009: the same words whatever is asked for.
+    #[error("the adapter is not known here")]
+    Adapter,
+    /// SAMPLING-004 to SAMPLING-006.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// ERROR-001.
+    #[error(transparent)]
+    Model(#[from] RegistryError),
+    /// CONCURRENCY-006, ERROR-004, ERROR-005.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The model failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A bug in this server.
+    #[error("an internal step of this request failed")]
+    Internal,
+    /// AUTH-001, AUTH-002: the same words whatever is wrong with the token.
+    #[error("this method needs the header `authorization: Bearer <token>` with the right token")]
+    Unauthenticated,
+    /// CONCURRENCY-004.
+    #[error("the call's deadline has passed")]
+    Deadline,
+    /// TRANSPORT-003: new work.
+    #[error("the server is shutting down and takes no new work")]
+    Draining,
+    /// TRANSPORT-003: work that outlived the grace time.
+    #[error("the server shut down before this generation ended")]
+    Cut,
+}
+
+impl Refusal {
+    /// The table.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NoRequest
+            | Self::TraceInUse
+            | Self::PromptTooLong
+            | Self::Unspeakable
+            | Self::Parameter(_)
+            | Self::Submit(SubmitError::EmptyPrompt | SubmitError::PromptTooLong { .. }) => {
+                Code::InvalidArgument
+            }
+            Self::Adapter | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
+            Self::Submit(SubmitError::QueueFull { .. }) => Code::ResourceExhausted,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Deadline => Code::DeadlineExceeded,
+            Self::Draining
+            | Self::Cut
+            | Self::Engine(EngineError::Stopped)
+            | Self::Submit(SubmitError::Engine(_)) => Code::Unavailable,
+            Self::Model(RegistryError::Broken { .. }) => Code::FailedPrecondition,
+            Self::Engine(EngineError::Backend) | Self::Internal => Code::Internal,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string())
+    }
+}
