@@ -4,6 +4,7 @@
 //! [`events`] say what happened, [`reports`] show it. `docs/design` has the longer story.
 
 pub mod address;
+pub mod baseline;
 pub mod cli;
 pub mod events;
 pub mod exemplar;
@@ -13,3 +14,4 @@ pub mod reports;
 pub mod requirement;
 pub mod requirements;
 pub mod runner;
+pub mod targets;

@@ -1,2 +1,62 @@
-//! Placeholder.
-fn main() {}
+//! The `conformance` program: arguments in, exit code out. Everything else is the library's.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use conformance::{
+    cli::{docs, explain, list, replay, run, serve},
+    exit::Exit,
+};
+
+/// Judges any AiInference endpoint, requirement by requirement, with evidence.
+#[derive(Parser)]
+#[command(name = "conformance", version, about, after_help = START, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const START: &str = "\
+Start here:
+  conformance run --target localhost:50051     judge a backend
+  conformance explain STREAM-001               what a requirement means and how it is checked";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Judge an endpoint: run every requirement against it
+    Run(Box<run::RunArgs>),
+    /// Every requirement in a line
+    List(list::ListArgs),
+    /// The page of one requirement
+    Explain(explain::ExplainArgs),
+    /// Serve a correct endpoint, or one that breaks one requirement
+    Serve(serve::ServeArgs),
+    /// Make any report again from a recording
+    Replay(replay::ReplayArgs),
+    /// Write the requirements' pages, or check that they are up to date
+    #[command(hide = true)]
+    Docs(docs::DocsArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match cli.command {
+        Command::Run(args) => wait(run::run(*args)),
+        Command::Serve(args) => wait(serve::run(args)),
+        Command::List(args) => list::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Docs(args) => docs::run(&args),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Harness.into()
+        }
+    }
+}
+
+fn wait(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}

@@ -4,3 +4,5 @@ pub mod docs;
 pub mod explain;
 pub mod list;
 pub mod replay;
+pub mod run;
+pub mod serve;

@@ -72,9 +72,9 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
         let sentence = format!("NOT as listed: known failures that pass now: {}", list(&stale));
         (Standing::NotConformant, sentence)
     } else if !unseen.is_empty() {
-        let hold = plural(held, "MUST requirement holds", "MUST requirements hold");
+        let so_many = plural(held, "MUST requirement holds", "MUST requirements hold");
         let sentence = format!(
-            "conformant as far as could be seen: {hold}, {} could not be judged: {}",
+            "conformant as far as could be seen: {so_many}, {} could not be judged: {}",
             unseen.len(),
             list(&unseen)
         );
@@ -87,9 +87,9 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
         };
         (Standing::Conformant, format!("conformant: {all}"))
     } else {
-        let hold = plural(held, "MUST requirement holds", "MUST requirements hold");
+        let so_many = plural(held, "MUST requirement holds", "MUST requirements hold");
         let failures = plural(known.len(), "known failure", "known failures");
-        (Standing::Conformant, format!("conformant but for {failures} ({}): {hold}", list(&known)))
+        (Standing::Conformant, format!("conformant but for {failures} ({}): {so_many}", list(&known)))
     };
     Conclusion { standing, sentence }
 }

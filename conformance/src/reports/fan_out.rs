@@ -81,14 +81,14 @@ impl Reports {
     }
 
     /// A document takes standard output for itself; the live terminal then moves to standard error, where it is shown
-    /// if somebody looks at it or asked for it. Documents first: the terminal's last words point at them.
+    /// if somebody looks at it or asked for it. No formats, nothing printed. Documents first: the terminal's last words point at them.
     fn add_printed(&mut self, formats: &[Format], output: Option<&Path>, console: Console) {
         let documents = formats.iter().filter_map(|format| Some((format.name(), format.document()?)));
         let documents: Vec<_> = documents.collect();
         let asked = formats.contains(&Format::Pretty);
-        let pretty: Option<(Box<dyn Write + Send>, _)> = if documents.is_empty() {
+        let pretty: Option<(Box<dyn Write + Send>, _)> = if documents.is_empty() && asked {
             Some((Box::new(io::stdout()), console.stdout))
-        } else if asked || console.stderr.tty {
+        } else if asked || (console.stderr.tty && !documents.is_empty()) {
             Some((Box::new(io::stderr()), console.stderr))
         } else {
             None

@@ -28,7 +28,7 @@ impl Document {
     /// A file; one from an earlier run is removed at once.
     pub(super) fn in_file(path: PathBuf, render: Render) -> io::Result<Self> {
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(Self::new(Sink::File(path), render)),
         }
     }

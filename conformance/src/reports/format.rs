@@ -62,8 +62,8 @@ impl Format {
             Self::Json => Some(json::render),
             Self::Junit => Some(junit::render),
             Self::Html => Some(html::render),
-            Self::Markdown => Some(markdown::render),
-            Self::Github => Some(github::render),
+            Self::Markdown => Some(|run| Ok(markdown::render(run))),
+            Self::Github => Some(|run| Ok(github::render(run))),
         }
     }
 }

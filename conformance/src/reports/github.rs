@@ -1,7 +1,5 @@
 //! Annotations in a GitHub Actions log: an error for each MUST that failed, a warning for what a reader should know.
 
-use std::io;
-
 use super::{
     conclusion::Standing,
     outcome::Outcome,
@@ -13,7 +11,7 @@ use crate::events::CheckResult;
 /// Characters of a reason; an annotation is a few lines.
 const REASON: usize = 1000;
 
-pub(super) fn render(run: &Run) -> io::Result<String> {
+pub(super) fn render(run: &Run) -> String {
     let mut lines: Vec<_> = run.results.iter().filter_map(annotation).collect();
     let conclusion = run.conclusion();
     let command = match conclusion.standing {
@@ -22,7 +20,7 @@ pub(super) fn render(run: &Run) -> io::Result<String> {
         Standing::Unknown => "warning",
     };
     lines.push(command_line(command, "conformance", &visible(&conclusion.sentence)));
-    Ok(lines.join("\n") + "\n")
+    lines.join("\n") + "\n"
 }
 
 fn annotation(result: &CheckResult) -> Option<String> {
@@ -33,7 +31,7 @@ fn annotation(result: &CheckResult) -> Option<String> {
         Outcome::Known => "notice",
         Outcome::Skip | Outcome::Pass => return None,
     };
-    let title = format!("{} {} {}", visible(&result.id), result.level, outcome.said_of_one());
+    let title = format!("{} {}", visible(&result.id), outcome.said_of(result.level));
     let mut message = vec![visible(&result.title)];
     message.extend((!result.reason.is_empty()).then(|| cut(&visible(&result.reason), REASON)));
     message.extend((!result.rerun.is_empty()).then(|| format!("run again: {}", visible(&result.rerun))));

@@ -42,7 +42,10 @@ struct Page {
 struct Count {
     outcome: Outcome,
     symbol: &'static str,
+    /// Heads a filter.
     word: &'static str,
+    /// Says how many.
+    counted: String,
     n: usize,
 }
 
@@ -64,7 +67,7 @@ struct Card {
     title: String,
     outcome: Outcome,
     symbol: &'static str,
-    said: &'static str,
+    said: String,
     open: bool,
     requirement: Vec<Span>,
     reason: Vec<String>,
@@ -133,7 +136,7 @@ impl Card {
             title: visible(&result.title),
             outcome,
             symbol: outcome.symbol(),
-            said: outcome.said_of_one(),
+            said: outcome.said_of(result.level),
             open: matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale),
             requirement: page::spans(&visible(&result.requirement)),
             reason: visible_lines(&cut(&result.reason, REASON)),
@@ -144,7 +147,7 @@ impl Card {
             exchanges: evidence.iter().map(Row::of).collect(),
             omitted: result.evidence_omitted,
             timeline: Timeline::of(evidence),
-            page: catalogue(&result.id).map(|r| rest_of_page(r)).unwrap_or_default(),
+            page: catalogue(&result.id).map(rest_of_page).unwrap_or_default(),
         }
     }
 }
@@ -165,6 +168,7 @@ fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {
         outcome: *outcome,
         symbol: outcome.symbol(),
         word: outcome.word(),
+        counted: outcome.counted(*n),
         n: *n,
     };
     counts.iter().map(shown).collect()

@@ -8,8 +8,16 @@ use std::{io, time::Duration};
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{outcome::Outcome, run::Run, text::visible};
+use super::{
+    outcome::Outcome,
+    run::Run,
+    text::{cut, visible},
+};
 use crate::events::{CheckResult, Direction};
+
+/// Characters of a message, which CI servers show in a list, and of a reason.
+const MESSAGE: usize = 500;
+const REASON: usize = 8000;
 
 pub(super) fn render(run: &Run) -> io::Result<String> {
     let mut report = Report::new("conformance");
@@ -30,12 +38,12 @@ pub(super) fn render(run: &Run) -> io::Result<String> {
 
 fn case(area: &str, result: &CheckResult) -> TestCase {
     let outcome = Outcome::of(result);
-    let reason = visible(&result.reason);
+    let reason = cut(&visible(&result.reason), MESSAGE);
     let mut warning = None;
     let mut status = match outcome {
         Outcome::Pass => TestCaseStatus::success(),
         Outcome::Warn => {
-            warning = Some(format!("warning: {} not met: {reason}\n{}", result.level, details(result)));
+            warning = Some(format!("warning: {}\n{}", outcome.said_of(result.level), details(result)));
             TestCaseStatus::success()
         }
         Outcome::Fail | Outcome::Stale => TestCaseStatus::non_success(NonSuccessKind::Failure),
@@ -48,7 +56,7 @@ fn case(area: &str, result: &CheckResult) -> TestCase {
             status.set_message(reason).set_type(outcome.name()).set_description(details(result));
         }
         Outcome::Stale => {
-            status.set_message(outcome.said_of_one()).set_type(outcome.name());
+            status.set_message(outcome.said_of(result.level)).set_type(outcome.name());
         }
         Outcome::Skip => {
             status.set_message(reason);
@@ -73,7 +81,7 @@ fn case(area: &str, result: &CheckResult) -> TestCase {
 fn details(result: &CheckResult) -> String {
     let mut lines = vec![
         format!("{} {}", result.level, visible(&result.requirement)),
-        format!("seen: {}", visible(&result.reason)),
+        format!("seen: {}", cut(&visible(&result.reason), REASON)),
     ];
     if result.evidence_omitted > 0 {
         lines.push(format!("{} exchanges in the middle are left out", result.evidence_omitted));

@@ -3,8 +3,6 @@
 //! A target's text stands in code only, where neither markup nor a mention of a person is understood. Bounded, because
 //! a comment is.
 
-use std::io;
-
 use super::{
     outcome::Outcome,
     run::{Run, counts},
@@ -18,7 +16,7 @@ const AT_LENGTH: usize = 25;
 const REASON: usize = 900;
 const FACT: usize = 200;
 
-pub(super) fn render(run: &Run) -> io::Result<String> {
+pub(super) fn render(run: &Run) -> String {
     let mut out = vec![format!("## {}", escape(&run.conclusion().sentence)), String::new()];
     facts(run, &mut out);
     areas(run, &mut out);
@@ -27,7 +25,7 @@ pub(super) fn render(run: &Run) -> io::Result<String> {
     brief(run, "Inconclusive", Outcome::Inconclusive, &mut out);
     brief(run, "Known failures", Outcome::Known, &mut out);
     brief(run, "Skipped", Outcome::Skip, &mut out);
-    Ok(out.join("\n").trim_end().to_owned() + "\n")
+    out.join("\n").trim_end().to_owned() + "\n"
 }
 
 fn facts(run: &Run, out: &mut Vec<String>) {
@@ -73,12 +71,12 @@ fn section(run: &Run, heading: &str, outcomes: &[Outcome], out: &mut Vec<String>
     for result in found.iter().take(AT_LENGTH) {
         let outcome = Outcome::of(result);
         let (id, title) = (escape(&result.id), escape(&result.title));
-        out.push(format!("**{id}** {} {}: {title}", result.level, outcome.said_of_one()));
+        out.push(format!("**{id}** {}: {title}", outcome.said_of(result.level)));
         out.extend([String::new(), format!("> {}", escape(&result.requirement)), String::new()]);
-        let rerun = (!result.rerun.is_empty()).then_some(result.rerun.as_str());
-        let seen = (!result.reason.is_empty()).then_some(result.reason.as_str());
-        let text: Vec<_> = seen.into_iter().chain(rerun.map(|_| "")).chain(rerun).collect();
-        out.extend([fenced(&text.join("\n")), String::new()]);
+        let seen = cut(&result.reason, REASON);
+        let text: Vec<_> =
+            [seen.as_str(), &result.rerun].into_iter().filter(|text| !text.is_empty()).collect();
+        out.extend([fenced(&text.join("\n\n")), String::new()]);
     }
     if let Some(rest) = found.get(AT_LENGTH..).filter(|rest| !rest.is_empty()) {
         let ids: Vec<_> = rest.iter().map(|result| escape(&result.id)).collect();
@@ -114,7 +112,7 @@ fn code(text: &str, limit: usize) -> String {
 
 /// A code block that holds any text.
 fn fenced(text: &str) -> String {
-    let text = visible_lines(&cut(text, REASON)).join("\n");
+    let text = visible_lines(text).join("\n");
     let fence = "`".repeat(longest_run(&text).max(2) + 1);
     format!("{fence}text\n{text}\n{fence}")
 }
@@ -127,7 +125,7 @@ fn longest_run(text: &str) -> usize {
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     let text = visible(text);
-    let balanced = text.matches('`').count() % 2 == 0 && !text.contains("``");
+    let balanced = text.matches('`').count().is_multiple_of(2) && !text.contains("``");
     for (n, part) in text.split('`').enumerate() {
         if n > 0 {
             escaped.push_str(if balanced { "`" } else { "\\`" });

@@ -56,7 +56,7 @@ impl Outcome {
         }
     }
 
-    /// In a count: "3 failed".
+    /// Heads a column: "warnings".
     pub fn word(self) -> &'static str {
         match self {
             Self::Fail => "failed",
@@ -70,17 +70,23 @@ impl Outcome {
         }
     }
 
+    /// In a count: "1 warning", "3 failed".
+    pub fn counted(self, n: usize) -> String {
+        let word = if n == 1 { self.word().trim_end_matches('s') } else { self.word() };
+        format!("{n} {word}")
+    }
+
     /// Of one result: "MUST failed".
-    pub fn said_of_one(self) -> &'static str {
+    pub fn said_of(self, level: Level) -> String {
         match self {
-            Self::Fail => "failed",
-            Self::Error => "not judged: the suite itself broke",
-            Self::Stale => "passed, but is listed as a known failure",
-            Self::Warn => "not met",
-            Self::Inconclusive => "inconclusive",
-            Self::Known => "failed, as listed",
-            Self::Skip => "skipped",
-            Self::Pass => "passed",
+            Self::Fail => format!("{level} failed"),
+            Self::Error => format!("the suite itself broke ({level} not judged)"),
+            Self::Stale => format!("passed, but is listed as a known failure ({level})"),
+            Self::Warn => format!("{level} not met"),
+            Self::Inconclusive => format!("inconclusive ({level})"),
+            Self::Known => format!("{level} failed, as listed"),
+            Self::Skip => format!("skipped ({level})"),
+            Self::Pass => format!("passed ({level})"),
         }
     }
 

@@ -38,6 +38,7 @@ pub struct Terminal {
     running: BTreeSet<String>,
     progress: ProgressBar,
     ended: bool,
+    after_blank: bool,
 }
 
 impl Terminal {
@@ -53,10 +54,14 @@ impl Terminal {
             running: BTreeSet::new(),
             progress: ProgressBar::hidden(),
             ended: false,
+            after_blank: false,
         }
     }
 
+    /// Blocks ask for a blank line around them; two in a row are one.
     fn say(&mut self, lines: &str) -> io::Result<()> {
+        let lines = if self.after_blank { lines.trim_start_matches('\n') } else { lines };
+        self.after_blank = lines.ends_with("\n\n") || (self.after_blank && lines.is_empty());
         let out = &mut self.out;
         self.progress.suspend(|| {
             out.write_all(lines.as_bytes())?;

@@ -15,7 +15,7 @@ const WIDTH: usize = 100;
 /// The exchanges before a verdict that explain it.
 const EXCHANGES: usize = 12;
 /// Characters of a reason, an exchange and a one-line reason; the rest is in the other reports.
-const REASON: usize = 1200;
+const REASON: usize = 700;
 const EXCHANGE: usize = 160;
 const BRIEF: usize = 160;
 
@@ -88,7 +88,7 @@ impl Blocks {
     fn brief(self, result: &CheckResult) -> String {
         let outcome = Outcome::of(result);
         let (id, reason) = (text::visible(&result.id), text::cut(&text::visible(&result.reason), BRIEF));
-        let head = format!("{} {id:<12} {} {}", outcome.symbol(), result.level, outcome.said_of_one());
+        let head = format!("{} {id:<12} {}", outcome.symbol(), outcome.said_of(result.level));
         let colon = if reason.is_empty() { "" } else { ": " };
         format!("{}{colon}{reason}\n", self.paint.outcome(outcome, &head))
     }
@@ -99,7 +99,7 @@ impl Blocks {
         let (id, title) = (text::visible(&result.id), text::visible(&result.title));
         let mut lines = Lines::default();
         lines.add("");
-        let head = format!("{} {id}  {} {}", outcome.symbol(), result.level, outcome.said_of_one());
+        let head = format!("{} {id}  {}", outcome.symbol(), outcome.said_of(result.level));
         lines.add(&format!("{}: {}", self.paint.outcome(outcome, &head), self.paint.bold(&title)));
         self.heading("The contract says", &mut lines);
         lines.indented(&text::wrap(&text::visible(&result.requirement), WIDTH));
@@ -171,10 +171,7 @@ impl Blocks {
     }
 
     fn counts(self, counts: &[(Outcome, usize)]) -> String {
-        let each = counts
-            .iter()
-            .rev()
-            .map(|(outcome, n)| self.paint.outcome(*outcome, &format!("{n} {}", outcome.word())));
+        let each = counts.iter().rev().map(|(outcome, n)| self.paint.outcome(*outcome, &outcome.counted(*n)));
         let each: Vec<_> = each.collect();
         if each.is_empty() { "nothing was asked".to_owned() } else { each.join(", ") }
     }
@@ -196,6 +193,8 @@ impl Lines {
     }
 
     fn indented(&mut self, lines: &[String]) {
-        lines.iter().for_each(|line| self.add(&format!("    {line}")));
+        for line in lines {
+            self.add(&format!("    {line}"));
+        }
     }
 }

@@ -1,0 +1,357 @@
+//! `conformance run`: reach the target, run the plan, feed the reports, say the exit code.
+
+use std::{path::PathBuf, time::Duration};
+
+use ai_inference_proto::Dialect;
+use tokio::{process::Command, sync::mpsc};
+
+use crate::{
+    address::Address,
+    baseline::Baseline,
+    events::{Event, RunFinished, Summary},
+    exit::Exit,
+    reports::{Console, Format, Reports},
+    requirement::Role,
+    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+    targets::{Process, Sidecar, SpawnError, embedded},
+};
+
+/// Arguments of `conformance run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// The endpoint: unix:///abs/path, host:port or http://host:port; twice for its Unix socket and its TCP port.
+    /// Without it, the reference sidecar beside this program is started and tested
+    #[arg(long, value_name = "ADDR")]
+    pub target: Vec<Address>,
+    /// Start this command first and stop it afterwards; it is ready when --target takes connections or, without
+    /// --target, when it has printed `listening on ADDR`
+    #[arg(long, value_name = "CMD")]
+    pub spawn: Option<String>,
+    /// What the endpoint is
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "server", value_parser = role)]
+    pub role: Vec<Role>,
+    /// How much is asked: every MUST; everything; or everything as deployed (cy.llm is the documented name)
+    #[arg(long, value_enum, default_value_t = Profile::Full)]
+    pub profile: Profile,
+    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
+    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
+    pub dialect: DialectChoice,
+    /// The model to use [default: the first that list_models names]
+    #[arg(long, value_name = "ID")]
+    pub model: Option<String>,
+    /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Only these requirements, e.g. 'STREAM-*'; repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Not these requirements; repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub skip: Vec<String>,
+    /// A SHOULD that fails, or a check that could not see, makes the run fail too
+    #[arg(long)]
+    pub strict: bool,
+    /// A reviewed TOML list of failures that are known; one that passes is red
+    #[arg(long, value_name = "FILE")]
+    pub known_failures: Option<PathBuf>,
+    /// Everything random in the run follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Run only the Ith of N parts of the plan
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub shard: Option<(usize, usize)>,
+    /// Checks at a time; more than one may disturb checks that measure time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub jobs: usize,
+    /// The longest wait for one answer; usually much less is needed, relative to the target's own speed
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// What to print; several times for several
+    #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
+    pub format: Vec<Format>,
+    /// Where report.json, report.html, junit.xml and events.jsonl go
+    #[arg(long, value_name = "DIR", default_value = "target/conformance")]
+    pub output: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  conformance run                                      test the reference sidecar beside this program
+  conformance run --target localhost:50050             test a backend that runs
+  conformance run --target unix:///tmp/cy_coordinator.sock --dialect cy.llm --profile deployed
+  conformance run --target localhost:50051 --only 'STREAM-*' --model qwen-7b
+  conformance run --spawn 'python server.py' --target localhost:50051
+
+Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
+passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
+130 interrupted.";
+
+/// `auto`, or a dialect by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialectChoice(Option<Dialect>);
+
+/// A target, and what must be stopped afterwards.
+enum Target {
+    Elsewhere(Vec<Address>),
+    Spawned(Box<Process>),
+    Embedded(Box<Sidecar>),
+}
+
+/// Runs the suite.
+pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let selection = Selection {
+        roles: args.role.clone(),
+        profile: args.profile,
+        only: args.only.clone(),
+        skip: args.skip.clone(),
+        shard: args.shard,
+    };
+    let plan = match Plan::new(&selection) {
+        Ok(plan) => plan,
+        Err(empty) => return Ok(refuse(Exit::Usage, &empty)),
+    };
+    let baseline = match args.known_failures.as_deref().map(Baseline::read).transpose() {
+        Ok(baseline) => baseline.unwrap_or_default(),
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
+    };
+    let mut target = match Target::reach(&args).await {
+        Ok(target) => target,
+        Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
+    };
+    let exit = judge(&args, plan, &baseline, &target).await;
+    if let Some(process) = target.process()
+        && let Some(status) = process.exited()
+    {
+        eprintln!("note: the target ended by itself with {status}; its output is in {}", process.log().display());
+    }
+    target.stop().await;
+    exit
+}
+
+async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target) -> anyhow::Result<Exit> {
+    let surveying = survey(
+        target.addresses(),
+        args.dialect.0,
+        args.profile.documented(),
+        args.model.as_deref(),
+        args.token.as_deref().or(target.token()),
+        args.timeout,
+    );
+    let surveyed = tokio::select! {
+        surveyed = surveying => surveyed,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+    };
+    let surveyed = match surveyed {
+        Ok(surveyed) => surveyed,
+        Err(unreachable) => {
+            let hint = "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
+            return Ok(refuse(Exit::Unreachable, &format!("{unreachable}. {hint}")));
+        }
+    };
+    let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
+        Ok(reports) => reports,
+        Err(error) => {
+            return Ok(refuse(Exit::Usage, &format!("cannot write reports into {}: {error}", args.output.display())));
+        }
+    };
+    let events = conduct(Conduct {
+        plan,
+        target: surveyed,
+        roles: args.role.clone(),
+        profile: args.profile,
+        seed: args.seed,
+        jobs: args.jobs,
+        command: command_line(args),
+    });
+    let (summary, stale, interrupted) = feed(&mut reports, events, baseline).await;
+    let mut exit = verdict(&summary, stale, args.strict);
+    for (report, error) in reports.finish() {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            exit = refuse(Exit::Harness, &format!("report {report}: {error}"));
+        }
+    }
+    Ok(if interrupted { Exit::Interrupted } else { exit })
+}
+
+/// Feeds the reports until the run ends or the user stops it.
+async fn feed(
+    reports: &mut Reports,
+    mut events: mpsc::Receiver<Event>,
+    baseline: &Baseline,
+) -> (Summary, usize, bool) {
+    let began = std::time::Instant::now();
+    let mut summary = Summary::default();
+    let mut stale = 0;
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            _ = tokio::signal::ctrl_c() => {
+                let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                reports.event(&Event::RunFinished(RunFinished { summary, duration_ms, interrupted: true }));
+                return (summary, stale, true);
+            }
+        };
+        match event {
+            None => return (summary, stale, false),
+            Some(Event::CheckFinished(mut result)) => {
+                baseline.mark(&mut result);
+                summary.add(&result);
+                stale += usize::from(result.known && result.verdict == crate::events::Verdict::Pass);
+                reports.event(&Event::CheckFinished(result));
+            }
+            // The runner knows nothing of the baseline: the counts are made here.
+            Some(Event::RunFinished(finished)) => {
+                reports.event(&Event::RunFinished(RunFinished { summary, ..finished }));
+            }
+            Some(other) => reports.event(&other),
+        }
+    }
+}
+
+fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
+    if summary.error > 0 {
+        Exit::Harness
+    } else if summary.fail + stale > 0 || strict && summary.warn + summary.inconclusive > 0 {
+        Exit::NonConformant
+    } else if summary.pass + summary.known + summary.warn == 0 {
+        Exit::Unreachable // nothing was seen: that is not a good run
+    } else {
+        Exit::Success
+    }
+}
+
+fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
+    eprintln!("error: {why}");
+    exit
+}
+
+impl Target {
+    async fn reach(args: &RunArgs) -> Result<Self, SpawnError> {
+        let log = args.output.join("target.log");
+        if let Some(command) = &args.spawn {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("exec {command}"));
+            let process = Process::start(shell, command, args.target.clone(), &log).await?;
+            return Ok(Self::Spawned(Box::new(process)));
+        }
+        if args.target.is_empty() {
+            return Ok(Self::Embedded(Box::new(embedded(&log).await?)));
+        }
+        Ok(Self::Elsewhere(args.target.clone()))
+    }
+
+    fn addresses(&self) -> &[Address] {
+        match self {
+            Self::Elsewhere(addresses) => addresses,
+            Self::Spawned(process) => &process.addresses,
+            Self::Embedded(sidecar) => &sidecar.process.addresses,
+        }
+    }
+
+    fn token(&self) -> Option<&str> {
+        match self {
+            Self::Embedded(sidecar) => Some(&sidecar.token),
+            Self::Elsewhere(_) | Self::Spawned(_) => None,
+        }
+    }
+
+    fn process(&mut self) -> Option<&mut Process> {
+        match self {
+            Self::Elsewhere(_) => None,
+            Self::Spawned(process) => Some(process),
+            Self::Embedded(sidecar) => Some(&mut sidecar.process),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Elsewhere(_) => {}
+            Self::Spawned(process) => process.stop().await,
+            Self::Embedded(sidecar) => sidecar.process.stop().await,
+        }
+    }
+}
+
+/// The command line that reaches the same target again. The token is left to the environment.
+fn command_line(args: &RunArgs) -> String {
+    let mut line = "conformance run".to_owned();
+    let mut add = |flag: &str, value: &str| {
+        line.push(' ');
+        line.push_str(flag);
+        line.push(' ');
+        if value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=".contains(c)) {
+            line.push_str(value);
+        } else {
+            line.push_str(&format!("'{}'", value.replace('\'', "'\\''")));
+        }
+    };
+    for target in &args.target {
+        add("--target", &target.to_string());
+    }
+    if let Some(command) = &args.spawn {
+        add("--spawn", command);
+    }
+    if let Some(dialect) = args.dialect.0 {
+        add("--dialect", dialect.name());
+    }
+    if args.profile != Profile::Full {
+        add("--profile", args.profile.name());
+    }
+    if let Some(model) = &args.model {
+        add("--model", model);
+    }
+    line
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    let all = [Role::Server, Role::Proxy, Role::Gateway, Role::Enterprise];
+    all.into_iter()
+        .find(|role| role.to_string() == name)
+        .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
+}
+
+fn dialect(name: &str) -> Result<DialectChoice, String> {
+    if name == "auto" {
+        return Ok(DialectChoice(None));
+    }
+    name.parse().map(|dialect| DialectChoice(Some(dialect))).map_err(|_| "expected auto, contract or cy.llm".to_owned())
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    parts.filter(|(i, n)| (1..=*n).contains(i)).ok_or_else(|| "expected I/N with I from 1 to N, such as 1/4".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_what_happened() {
+        let summary = |pass, fail, warn, inconclusive, error| Summary {
+            pass,
+            fail,
+            warn,
+            inconclusive,
+            error,
+            ..Summary::default()
+        };
+        assert_eq!(verdict(&summary(5, 0, 0, 0, 0), 0, true), Exit::Success);
+        assert_eq!(verdict(&summary(5, 0, 1, 1, 0), 0, false), Exit::Success);
+        assert_eq!(verdict(&summary(5, 0, 1, 0, 0), 0, true), Exit::NonConformant);
+        assert_eq!(verdict(&summary(5, 0, 0, 1, 0), 0, true), Exit::NonConformant);
+        assert_eq!(verdict(&summary(5, 1, 0, 0, 0), 0, false), Exit::NonConformant);
+        assert_eq!(verdict(&summary(5, 0, 0, 0, 0), 1, false), Exit::NonConformant, "a stale known failure is red");
+        assert_eq!(verdict(&summary(0, 0, 0, 3, 0), 0, false), Exit::Unreachable, "nothing seen is no good run");
+        assert_eq!(verdict(&summary(5, 1, 0, 0, 1), 0, false), Exit::Harness);
+    }
+
+    #[test]
+    fn a_shard_is_i_of_n() {
+        assert_eq!(shard("2/3"), Ok((2, 3)));
+        for bad in ["0/3", "4/3", "x/3", "3", ""] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+    }
+}

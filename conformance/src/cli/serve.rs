@@ -1,0 +1,90 @@
+//! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
+
+use crate::{
+    address::Address,
+    exemplar::{self, Conformant, trivial::Trivial},
+    exit::Exit,
+    requirements::ALL,
+};
+
+/// Arguments of `conformance serve`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// What to serve: the exemplar keeps every requirement
+    #[arg(value_parser = ["exemplar"], default_value = "exemplar")]
+    pub what: String,
+    /// Where; repeatable; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    pub listen: Vec<Address>,
+    /// Break one requirement, by its id; `list` shows all mutants
+    #[arg(long, value_name = "ID", conflicts_with = "trivial")]
+    pub mutant: Option<String>,
+    /// Serve something that does almost nothing instead
+    #[arg(long, value_name = "NAME", value_parser = Trivial::ALL.map(Trivial::name))]
+    pub trivial: Option<String>,
+    /// Ask for this bearer token on StreamPredict and Control
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  conformance serve exemplar --listen 127.0.0.1:50051
+  conformance serve exemplar --mutant STREAM-004       index starts at 1
+  conformance serve exemplar --mutant list             every mutant and its fault
+  conformance serve --trivial ok-empty                 answers OK and nothing else";
+
+/// Serves until interrupted.
+pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    if args.mutant.as_deref() == Some("list") {
+        let rows: String = ALL.iter().map(|r| format!("{:<16} {}\n", r.id, r.mutant.fault)).collect();
+        crate::reports::text::print(&rows)?;
+        return Ok(Exit::Success);
+    }
+    if let Some(name) = &args.trivial {
+        return serve_trivial(name, &args.listen).await;
+    }
+    let behaviour = match &args.mutant {
+        None => std::sync::Arc::new(Conformant) as std::sync::Arc<dyn exemplar::Behaviour>,
+        Some(id) => match ALL.iter().find(|r| r.id.eq_ignore_ascii_case(id)) {
+            Some(requirement) => (requirement.mutant.behaviour)(),
+            None => {
+                eprintln!("error: no mutant {id}; `conformance serve --mutant list` shows them all");
+                return Ok(Exit::Usage);
+            }
+        },
+    };
+    match exemplar::serve(behaviour, &args.listen, args.token).await {
+        Ok(running) => {
+            running.addresses.iter().for_each(announce);
+            tokio::signal::ctrl_c().await?;
+            Ok(Exit::Success)
+        }
+        Err(error) => {
+            eprintln!("error: cannot listen: {error}");
+            Ok(Exit::Unreachable)
+        }
+    }
+}
+
+async fn serve_trivial(name: &str, listen: &[Address]) -> anyhow::Result<Exit> {
+    let mut running = Vec::new();
+    for address in listen {
+        let (Some(trivial), Address::Tcp { host, port }) =
+            (Trivial::ALL.into_iter().find(|t| t.name() == name), address)
+        else {
+            eprintln!("error: a trivial server listens on host:port only");
+            return Ok(Exit::Usage);
+        };
+        let server = trivial.serve(host, *port).await?;
+        announce(&server.address);
+        running.push(server);
+    }
+    tokio::signal::ctrl_c().await?;
+    Ok(Exit::Success)
+}
+
+fn announce(address: &Address) {
+    println!("listening on {address}");
+}

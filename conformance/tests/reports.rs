@@ -1,0 +1,575 @@
+//! Reports are pure consumers of events: one hand-made run in every format, and any run at all, well-formed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use conformance::{
+    cli::{docs, explain, list, replay},
+    events::{
+        CheckResult, Direction, Event, Exchange, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict,
+    },
+    exit::Exit,
+    reports::{Console, Format, Report, Reports, Run, Standing, Stream, Terminal, json::JsonReport},
+    requirement::{Level, Role},
+    requirements,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+const DOCUMENTS: [Format; 5] = [Format::Json, Format::Junit, Format::Html, Format::Markdown, Format::Github];
+
+/// Everything that a hostile or careless target can put into a message.
+const NASTY: &str = "\u{1b}[31mred\u{1b}[0m \u{0}\u{7}\u{9b}1m <script>alert(\"x\")</script> </title> ]]> {{ 7*7 }} \
+                     `code` ``` | @everyone ::error::no %0A 中文字符 \u{202e}reversed \u{feff}\u{ffff} & 'quoted'\r\nsecond line";
+
+#[test]
+fn the_terminal_report_of_a_run() {
+    insta::assert_snapshot!("terminal", terminal(&a_run(), false));
+}
+
+#[test]
+fn the_terminal_report_in_colour_differs_in_colour_only() {
+    let colored = terminal(&a_run(), true);
+    let bare: String = strip_sgr(&colored);
+    assert!(colored.contains('\u{1b}'));
+    assert_eq!(bare, terminal(&a_run(), false));
+}
+
+#[test]
+fn the_documents_of_a_run() {
+    let run = Run::of(&a_run());
+    for format in DOCUMENTS {
+        let mut text = document(format, &run);
+        if format == Format::Html {
+            // Style and script are read in the template; the snapshot shows what depends on the run.
+            let (body, _) = text.split_once("<script>").expect("a script after the body");
+            text = body.split_once("<body>").expect("a body").1.to_owned();
+        }
+        insta::assert_snapshot!(format.name(), text);
+    }
+}
+
+#[test]
+fn the_conclusion_says_where_the_target_stands() {
+    let conclude = |events: &[Event]| Run::of(events).conclusion();
+    let good = || result("GOOD-001", Level::Must, Verdict::Pass, "");
+    let told = |results: Vec<CheckResult>| conclude(&run_of(results, false));
+
+    assert_eq!(told(vec![good(), good()]).sentence, "conformant: all 2 MUST requirements hold");
+    let warned = told(vec![good(), result("WARN-001", Level::Should, Verdict::Fail, "slow")]);
+    assert_eq!(warned.standing, Standing::Conformant);
+    let unseen = told(vec![good(), result("DIM-001", Level::Must, Verdict::Inconclusive, "dark")]);
+    assert_eq!(
+        unseen.sentence,
+        "conformant as far as could be seen: 1 MUST requirement holds, 1 could not be judged: DIM-001"
+    );
+    let failed = told(vec![good(), result("BAD-001", Level::Must, Verdict::Fail, "no")]);
+    assert_eq!(failed.sentence, "NOT conformant: 1 of 2 MUST requirements failed: BAD-001");
+    let broken = told(vec![good(), result("BUG-001", Level::May, Verdict::Error, "panic")]);
+    assert_eq!(broken.standing, Standing::Unknown);
+    assert_eq!(told(vec![]).standing, Standing::Unknown, "a run that saw nothing is never conformant");
+    let skipped = told(vec![result("SKIP-001", Level::Must, Verdict::Skip, "no token")]);
+    assert_eq!(skipped.standing, Standing::Unknown);
+    let stale = told(vec![good(), CheckResult { known: true, ..good() }]);
+    assert_eq!(stale.standing, Standing::NotConformant, "a known failure that passes is red");
+    assert_eq!(conclude(&run_of(vec![good()], true)).standing, Standing::Unknown, "interrupted");
+    assert_eq!(conclude(&run_of(vec![good()], false)[..3]).standing, Standing::Unknown, "broken off");
+}
+
+#[test]
+fn a_report_that_fails_starves_no_other() {
+    struct Full;
+    impl Report for Full {
+        fn event(&mut self, _event: &Event) -> io::Result<()> {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+    }
+    let directory = scratch("starves");
+    let mut reports = Reports::default();
+    reports.add("full", Box::new(Full));
+    let out = Buffer::default();
+    reports
+        .add("pretty", Box::new(Terminal::new(Box::new(out.clone()), Stream::default(), Some(&directory))));
+    a_run().iter().for_each(|event| reports.event(event));
+    let failed = reports.finish();
+    assert_eq!(failed.len(), 1, "each report is named once: {failed:?}");
+    assert_eq!(failed[0].0, "full");
+    assert!(out.text().contains("NOT conformant"));
+}
+
+#[test]
+fn a_run_leaves_four_files_and_replay_makes_them_again() {
+    let (first, second) = (scratch("first"), scratch("second"));
+    fs::create_dir_all(&first).expect("a scratch directory");
+    fs::write(first.join("report.json"), "of an earlier run").expect("a file");
+    let mut reports = Reports::open(&[], &first, Console::default()).expect("the directory is writable");
+    assert!(!first.join("report.json").exists(), "nothing of an earlier run stays while a run is under way");
+    a_run().iter().for_each(|event| reports.event(event));
+    assert!(reports.finish().is_empty());
+
+    let file = first.join("events.jsonl");
+    let into = |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output) };
+    assert_eq!(replay::run(&into(second.clone())).expect("a readable recording"), Exit::Success);
+    for name in ["events.jsonl", "report.json", "report.html", "junit.xml"] {
+        let read = |directory: &PathBuf| fs::read_to_string(directory.join(name)).expect(name);
+        assert_eq!(read(&first), read(&second), "{name}");
+    }
+    assert_eq!(fs::read_dir(&first).expect("a directory").count(), 4, "no temporary file is left");
+    let over_itself = replay::run(&into(first.clone())).expect("an answer");
+    assert_eq!(over_itself, Exit::Usage, "a recording is never overwritten by its replay");
+}
+
+#[test]
+fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refused() {
+    let directory = scratch("broken");
+    fs::create_dir_all(&directory).expect("a scratch directory");
+    let replay = |name: &str, text: &str| {
+        let file = directory.join(name);
+        fs::write(&file, text).expect("a file");
+        replay::run(&replay::ReplayArgs { file, format: vec![], output: None }).expect("an answer")
+    };
+    let mut lines: Vec<_> = a_run().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
+    lines.truncate(4);
+    let whole = lines.join("\n") + "\n";
+    assert_eq!(replay("cut", &whole[..whole.len() - 20]), Exit::Success);
+    assert_eq!(replay("wrong", &format!("{whole}no event\n{whole}")), Exit::Usage);
+    assert_eq!(replay("empty", ""), Exit::Usage);
+    assert_eq!(replay("newer", &whole.replacen("\"schema\":1", "\"schema\":2", 1)), Exit::Usage);
+}
+
+#[test]
+fn a_run_that_was_cut_short_still_has_its_documents() {
+    let directory = scratch("cut-short");
+    let mut reports = Reports::open(&[], &directory, Console::default()).expect("the directory is writable");
+    a_run()[..4].iter().for_each(|event| reports.event(event));
+    assert!(reports.finish().is_empty());
+    let json = fs::read_to_string(directory.join("report.json")).expect("a report");
+    let report: JsonReport = serde_json::from_str(&json).expect("its own type reads it");
+    assert!(report.interrupted);
+    assert_eq!(report.results.len(), 1);
+}
+
+#[test]
+fn pages_of_the_catalogue_are_rendered_everywhere() {
+    let requirement = requirements::ALL.first().expect("there are requirements");
+    let page = explain::explain(requirement, false);
+    assert!(page.starts_with(&format!("{} ", requirement.id)));
+    assert!(page.contains("Why it matters") && !page.contains("# "), "{page}");
+    let html = document(
+        Format::Html,
+        &Run::of(&run_of(vec![result(requirement.id, requirement.level, Verdict::Pass, "")], false)),
+    );
+    assert!(html.contains("<h3>Why it matters</h3>"));
+
+    let lower = explain::ExplainArgs { id: "nothing-000".to_owned() };
+    assert_eq!(explain::run(&lower).expect("an answer"), Exit::Usage);
+    for format in [list::ListFormat::Table, list::ListFormat::Json, list::ListFormat::Markdown] {
+        let text = list::list(requirements::ALL, format).expect("a list");
+        assert!(requirements::ALL.iter().all(|requirement| text.contains(requirement.id)));
+    }
+}
+
+#[test]
+fn generated_docs_are_written_and_then_agree() {
+    let dir = scratch("docs");
+    let args = |check| docs::DocsArgs { dir: dir.clone(), check };
+    fs::create_dir_all(dir.join("old")).expect("a scratch directory");
+    fs::write(dir.join("old/GONE-001.md"), "of a requirement that is gone").expect("a file");
+    assert_eq!(docs::run(&args(true)).expect("an answer"), Exit::NonConformant);
+    assert_eq!(docs::run(&args(false)).expect("an answer"), Exit::Success);
+    assert_eq!(docs::differences(&dir).expect("readable"), []);
+    assert!(!dir.join("old/GONE-001.md").exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_run_gives_well_formed_documents(events in prop::collection::vec(any_event(), 0..12)) {
+        let run = Run::of(&events);
+        let json: Value = serde_json::from_str(&document(Format::Json, &run)).expect("JSON");
+        let schema: Value = serde_json::from_str(
+            &fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json")).expect("a schema"),
+        ).expect("JSON");
+        prop_assert_eq!(violations(&schema, &schema, &json, "report"), Vec::<String>::new());
+
+        assert_xml(&document(Format::Junit, &run), None);
+        assert_xml(&document(Format::Html, &run), Some(1));
+        let github = document(Format::Github, &run);
+        prop_assert!(github.lines().all(|line| line.starts_with("::")));
+        for text in [github, document(Format::Markdown, &run), document(Format::Json, &run), terminal(&events, false)] {
+            prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "control characters in {text:?}");
+            let hidden = text.contains(['\u{202e}', '\u{feff}', '\u{ffff}']);
+            prop_assert!(!hidden, "hidden characters in {:?}", text);
+        }
+    }
+
+    #[test]
+    fn events_survive_the_recording(events in prop::collection::vec(any_event(), 0..6)) {
+        for event in events {
+            let line = serde_json::to_string(&event).expect("JSON");
+            let read: Event = serde_json::from_str(&line).expect("an event");
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
+        }
+    }
+}
+
+// A run with one result of each kind. Its ids are in no catalogue, so that no page's wording is in a snapshot.
+
+fn a_run() -> Vec<Event> {
+    let failed = |id, reason: &str| {
+        let evidence = vec![
+            exchange(0.02, 0, Direction::Sent, "connect to unix:///run/model.sock"),
+            exchange(0.31, 1, Direction::Sent, "StreamPredict: request prompt=\"Once\" max_new_tokens=8"),
+            exchange(0.33, 1, Direction::Sent, "half-close"),
+            exchange(48.7, 1, Direction::Received, "response index=0 chunk=\" upon\""),
+            exchange(61.2, 1, Direction::Received, NASTY),
+            exchange(62.0, 2, Direction::Sent, "Health: an empty request"),
+            exchange(5062.0, 2, Direction::Received, "nothing for 5 s"),
+        ];
+        CheckResult {
+            evidence,
+            evidence_omitted: 3,
+            attempts: 2,
+            ..result(id, Level::Must, Verdict::Fail, reason)
+        }
+    };
+    let long = format!("a very long answer: {}", "lorem ipsum 字 ".repeat(120));
+    let many =
+        (0..40).map(|n| exchange(f64::from(n) * 2.5, 1 + n % 3, Direction::Received, "response")).collect();
+    let results = vec![
+        result("ALPHA-001", Level::Must, Verdict::Pass, ""),
+        failed("ALPHA-002", "index went 0, 1, 3"),
+        failed("ALPHA-003", NASTY),
+        failed("ALPHA-004", "index went 0, 1, 3"),
+        CheckResult { evidence: many, ..result("BETA-001", Level::Should, Verdict::Fail, &long) },
+        result("BETA-002", Level::May, Verdict::Skip, "no token was given (--token)"),
+        result("BETA-003", Level::Must, Verdict::Skip, "no token was given (--token)"),
+        result("BETA-004", Level::Must, Verdict::Inconclusive, "the model stopped after 2 of 16 tokens"),
+        CheckResult {
+            known: true,
+            ..result("BETA-005", Level::Must, Verdict::Fail, "temperature is dropped")
+        },
+        CheckResult { known: true, ..result("GAMMA-001", Level::Must, Verdict::Pass, "") },
+        result("GAMMA-002", Level::Must, Verdict::Error, "the check itself broke: index out of bounds"),
+    ];
+    run_of(results, false)
+}
+
+fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
+    let mut summary = Summary::default();
+    results.iter().for_each(|result| summary.add(result));
+    let started = RunStarted {
+        schema: SCHEMA,
+        version: "9.9.9".to_owned(),
+        addresses: vec!["unix:///run/model.sock".to_owned(), "127.0.0.1:50051".to_owned()],
+        roles: vec![Role::Server],
+        profile: "full".to_owned(),
+        seed: 42,
+        started_at_ms: 1_750_000_000_123,
+        planned: results.len(),
+    };
+    let survey = Survey {
+        dialect: "contract".to_owned(),
+        services: vec!["AiInference".to_owned()],
+        reflection: Some("grpc.reflection.v1.ServerReflection".to_owned()),
+        metrics: BTreeMap::from([
+            ("backend".to_owned(), "fast\u{1b}[2J".to_owned()),
+            ("version".to_owned(), "1.2.3".to_owned()),
+        ]),
+        ttft_ms: Some(48.4),
+        chunks_per_second: Some(80.0),
+        warnings: vec![
+            "methods that do not exist are answered OK: no OK of this target means much".to_owned(),
+        ],
+        ..Survey::default()
+    };
+    let mut events = vec![Event::RunStarted(started), Event::Surveyed(survey)];
+    for result in results {
+        events.push(Event::CheckStarted { id: result.id.clone() });
+        events.push(Event::CheckFinished(Box::new(result)));
+    }
+    events.push(Event::RunFinished(RunFinished { summary, duration_ms: 12_345, interrupted }));
+    events
+}
+
+fn result(id: &str, level: Level, verdict: Verdict, reason: &str) -> CheckResult {
+    CheckResult {
+        id: id.to_owned(),
+        level,
+        role: Role::Server,
+        title: format!("the title of {id}"),
+        requirement: format!("The sentence of {id}, about `end_of_stream` and <others>."),
+        verdict,
+        known: false,
+        reason: reason.to_owned(),
+        evidence: vec![],
+        evidence_omitted: 0,
+        exercised: 3,
+        duration_ms: 1234,
+        attempts: 1,
+        rerun: format!("conformance run --target unix:///run/model.sock --only {id} --seed 42"),
+    }
+}
+
+fn exchange(at_ms: f64, call: u32, direction: Direction, what: &str) -> Exchange {
+    Exchange { at_ms, call, direction, what: what.to_owned() }
+}
+
+// Any run.
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[ -~]{0,40}",
+        Just(NASTY.to_owned()),
+        Just(String::new()),
+        "[\u{0}-\u{1f}\u{7f}-\u{9f}`|<&]{0,20}"
+    ]
+}
+
+/// The probe rounds times to microseconds.
+fn any_time() -> impl Strategy<Value = f64> {
+    (-1_000_i32..2_000_000_000).prop_map(|micros| f64::from(micros) / 1e3)
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => any_result().prop_map(|result| Event::CheckFinished(Box::new(result))),
+        1 => any_text().prop_map(|id| Event::CheckStarted { id }),
+        1 => any_survey(),
+        1 => any_start(),
+        1 => (any::<u64>(), any::<bool>()).prop_map(|(duration_ms, interrupted)| {
+            Event::RunFinished(RunFinished { summary: Summary::default(), duration_ms, interrupted })
+        }),
+    ]
+}
+
+fn any_survey() -> impl Strategy<Value = Event> {
+    (any_text(), any_text(), any_text(), prop::option::of(any_time())).prop_map(|(a, b, c, ttft_ms)| {
+        Event::Surveyed(Survey {
+            dialect: a.clone(),
+            services: vec![b.clone()],
+            reflection: Some(c.clone()),
+            model: b.clone(),
+            metrics: BTreeMap::from([("backend".to_owned(), c), ("version".to_owned(), a.clone())]),
+            ttft_ms,
+            chunks_per_second: ttft_ms,
+            silent: true,
+            prompts: vec![b],
+            warnings: vec![a],
+        })
+    })
+}
+
+fn any_start() -> impl Strategy<Value = Event> {
+    (any_text(), any_text(), any::<u64>(), any::<u64>()).prop_map(|(a, b, seed, started_at_ms)| {
+        Event::RunStarted(RunStarted {
+            schema: SCHEMA,
+            version: a.clone(),
+            addresses: vec![b.clone(), a],
+            roles: vec![Role::Server, Role::Proxy],
+            profile: b,
+            seed,
+            started_at_ms,
+            planned: 3,
+        })
+    })
+}
+
+fn any_result() -> impl Strategy<Value = CheckResult> {
+    let level = prop_oneof![Just(Level::Must), Just(Level::Should), Just(Level::May)];
+    let verdict = prop_oneof![
+        Just(Verdict::Pass),
+        Just(Verdict::Fail),
+        Just(Verdict::Skip),
+        Just(Verdict::Inconclusive),
+        Just(Verdict::Error)
+    ];
+    let direction = prop_oneof![Just(Direction::Sent), Just(Direction::Received)];
+    let exchange = (any_time(), 0..40_u32, direction, any_text())
+        .prop_map(|(at_ms, call, direction, what)| Exchange { at_ms, call, direction, what });
+    let texts = (any_text(), any_text(), any_text(), any_text(), any_text());
+    let numbers = (any::<u32>(), any::<u64>(), 0..1000_usize, any::<u32>());
+    (level, verdict, any::<bool>(), prop::collection::vec(exchange, 0..50), texts, numbers).prop_map(
+        |(level, verdict, known, evidence, (id, title, requirement, reason, rerun), numbers)| {
+            let (exercised, duration_ms, evidence_omitted, attempts) = numbers;
+            let role = Role::Gateway;
+            CheckResult {
+                id,
+                level,
+                role,
+                title,
+                requirement,
+                verdict,
+                known,
+                reason,
+                evidence,
+                evidence_omitted,
+                exercised,
+                duration_ms,
+                attempts,
+                rerun,
+            }
+        },
+    )
+}
+
+// What is needed to look at reports.
+
+fn document(format: Format, run: &Run) -> String {
+    format.render(run).expect("a document").expect("rendered")
+}
+
+fn terminal(events: &[Event], color: bool) -> String {
+    let out = Buffer::default();
+    let stream = Stream { color, ..Stream::default() };
+    let mut report = Terminal::new(Box::new(out.clone()), stream, Some("target/conformance".as_ref()));
+    for event in events {
+        report.event(event).expect("a buffer takes everything");
+    }
+    report.finish().expect("a buffer takes everything");
+    out.text()
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A directory of this test's own that does not exist yet.
+fn scratch(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reports").join(name);
+    let _ = fs::remove_dir_all(&directory);
+    directory
+}
+
+fn strip_sgr(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |bare, part| bare + part.split_once('m').expect("a colour").1)
+}
+
+/// The document parses, holds no character that XML forbids, and no markup that its template does not have.
+fn assert_xml(text: &str, scripts: Option<usize>) {
+    use quick_xml::{Reader, events::Event as Xml};
+    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
+    assert!(text.chars().all(|c| allowed(c) && c != '\u{fffe}' && c != '\u{ffff}'), "{text:?}");
+    let mut reader = Reader::from_str(text);
+    let (mut depth, mut seen) = (0_i32, 0);
+    loop {
+        match reader.read_event().unwrap_or_else(|error| panic!("{error} in {text}")) {
+            Xml::Start(tag) | Xml::Empty(tag) if tag.name().as_ref() == b"script" => {
+                seen += 1;
+                depth += 1;
+            }
+            Xml::Start(tag) => {
+                depth += 1;
+                check_attributes(&tag);
+            }
+            Xml::Empty(tag) => check_attributes(&tag),
+            Xml::End(_) => depth -= 1,
+            Xml::Eof => break,
+            _ => {}
+        }
+    }
+    assert_eq!(depth, 0, "every element is closed");
+    assert_eq!(seen, scripts.unwrap_or_default(), "scripts");
+}
+
+fn check_attributes(tag: &quick_xml::events::BytesStart<'_>) {
+    for attribute in tag.attributes() {
+        let attribute = attribute.expect("a well-formed attribute");
+        assert!(!attribute.key.as_ref().starts_with(b"on"), "no event handlers in the markup");
+    }
+}
+
+/// What is wrong with a value, by the part of JSON Schema that the report's schema uses; any other word is an error.
+fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (word, rule) in schema.as_object().expect("a schema is an object") {
+        match word.as_str() {
+            "$schema" | "title" | "description" | "$defs" => {}
+            "$ref" => {
+                let pointer = rule.as_str().expect("a reference").trim_start_matches('#');
+                found.extend(violations(root, root.pointer(pointer).expect("a definition"), value, at));
+            }
+            "const" => found.extend((rule != value).then(|| format!("{at} is {value}, not {rule}"))),
+            "enum" => {
+                let listed = rule.as_array().expect("a list").contains(value);
+                found.extend((!listed).then(|| format!("{at} is {value}, not one of {rule}")));
+            }
+            "minimum" => {
+                let enough = value.as_f64() >= rule.as_f64();
+                found.extend((!enough).then(|| format!("{at} is {value}, less than {rule}")));
+            }
+            "type" => {
+                let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
+                let fits = types.iter().any(|wanted| is_of_type(value, wanted.as_str().expect("a type")));
+                found.extend((!fits).then(|| format!("{at} is {value}, not of type {rule}")));
+            }
+            "required" => {
+                let names = rule.as_array().expect("a list").iter().filter_map(Value::as_str);
+                found.extend(
+                    names
+                        .filter(|name| value.get(name).is_none())
+                        .map(|name| format!("{at}.{name} is missing")),
+                );
+            }
+            "items" => {
+                for (n, item) in value.as_array().into_iter().flatten().enumerate() {
+                    found.extend(violations(root, rule, item, &format!("{at}[{n}]")));
+                }
+            }
+            "properties" | "additionalProperties" => {
+                for (name, field) in value.as_object().into_iter().flatten() {
+                    let at = format!("{at}.{name}");
+                    let named = schema.get("properties").and_then(|properties| properties.get(name));
+                    match (word.as_str(), named) {
+                        ("properties", Some(named)) => found.extend(violations(root, named, field, &at)),
+                        ("additionalProperties", None) if rule == &Value::Bool(false) => {
+                            found.push(format!("{at} is not in the schema"))
+                        }
+                        ("additionalProperties", None) => found.extend(violations(root, rule, field, &at)),
+                        _ => {}
+                    }
+                }
+            }
+            other => panic!("this test does not know the word {other}"),
+        }
+    }
+    found
+}
+
+fn is_of_type(value: &Value, wanted: &str) -> bool {
+    match wanted {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        other => panic!("this test does not know the type {other}"),
+    }
+}
