@@ -75,6 +75,8 @@ fn the_conclusion_says_where_the_target_stands() {
     assert_eq!(told(vec![]).standing, Standing::Unknown, "a run that saw nothing is never conformant");
     let skipped = told(vec![result("SKIP-001", Level::Must, Verdict::Skip, "no token")]);
     assert_eq!(skipped.standing, Standing::Unknown);
+    let optional = told(vec![result("MAY-001", Level::May, Verdict::Pass, "")]);
+    assert_eq!(optional.sentence, "no verdict: no MUST requirement was asked; others that hold: 1 of 1");
     let stale = told(vec![good(), CheckResult { known: true, ..good() }]);
     assert_eq!(stale.standing, Standing::NotConformant, "a known failure that passes is red");
     assert_eq!(conclude(&run_of(vec![good()], true)).standing, Standing::Unknown, "interrupted");
@@ -95,7 +97,9 @@ fn a_report_that_fails_starves_no_other() {
     let out = Buffer::default();
     reports
         .add("pretty", Box::new(Terminal::new(Box::new(out.clone()), Stream::default(), Some(&directory))));
-    a_run().iter().for_each(|event| reports.event(event));
+    for event in &a_run() {
+        reports.event(event);
+    }
     let failed = reports.finish();
     assert_eq!(failed.len(), 1, "each report is named once: {failed:?}");
     assert_eq!(failed[0].0, "full");
@@ -109,7 +113,9 @@ fn a_run_leaves_four_files_and_replay_makes_them_again() {
     fs::write(first.join("report.json"), "of an earlier run").expect("a file");
     let mut reports = Reports::open(&[], &first, Console::default()).expect("the directory is writable");
     assert!(!first.join("report.json").exists(), "nothing of an earlier run stays while a run is under way");
-    a_run().iter().for_each(|event| reports.event(event));
+    for event in &a_run() {
+        reports.event(event);
+    }
     assert!(reports.finish().is_empty());
 
     let file = first.join("events.jsonl");
@@ -146,7 +152,9 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
 fn a_run_that_was_cut_short_still_has_its_documents() {
     let directory = scratch("cut-short");
     let mut reports = Reports::open(&[], &directory, Console::default()).expect("the directory is writable");
-    a_run()[..4].iter().for_each(|event| reports.event(event));
+    for event in &a_run()[..4] {
+        reports.event(event);
+    }
     assert!(reports.finish().is_empty());
     let json = fs::read_to_string(directory.join("report.json")).expect("a report");
     let report: JsonReport = serde_json::from_str(&json).expect("its own type reads it");
@@ -264,7 +272,9 @@ fn a_run() -> Vec<Event> {
 
 fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
     let mut summary = Summary::default();
-    results.iter().for_each(|result| summary.add(result));
+    for result in &results {
+        summary.add(result);
+    }
     let started = RunStarted {
         schema: SCHEMA,
         version: "9.9.9".to_owned(),
@@ -548,7 +558,7 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
                     match (word.as_str(), named) {
                         ("properties", Some(named)) => found.extend(violations(root, named, field, &at)),
                         ("additionalProperties", None) if rule == &Value::Bool(false) => {
-                            found.push(format!("{at} is not in the schema"))
+                            found.push(format!("{at} is not in the schema"));
                         }
                         ("additionalProperties", None) => found.extend(violations(root, rule, field, &at)),
                         _ => {}

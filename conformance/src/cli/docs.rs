@@ -118,8 +118,8 @@ fn page(requirement: &Requirement) -> String {
         "{GENERATED}# {id}: {title}\n\n\
          {level} for {roles}; dialects {dialects}; since {since}.\n\n\
          {body}\n\
-         ## Seen to be checked\n\
-         The self-test breaks an endpoint so that \"{fault}\", and this check must see it. Check and fault are in\n\
+         ## How the check is tested\n\
+         The suite's own test serves this fault, and the check must see it: {fault}. Check and fault are in\n\
          [`{file}`](../../../{file}).\n",
         title = requirement.title,
         level = requirement.level,

@@ -71,19 +71,15 @@ pub fn explain(requirement: &Requirement, color: bool) -> String {
     }
     lines.extend([
         String::new(),
-        paint.bold("Seen to be checked"),
+        paint.bold("How the check is tested"),
         format!(
-            "  The suite's own test breaks an endpoint so that {}, and this check must see it.",
-            fault(requirement)
+            "  The suite's own test serves this fault, and the check must see it: {}.",
+            requirement.mutant.fault
         ),
-        format!("  The check: {}", requirement.file),
-        format!("  The fault, to try: conformance serve exemplar --mutant {}", requirement.id),
+        format!("  To try it: conformance serve exemplar --mutant {}", requirement.id),
+        format!("  Check and fault: {}", requirement.file),
     ]);
     lines.join("\n") + "\n"
-}
-
-fn fault(requirement: &Requirement) -> String {
-    format!("\"{}\"", requirement.mutant.fault)
 }
 
 fn plain(spans: &[Span]) -> String {

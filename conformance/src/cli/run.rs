@@ -123,7 +123,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
-        eprintln!("note: the target ended by itself with {status}; its output is in {}", process.log().display());
+        eprintln!(
+            "note: the target ended by itself with {status}; its output is in {}",
+            process.log().display()
+        );
     }
     target.stop().await;
     exit
@@ -145,14 +148,18 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
     let surveyed = match surveyed {
         Ok(surveyed) => surveyed,
         Err(unreachable) => {
-            let hint = "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
+            let hint =
+                "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
             return Ok(refuse(Exit::Unreachable, &format!("{unreachable}. {hint}")));
         }
     };
     let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
         Ok(reports) => reports,
         Err(error) => {
-            return Ok(refuse(Exit::Usage, &format!("cannot write reports into {}: {error}", args.output.display())));
+            return Ok(refuse(
+                Exit::Usage,
+                &format!("cannot write reports into {}: {error}", args.output.display()),
+            ));
         }
     };
     let events = conduct(Conduct {
@@ -170,6 +177,12 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
         if error.kind() != std::io::ErrorKind::BrokenPipe {
             exit = refuse(Exit::Harness, &format!("report {report}: {error}"));
         }
+    }
+    if args.strict && exit == Exit::NonConformant && summary.fail + stale == 0 {
+        let Summary { warn, inconclusive, .. } = summary;
+        eprintln!(
+            "--strict: {warn} SHOULD or MAY failed and {inconclusive} checks could not see: not conformant"
+        );
     }
     Ok(if interrupted { Exit::Interrupted } else { exit })
 }
@@ -275,16 +288,11 @@ impl Target {
 
 /// The command line that reaches the same target again. The token is left to the environment.
 fn command_line(args: &RunArgs) -> String {
-    let mut line = "conformance run".to_owned();
+    let mut words = vec!["conformance run".to_owned()];
     let mut add = |flag: &str, value: &str| {
-        line.push(' ');
-        line.push_str(flag);
-        line.push(' ');
-        if value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=".contains(c)) {
-            line.push_str(value);
-        } else {
-            line.push_str(&format!("'{}'", value.replace('\'', "'\\''")));
-        }
+        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=".contains(c));
+        let quoted = if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) };
+        words.extend([flag.to_owned(), quoted]);
     };
     for target in &args.target {
         add("--target", &target.to_string());
@@ -301,7 +309,7 @@ fn command_line(args: &RunArgs) -> String {
     if let Some(model) = &args.model {
         add("--model", model);
     }
-    line
+    words.join(" ")
 }
 
 fn role(name: &str) -> Result<Role, String> {
@@ -315,12 +323,16 @@ fn dialect(name: &str) -> Result<DialectChoice, String> {
     if name == "auto" {
         return Ok(DialectChoice(None));
     }
-    name.parse().map(|dialect| DialectChoice(Some(dialect))).map_err(|_| "expected auto, contract or cy.llm".to_owned())
+    name.parse()
+        .map(|dialect| DialectChoice(Some(dialect)))
+        .map_err(|_| "expected auto, contract or cy.llm".to_owned())
 }
 
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    parts.filter(|(i, n)| (1..=*n).contains(i)).ok_or_else(|| "expected I/N with I from 1 to N, such as 1/4".to_owned())
+    parts
+        .filter(|(i, n)| (1..=*n).contains(i))
+        .ok_or_else(|| "expected I/N with I from 1 to N, such as 1/4".to_owned())
 }
 
 #[cfg(test)]
@@ -342,8 +354,16 @@ mod tests {
         assert_eq!(verdict(&summary(5, 0, 1, 0, 0), 0, true), Exit::NonConformant);
         assert_eq!(verdict(&summary(5, 0, 0, 1, 0), 0, true), Exit::NonConformant);
         assert_eq!(verdict(&summary(5, 1, 0, 0, 0), 0, false), Exit::NonConformant);
-        assert_eq!(verdict(&summary(5, 0, 0, 0, 0), 1, false), Exit::NonConformant, "a stale known failure is red");
-        assert_eq!(verdict(&summary(0, 0, 0, 3, 0), 0, false), Exit::Unreachable, "nothing seen is no good run");
+        assert_eq!(
+            verdict(&summary(5, 0, 0, 0, 0), 1, false),
+            Exit::NonConformant,
+            "a stale known failure is red"
+        );
+        assert_eq!(
+            verdict(&summary(0, 0, 0, 3, 0), 0, false),
+            Exit::Unreachable,
+            "nothing seen is no good run"
+        );
         assert_eq!(verdict(&summary(5, 1, 0, 0, 1), 0, false), Exit::Harness);
     }
 

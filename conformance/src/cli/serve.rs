@@ -1,9 +1,12 @@
 //! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
 
+use std::sync::Arc;
+
 use crate::{
     address::Address,
-    exemplar::{self, Conformant, trivial::Trivial},
+    exemplar::{self, Behaviour, Conformant, trivial::Trivial},
     exit::Exit,
+    reports::text,
     requirements::ALL,
 };
 
@@ -38,23 +41,21 @@ Examples:
 /// Serves until interrupted.
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if args.mutant.as_deref() == Some("list") {
-        let rows: String = ALL.iter().map(|r| format!("{:<16} {}\n", r.id, r.mutant.fault)).collect();
-        crate::reports::text::print(&rows)?;
+        let rows: Vec<_> = ALL.iter().map(|r| format!("{:<16} {}\n", r.id, r.mutant.fault)).collect();
+        text::print(&rows.concat())?;
         return Ok(Exit::Success);
     }
     if let Some(name) = &args.trivial {
         return serve_trivial(name, &args.listen).await;
     }
-    let behaviour = match &args.mutant {
-        None => std::sync::Arc::new(Conformant) as std::sync::Arc<dyn exemplar::Behaviour>,
-        Some(id) => match ALL.iter().find(|r| r.id.eq_ignore_ascii_case(id)) {
-            Some(requirement) => (requirement.mutant.behaviour)(),
-            None => {
-                eprintln!("error: no mutant {id}; `conformance serve --mutant list` shows them all");
-                return Ok(Exit::Usage);
-            }
-        },
-    };
+    let mut behaviour: Arc<dyn Behaviour> = Arc::new(Conformant);
+    if let Some(id) = &args.mutant {
+        let Some(requirement) = ALL.iter().find(|r| r.id.eq_ignore_ascii_case(id)) else {
+            eprintln!("error: no mutant {id}; `conformance serve --mutant list` shows them all");
+            return Ok(Exit::Usage);
+        };
+        behaviour = (requirement.mutant.behaviour)();
+    }
     match exemplar::serve(behaviour, &args.listen, args.token).await {
         Ok(running) => {
             running.addresses.iter().for_each(announce);

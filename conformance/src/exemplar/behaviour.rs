@@ -69,7 +69,7 @@ pub trait Behaviour: Send + Sync + 'static {
 
     /// Answers Control.
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        Ok(state.control(message))
+        Ok(state.control(&message))
     }
 
     /// The requests of a call, before any is answered.

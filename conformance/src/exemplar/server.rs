@@ -19,7 +19,7 @@ use crate::address::Address;
 pub struct Running {
     /// Where it listens, with the port that it got.
     pub addresses: Vec<Address>,
-    _listeners: JoinSet<()>,
+    listeners: JoinSet<()>, // aborted when dropped
 }
 
 /// Serves `behaviour` on every address; StreamPredict and Control ask for `token` if there is one.
@@ -29,14 +29,14 @@ pub async fn serve(
     token: Option<String>,
 ) -> io::Result<Running> {
     let endpoint = Endpoint::new(behaviour, token);
-    let mut running = Running { addresses: Vec::new(), _listeners: JoinSet::new() };
+    let mut running = Running { addresses: Vec::new(), listeners: JoinSet::new() };
     for address in listen {
         let endpoint = endpoint.clone();
         match address {
             Address::Unix(path) => {
                 let listener = UnixListener::bind(path)?;
                 running.addresses.push(address.clone());
-                running._listeners.spawn(async move {
+                running.listeners.spawn(async move {
                     let mut connections = JoinSet::new();
                     while let Ok((stream, _)) = listener.accept().await {
                         connections.spawn(connection(stream, endpoint.clone()));
@@ -48,7 +48,7 @@ pub async fn serve(
                 let listener = TcpListener::bind((host.as_str(), *port)).await?;
                 let port = listener.local_addr()?.port();
                 running.addresses.push(Address::Tcp { host: host.clone(), port });
-                running._listeners.spawn(async move {
+                running.listeners.spawn(async move {
                     let mut connections = JoinSet::new();
                     while let Ok((stream, _)) = listener.accept().await {
                         let _ = stream.set_nodelay(true);

@@ -63,7 +63,7 @@ impl State {
     }
 
     /// The right answer of Control.
-    pub fn control(&self, message: ControlMessage) -> ControlMessage {
+    pub fn control(&self, message: &ControlMessage) -> ControlMessage {
         let model = message.payload.get("model_id").map(String::as_str);
         let answer: Vec<(&str, String)> = match (message.command.as_str(), model) {
             ("ping", _) => vec![("status", "ok".into()), ("message", "pong".into())],

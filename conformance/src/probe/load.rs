@@ -43,17 +43,12 @@ impl Load {
                     stream.send(&request);
                     stream.half_close();
                     let mut counted = false;
-                    loop {
-                        match stream.next().await {
-                            StreamItem::Response(response) => {
-                                if !counted && !response.message.chunk.is_empty() {
-                                    counted = true;
-                                    counts.running.fetch_add(1, Ordering::Relaxed);
-                                    counts.ever.fetch_add(1, Ordering::Relaxed);
-                                    drop(first.take());
-                                }
-                            }
-                            StreamItem::Undecodable(..) | StreamItem::End(_) => break,
+                    while let StreamItem::Response(response) = stream.next().await {
+                        if !counted && !response.message.chunk.is_empty() {
+                            counted = true;
+                            counts.running.fetch_add(1, Ordering::Relaxed);
+                            counts.ever.fetch_add(1, Ordering::Relaxed);
+                            drop(first.take());
                         }
                     }
                     if counted {

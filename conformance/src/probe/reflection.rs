@@ -86,7 +86,7 @@ impl Probe {
                     }
                 }
                 Ok(Some(MessageResponse::ErrorResponse(error))) => reflected.error = error.error_message,
-                Ok(_) => reflected.error = "an answer of another kind".to_owned(),
+                Ok(_) => reflected.error = String::from("an answer of another kind"),
                 Err(error) => return Ok(Err(End::Malformed(error.to_string()))),
             }
             for file in &reflected.files {

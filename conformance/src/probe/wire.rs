@@ -156,19 +156,17 @@ pub struct CallOptions {
 
 impl CallOptions {
     fn shown(&self) -> String {
-        let mut text = String::new();
+        let mut words = vec![String::new()];
         for (name, value) in &self.metadata {
             let value = if name == http::header::AUTHORIZATION {
                 "<redacted>".to_owned()
             } else {
                 quote(&String::from_utf8_lossy(value.as_bytes()), 80)
             };
-            text.push_str(&format!(" {name}={value}"));
+            words.push(format!("{name}={value}"));
         }
-        if let Some(deadline) = self.deadline {
-            text.push_str(&format!(" deadline={}ms", deadline.as_millis()));
-        }
-        text
+        words.extend(self.deadline.map(|deadline| format!("deadline={}ms", deadline.as_millis())));
+        words.join(" ")
     }
 }
 

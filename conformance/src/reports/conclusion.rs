@@ -50,6 +50,7 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
         run.results.iter().filter(|r| Outcome::of(r) == outcome).map(|r| r.id.as_str()).collect()
     };
     let failed = any(Outcome::Fail);
+    let asked = must(|_| true).len();
     let judged = must(|r| matches!(r.verdict, Verdict::Pass | Verdict::Fail)).len();
     let held = must(|r| r.verdict == Verdict::Pass).len();
     let unseen = must(|r| r.verdict == Verdict::Inconclusive);
@@ -66,8 +67,8 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
     } else if !broken.is_empty() {
         let checks = plural(broken.len(), "check", "checks");
         (Standing::Unknown, format!("no verdict: the suite itself broke in {checks}: {}", list(&broken)))
-    } else if held == 0 {
-        (Standing::Unknown, "no verdict: no MUST requirement was seen to hold".to_owned())
+    } else if held == 0 && known.is_empty() {
+        (Standing::Unknown, nothing_held(run, asked))
     } else if !stale.is_empty() {
         let sentence = format!("NOT as listed: known failures that pass now: {}", list(&stale));
         (Standing::NotConformant, sentence)
@@ -92,6 +93,16 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
         (Standing::Conformant, format!("conformant but for {failures} ({}): {so_many}", list(&known)))
     };
     Conclusion { standing, sentence }
+}
+
+/// No MUST failed, and none was seen to hold.
+fn nothing_held(run: &Run, asked: usize) -> String {
+    let held = run.results.iter().filter(|r| r.verdict == Verdict::Pass).count();
+    if asked == 0 && held > 0 {
+        let others = run.results.len();
+        return format!("no verdict: no MUST requirement was asked; others that hold: {held} of {others}");
+    }
+    "no verdict: no MUST requirement was seen to hold".to_owned()
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {

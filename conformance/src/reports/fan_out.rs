@@ -81,7 +81,8 @@ impl Reports {
     }
 
     /// A document takes standard output for itself; the live terminal then moves to standard error, where it is shown
-    /// if somebody looks at it or asked for it. No formats, nothing printed. Documents first: the terminal's last words point at them.
+    /// if somebody looks at it or asked for it. Without formats, nothing is printed. Documents come first: the
+    /// terminal's last words point at them.
     fn add_printed(&mut self, formats: &[Format], output: Option<&Path>, console: Console) {
         let documents = formats.iter().filter_map(|format| Some((format.name(), format.document()?)));
         let documents: Vec<_> = documents.collect();

@@ -24,6 +24,9 @@ const TEMPLATE: &str = include_str!("html/report.html");
 /// Characters of a reason and of an exchange; `report.json` has all of them.
 const REASON: usize = 8000;
 const EXCHANGE: usize = 1000;
+/// Problems named at the top, and characters of their reasons there.
+const PROBLEMS: usize = 12;
+const BRIEF: usize = 200;
 
 #[derive(Serialize)]
 struct Page {
@@ -35,7 +38,19 @@ struct Page {
     counts: Vec<Count>,
     facts: Vec<(&'static str, String)>,
     warnings: Vec<String>,
+    problems: Vec<Problem>,
+    more_problems: usize,
     areas: Vec<Area>,
+}
+
+/// What makes the target non-conformant, in a line, at the top.
+#[derive(Serialize)]
+struct Problem {
+    id: String,
+    title: String,
+    outcome: Outcome,
+    symbol: &'static str,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -109,6 +124,7 @@ impl Page {
             counts: counts(&run::counts(results.iter().copied())),
             results: results.into_iter().map(Card::of).collect(),
         });
+        let problems: Vec<_> = run.results.iter().filter_map(Problem::of).collect();
         Self {
             sentence: visible(&conclusion.sentence),
             standing: conclusion.standing.name(),
@@ -118,8 +134,23 @@ impl Page {
             counts: counts(&run.counts()),
             facts: run.facts().into_iter().map(|(label, value)| (label, visible(&value))).collect(),
             warnings: run.survey.warnings.iter().map(|warning| visible(warning)).collect(),
+            more_problems: problems.len().saturating_sub(PROBLEMS),
+            problems: problems.into_iter().take(PROBLEMS).collect(),
             areas: areas.collect(),
         }
+    }
+}
+
+impl Problem {
+    fn of(result: &CheckResult) -> Option<Self> {
+        let outcome = Outcome::of(result);
+        is_problem(outcome).then(|| Self {
+            id: visible(&result.id),
+            title: visible(&result.title),
+            outcome,
+            symbol: outcome.symbol(),
+            reason: cut(&visible(&result.reason), BRIEF),
+        })
     }
 }
 
@@ -137,7 +168,7 @@ impl Card {
             outcome,
             symbol: outcome.symbol(),
             said: outcome.said_of(result.level),
-            open: matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale),
+            open: is_problem(outcome),
             requirement: page::spans(&visible(&result.requirement)),
             reason: visible_lines(&cut(&result.reason, REASON)),
             rerun: visible(&result.rerun),
@@ -161,6 +192,10 @@ impl Row {
             what: cut(&visible(&exchange.what), EXCHANGE),
         }
     }
+}
+
+fn is_problem(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale)
 }
 
 fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {

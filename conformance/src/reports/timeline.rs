@@ -11,7 +11,7 @@ use crate::events::{Direction, Exchange};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 92.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 32.0;
 const TOP: f64 = 12.0;
 const LANE: f64 = 34.0;
 const AXIS: f64 = 26.0;
@@ -20,7 +20,7 @@ const APART: f64 = 12.0;
 /// The part of the width that distances may take from the time scale.
 const FOR_DISTANCES: f64 = 0.7;
 /// The least room for a time on the axis.
-const LABEL: f64 = 78.0;
+const LABEL: f64 = 58.0;
 /// Lanes beyond this are not drawn; the list of exchanges has them.
 const LANES: usize = 24;
 const HOVER: usize = 300;
@@ -130,7 +130,7 @@ fn ticks(marks: &[Mark], drawn: &[&Exchange]) -> Vec<Tick> {
 
 /// A time as people say it.
 pub(super) fn time(at_ms: f64) -> String {
-    if at_ms >= 1e4 { format!("{:.1} s", at_ms / 1e3) } else { format!("{at_ms:.1} ms") }
+    if at_ms >= 1e3 { format!("{:.2} s", at_ms / 1e3) } else { format!("{at_ms:.1} ms") }
 }
 
 fn hover(exchange: &Exchange) -> String {

@@ -8,8 +8,10 @@ use crate::{
     requirement::{Judgement, NotPassed, Requirement, Role},
 };
 
-/// A check that found nothing by then has a target that keeps it busy for ever.
-const CHECK_LIMIT: Duration = Duration::from_secs(180);
+/// A check that found nothing in so many times the patience has a target that keeps it busy for ever.
+const CHECK_LIMIT: u32 = 8;
+/// A check's time, however quick the target is.
+const LEAST_CHECK_LIMIT: Duration = Duration::from_secs(20);
 /// The second attempt's patience, as a multiple of the first's.
 const MORE_PATIENCE: u32 = 3;
 
@@ -29,6 +31,7 @@ pub(super) struct Bench {
 /// A failure of a talking target in which something was waited for in vain is tried once more with three times the
 /// patience: one slow answer is the machine's, two are the target's.
 pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> CheckResult {
+    let began = std::time::Instant::now();
     let mut result = attempt(requirement, bench, &bench.endpoint).await;
     let waited = result.evidence.iter().any(|e| e.what.starts_with("nothing for "));
     if result.verdict == Verdict::Fail && waited && !bench.silent {
@@ -37,11 +40,11 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) ->
         result = attempt(requirement, bench, &Arc::new(patient)).await;
         result.attempts = 2;
     }
+    result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     result
 }
 
 async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> CheckResult {
-    let began = std::time::Instant::now();
     let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
     let judgement = judge(requirement, bench, &probe).await;
     let (verdict, reason) = match judgement {
@@ -67,7 +70,7 @@ async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Ar
         evidence,
         evidence_omitted,
         exercised: probe.exercised(),
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms: 0,
         attempts: 1,
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
     }
@@ -84,7 +87,8 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
     // In a task of its own, so that a panic in a check is the suite's error and not the end of the run.
     let task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
     let abort = task.abort_handle();
-    match tokio::time::timeout(CHECK_LIMIT, task).await {
+    let limit = (probe.patience() * CHECK_LIMIT).max(LEAST_CHECK_LIMIT);
+    match tokio::time::timeout(limit, task).await {
         Ok(Ok(judgement)) => judgement,
         Ok(Err(panic)) => Err(NotPassed::Harness(format!("the check itself broke: {panic}"))),
         Err(_) => {

@@ -29,7 +29,7 @@ const SECOND_PATIENCE: Duration = Duration::from_secs(4);
 /// A target that has said nothing at all by then gets this much per answer.
 const SILENT_PATIENCE: Duration = Duration::from_secs(2);
 /// The least patience for a target that speaks.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The target could not be reached at all.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ pub async fn survey(
     } else {
         SILENT_PATIENCE.min(patience)
     };
-    facts.dialect = endpoint.dialect.name().to_owned();
+    facts.dialect = endpoint.dialect.to_string();
     facts.model.clone_from(&endpoint.model);
     facts.prompts.clone_from(&endpoint.prompts);
     Ok(Surveyed { endpoint, facts })

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{address::Address, probe::wire::Connection};
 
 /// Time to load a large model from a cold disk.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 /// Time to drain after SIGTERM, before SIGKILL.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// What servers print for each address when they are ready.
@@ -88,12 +88,15 @@ impl Process {
             .spawn()
             .map_err(start)?;
         let mut process = Self { child, addresses, log: log.to_owned() };
-        let late = |hint| SpawnError::Late { command: shown.to_owned(), log: log.display().to_string(), hint };
+        let late =
+            |hint| SpawnError::Late { command: shown.to_owned(), log: log.display().to_string(), hint };
         if process.addresses.is_empty() {
             match timeout(START_LIMIT, process.read_addresses()).await {
                 Ok(()) => {}
                 Err(_) => {
-                    return Err(late("Does it print `listening on ADDR`? If it does not, name its address with --target."));
+                    return Err(late(
+                        "Does it print `listening on ADDR`? If it does not, name its address with --target.",
+                    ));
                 }
             }
         } else {
@@ -108,7 +111,11 @@ impl Process {
         }
         if process.addresses.is_empty() || process.exited().is_some() {
             let status = process.child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
-            return Err(SpawnError::Ended { command: shown.to_owned(), status, log: log.display().to_string() });
+            return Err(SpawnError::Ended {
+                command: shown.to_owned(),
+                status,
+                log: log.display().to_string(),
+            });
         }
         Ok(process)
     }
@@ -125,7 +132,8 @@ impl Process {
 
     /// SIGTERM, then SIGKILL if it does not end.
     pub async fn stop(mut self) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let pid =
+            self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
         }

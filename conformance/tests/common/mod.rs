@@ -31,7 +31,7 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
         profile.documented(),
         None,
         Some(TOKEN),
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     )
     .await
     .expect("the endpoint listens");

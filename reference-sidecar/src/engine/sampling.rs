@@ -2,6 +2,8 @@
 //!
 //! Deterministic: the same logits, history, parameters and seed give the same token. Knows no sequence and no time.
 
+use std::f32::consts::{LN_2, LOG2_E};
+
 use ai_inference_proto::Sampling;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use thiserror::Error;
@@ -136,59 +138,104 @@ impl Sampler {
         }
     }
 
-    /// Nucleus sampling. Weights are relative to the best token's 1.
-    fn draw(&mut self, logits: &[f32], best: u32, top: f32) -> u32 {
+    /// Nucleus sampling, in place: the logits become weights, relative to the best token's 1.
+    fn draw(&mut self, logits: &mut [f32], best: u32, top: f32) -> u32 {
         let SamplingParameters { temperature, top_p, .. } = self.parameters;
-        let floor = top - NEGLIGIBLE * temperature;
-        self.candidates.clear();
-        self.candidates.extend(
-            logits
-                .iter()
-                .enumerate()
-                .filter(|(_, logit)| **logit >= floor)
-                .map(|(token, logit)| (((logit - top) / temperature).exp(), token as u32)),
-        );
-        let total: f32 = self.candidates.iter().map(|(weight, _)| weight).sum();
-        let kept = nucleus(&mut self.candidates, top_p * total);
-        let mass: f32 = self.candidates[..kept].iter().map(|(weight, _)| weight).sum();
-        let mut point = self.rng.random::<f32>() * mass;
-        for (weight, token) in &self.candidates[..kept] {
-            point -= weight;
-            if point < 0.0 {
-                return *token;
+        let total = weigh(logits, top, temperature);
+        let weights = &*logits;
+        if top_p >= 1.0 {
+            let tokens = weights.iter().zip(0..).map(|(weight, token)| (*weight, token));
+            return self.pick(total, tokens).unwrap_or(best);
+        }
+        // Nearly always a handful of a vocabulary of tens of thousands is enough, so look for those first.
+        let mut candidates = std::mem::take(&mut self.candidates);
+        for floor in [1e-2, 1e-4, 0.0] {
+            let heavy = weights.iter().zip(0..).filter(|(weight, _)| **weight >= floor);
+            candidates.clear();
+            candidates.extend(heavy.map(|(weight, token)| (*weight, token)));
+            if candidates.iter().map(|(weight, _)| weight).sum::<f32>() >= top_p * total {
+                break;
             }
         }
-        best
+        let (kept, mass) = nucleus(&mut candidates, top_p * total);
+        let token = self.pick(mass, candidates[..kept].iter().copied());
+        self.candidates = candidates;
+        token.unwrap_or(best)
+    }
+
+    /// Draws by weight; `None` when rounding leaves the point behind the last.
+    fn pick(&mut self, mass: f32, tokens: impl Iterator<Item = (f32, u32)>) -> Option<u32> {
+        let mut point = self.rng.random::<f32>() * mass;
+        for (weight, token) in tokens {
+            point -= weight;
+            if point < 0.0 {
+                return Some(token);
+            }
+        }
+        None
     }
 }
 
-/// Moves the heaviest candidates to the front, in order, until they weigh `mass`; returns how many those are.
-/// Sorts only as many as it needs: nearly always a handful of a vocabulary of tens of thousands.
-fn nucleus(candidates: &mut [(f32, u32)], mass: f32) -> usize {
-    let heavier = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    let mut sorted = 32.min(candidates.len());
-    loop {
-        if sorted < candidates.len() {
-            candidates.select_nth_unstable_by(sorted, heavier);
-        }
-        candidates[..sorted].sort_unstable_by(heavier);
-        let mut sum = 0.0;
-        let reached = candidates[..sorted].iter().position(|(weight, _)| {
-            sum += weight;
-            sum >= mass
-        });
-        match reached {
-            Some(last) => return last + 1,
-            None if sorted == candidates.len() => return sorted,
-            None => sorted = (sorted * 8).min(candidates.len()),
+/// Turns logits into weights, `exp((logit - top) / temperature)`, and returns their sum. Written so that the compiler
+/// makes vector code of it: a call of `exp` for each of a vocabulary costs more than a tenth of a small model's step.
+fn weigh(logits: &mut [f32], top: f32, temperature: f32) -> f32 {
+    let scale = LOG2_E / temperature;
+    let mut sums = [0.0; LANES];
+    let mut chunks = logits.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (logit, sum) in chunk.iter_mut().zip(&mut sums) {
+            *logit = exp2((*logit - top) * scale);
+            *sum += *logit;
         }
     }
+    for (logit, sum) in chunks.into_remainder().iter_mut().zip(&mut sums) {
+        *logit = exp2((*logit - top) * scale);
+        *sum += *logit;
+    }
+    sums.iter().sum()
+}
+
+/// 2 to the power of `x` for `x <= 0`, to 1 part in 10⁷: the whole part goes into the exponent's bits, the rest through
+/// Taylor's series of 2^f on [-1/2, 1/2].
+fn exp2(x: f32) -> f32 {
+    /// Adding it to a small number leaves no room for a fraction: the sum's low bits are the number rounded.
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x > -126.0 { x } else { -126.0 };
+    let shifted = x + ROUND;
+    let whole = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+    let f = (x - (shifted - ROUND)) * LN_2;
+    let series = 1.0
+        + f * (1.0 + f * (1.0 / 2.0 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
+    f32::from_bits(series.to_bits().wrapping_add(whole << 23))
+}
+
+/// Moves the heaviest candidates to the front until they weigh `mass`; returns how many those are, and their weight.
+/// Sorts block by block, and only as many as it needs.
+fn nucleus(candidates: &mut [(f32, u32)], mass: f32) -> (usize, f32) {
+    let heavier = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let (mut kept, mut sum) = (0, 0.0);
+    while kept < candidates.len() {
+        let rest = &mut candidates[kept..];
+        let block = (kept * 7).max(32).min(rest.len());
+        if block < rest.len() {
+            rest.select_nth_unstable_by(block, heavier);
+        }
+        rest[..block].sort_unstable_by(heavier);
+        for (weight, _) in &rest[..block] {
+            sum += weight;
+            kept += 1;
+            if sum >= mass {
+                return (kept, sum);
+            }
+        }
+    }
+    (kept, sum)
 }
 
 /// The first of the largest, and its value. In two passes, because the compiler turns the first into vector code and
 /// this runs once a token over tens of thousands of logits.
 fn arg_max(logits: &[f32]) -> (u32, f32) {
-    let mut lanes = [f32::MIN; 16];
+    let mut lanes = [f32::MIN; LANES];
     let chunks = logits.chunks_exact(lanes.len());
     let rest = chunks.remainder().iter().copied().fold(f32::MIN, f32::max);
     for chunk in chunks {
@@ -204,9 +251,8 @@ fn arg_max(logits: &[f32]) -> (u32, f32) {
 const GREEDY_TEMPERATURE: f32 = 0.011;
 /// The contract's greedy request has `top_p` 0.001; no model of less than a thousand equal tokens can tell the difference.
 const GREEDY_TOP_P: f32 = 0.0011;
-/// Tokens further than this many temperatures below the best weigh less than 2e-11 of it: all of a large vocabulary
-/// together less than a float's precision.
-const NEGLIGIBLE: f32 = 25.0;
+/// Numbers worked on at once: several vectors of any machine's.
+const LANES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -272,6 +318,32 @@ mod tests {
         let mut sampler = Sampler::new(parameters, 5, &[0]);
         let drawn: Vec<_> = (0..3).map(|_| sampler.sample(&mut [4.0, 3.0, 2.0])).collect();
         assert_eq!(drawn, [1, 2, 0]);
+    }
+
+    #[test]
+    fn weights_are_exponentials() {
+        for step in 0..20_000_u16 {
+            let x = -f32::from(step) / 160.0;
+            assert!((exp2(x) / x.exp2() - 1.0).abs() < 1e-6, "at {x}");
+        }
+        assert!(exp2(f32::NEG_INFINITY) < 1e-37);
+        let mut logits: Vec<f32> = (0..100_u8).map(|i| f32::from(i) / 10.0).collect();
+        let expected: f32 = logits.iter().map(|logit| ((logit - 9.9) / 0.7).exp()).sum();
+        assert!((weigh(&mut logits, 9.9, 0.7) / expected - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_draw_follows_the_distribution() {
+        // 0.5 and 300 times 0.5/300: a nucleus of everything, whichever way it is found.
+        let mut logits = vec![(0.5_f32 / 300.0).ln(); 301];
+        logits[7] = 0.5_f32.ln();
+        for top_p in [0.999_999, 1.0] {
+            let parameters = SamplingParameters { temperature: 1.0, top_p, ..SamplingParameters::default() };
+            let mut sampler = Sampler::new(parameters, 11, &[]);
+            let sevens = (0..4000).filter(|_| sampler.sample(&mut logits.clone()) == 7).count();
+            // Five standard deviations.
+            assert!(sevens.abs_diff(2000) < 160, "{sevens} at {top_p}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ struct NoTraceId;
 impl Behaviour for NoTraceId {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
         let empty = message.trace_id.is_empty();
-        let mut answer = state.control(message);
+        let mut answer = state.control(&message);
         if empty {
             answer.trace_id.clear();
         }

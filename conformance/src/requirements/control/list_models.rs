@@ -66,7 +66,7 @@ struct ListsNothing;
 #[tonic::async_trait]
 impl Behaviour for ListsNothing {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        let mut answer = state.control(message);
+        let mut answer = state.control(&message);
         if let Some(models) = answer.payload.get_mut("models") {
             models.clear();
         }

@@ -56,7 +56,7 @@ struct Acks;
 #[tonic::async_trait]
 impl Behaviour for Acks {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        let mut answer = state.control(message);
+        let mut answer = state.control(&message);
         if answer.command == "ping_response" {
             answer.payload.insert("message".into(), "ACK: ping".into());
         }

@@ -52,6 +52,6 @@ struct OtherTraceId;
 #[tonic::async_trait]
 impl Behaviour for OtherTraceId {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        Ok(ControlMessage { trace_id: "another".into(), ..state.control(message) })
+        Ok(ControlMessage { trace_id: "another".into(), ..state.control(&message) })
     }
 }

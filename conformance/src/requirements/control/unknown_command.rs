@@ -66,7 +66,7 @@ struct AgreesToAll;
 #[tonic::async_trait]
 impl Behaviour for AgreesToAll {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        let mut answer = state.control(message);
+        let mut answer = state.control(&message);
         if answer.payload.get("message").is_some_and(|m| m.starts_with("unknown command")) {
             answer.payload.insert("status".into(), "ok".into());
         }

@@ -52,7 +52,7 @@ struct UnloadsAnything;
 impl Behaviour for UnloadsAnything {
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
         let unload = message.command == "unload_model";
-        let mut answer = state.control(message);
+        let mut answer = state.control(&message);
         if unload {
             answer.payload.insert("status".into(), "ok".into());
         }

@@ -1,6 +1,6 @@
 //! HEALTH-005.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ai_inference_proto::HealthAnswer;
 use tonic::Status;
@@ -47,9 +47,9 @@ async fn check(probe: &Probe) -> Judgement {
     let within = Within { what: "Health while generations were running", limit: Duration::from_secs(1) };
     let judged = within
         .judge(probe, || async {
-            let began = probe.elapsed();
+            let began = Instant::now();
             while load.running() == 0 {
-                if probe.elapsed() - began > probe.patience() {
+                if began.elapsed() > probe.patience() {
                     return Err(NotPassed::Inconclusive("no generation stayed running beside Health".into()));
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -47,9 +47,10 @@ const ADDED: [u8; 25] = [
 async fn check(probe: &Probe) -> Judgement {
     let connection = probe.connection().await?;
     let options = probe.options();
-    let health = probe
-        .unary_on(&connection, "Health", &ADDED, "WorkerHealthRequest + fields 1000-1003", &options)
-        .await;
+    let ask = contract::WorkerHealthRequest { trace_id: probe.trace_id() };
+    let ask = [ask.encode_to_vec(), ADDED.to_vec()].concat();
+    let health =
+        probe.unary_on(&connection, "Health", &ask, "WorkerHealthRequest + fields 1000-1003", &options).await;
     let known = contract::WorkerHealthResponse::decode(health.ok()?.as_slice());
     probe.assert(known.is_ok_and(|h| h.healthy || !h.metrics.is_empty()), || {
         "Health with unknown fields was answered with a message that says nothing".to_owned()
