@@ -21,7 +21,7 @@ crate::requirement! {
     /// served: nothing may have been unloaded for good.
     ///
     /// # What a violation looks like
-    /// status=ok.
+    /// status=ok, as if a model had been named.
     ///
     /// # References
     /// Contract, CONTROL-006.

@@ -8,7 +8,7 @@ use crate::{
 
 crate::requirement! {
     /// # Requirement
-    /// Server reflection (grpc.reflection.v1, v1alpha tolerated) is served, because the contract's own check
+    /// Server reflection (grpc.reflection.v1, v1alpha tolerated) is served, because the seed's own check
     /// `grpcurl -plaintext HOST AiInference/Health` carries no proto file.
     ///
     /// # Why it matters
