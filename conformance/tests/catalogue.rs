@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use conformance::{
-    cli::docs,
-    requirement::Requirement,
-    requirements::ALL,
-};
+use conformance::{cli::docs, requirement::Requirement, requirements::ALL};
 
 /// A row of the contract's tables: id, level, sentence.
 fn contract() -> BTreeMap<String, (String, String)> {
@@ -41,7 +37,8 @@ fn every_requirement_says_what_the_contract_says() {
 
 #[test]
 fn ids_are_unique_and_in_the_contracts_order() {
-    let order = ["WIRE", "HEALTH", "CONTROL", "STREAM", "SAMPLING", "ERROR", "CONCURRENCY", "TRANSPORT", "AUTH"];
+    let order =
+        ["WIRE", "HEALTH", "CONTROL", "STREAM", "SAMPLING", "ERROR", "CONCURRENCY", "TRANSPORT", "AUTH"];
     let key = |r: &Requirement| (order.iter().position(|a| *a == r.area()), r.id);
     for pair in ALL.windows(2) {
         assert!(key(pair[0]) < key(pair[1]), "{} before {}", pair[0].id, pair[1].id);

@@ -3,15 +3,16 @@
 
 mod support;
 
-use std::{path::Path, thread, time::Duration};
+use std::{io, path::Path, thread, time::Duration};
 
+use fixtures::Transcripts;
 use reference_sidecar::{
     backends::{Backend, Capacity, scripted::ScriptedBackend},
     config::cache_dir,
     engine::{EngineHandle, EngineOptions, EventReader, Finish, Job, SubmitError},
     text::Incremental,
 };
-use support::{Golden, fixture, greedy_parameters, onnx};
+use support::{greedy_parameters, onnx};
 
 macro_rules! suite {
     ($name:ident, $backend:expr) => {
@@ -47,7 +48,7 @@ macro_rules! suite {
 }
 
 suite!(scripted, |slots| ScriptedBackend::new(Capacity { slots, context: 1024, vocabulary: 251 }));
-suite!(onnx_tiny, |slots| onnx(&fixture("models/tiny"), slots).2);
+suite!(onnx_tiny, |slots| onnx(&fixtures::tiny(), slots).2);
 
 fn a_batch_says_what_each_says_alone<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
     let prompts = prompts();
@@ -128,7 +129,7 @@ fn a_full_queue_refuses_and_recovers() {
 
 #[test]
 fn tiny_says_what_its_transcripts_say() {
-    says_what_its_transcripts_say("tiny", &fixture("models/tiny"), 16);
+    says_what_its_transcripts_say(Transcripts::tiny(), &fixtures::tiny(), 16);
 }
 
 #[test]
@@ -138,11 +139,12 @@ fn smollm2_says_what_its_transcripts_say() {
         eprintln!("SKIPPED: no smollm2-fp32 in the cache; `ci/models smollm2 --variant fp32` makes it");
         return;
     }
-    says_what_its_transcripts_say("smollm2-fp32", &package, 5);
+    says_what_its_transcripts_say(Transcripts::smollm2_fp32(), &package, 5);
 }
 
-fn says_what_its_transcripts_say(model: &str, package: &Path, slots: usize) {
-    let golden = Golden::of(model);
+fn says_what_its_transcripts_say(golden: io::Result<Transcripts>, package: &Path, slots: usize) {
+    let golden = golden.expect("the fixture is there");
+    let model = golden.model.as_str();
     assert!(package.is_dir(), "no model package: run `ci/models smollm2 --variant fp32`");
     let (package, tokenizer, backend) = onnx(package, slots);
     let engine = EngineHandle::start(model, backend, options(16, 64, package.end_of_text())).unwrap();

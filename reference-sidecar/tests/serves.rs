@@ -10,10 +10,8 @@ use std::{
 };
 
 use ai_inference_proto::{Contract, CyLlm, Dialect, GenerationRequest, Sampling, WireDialect};
-use support::{
-    Golden,
-    server::{Client, Server, collect, command, fresh_socket, request, text_of},
-};
+use fixtures::Transcripts;
+use support::server::{Client, Server, collect, command, fresh_socket, request, text_of};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
 use tonic::{
@@ -26,7 +24,7 @@ use tonic::{
 async fn thirty_two_at_once_say_what_each_says_alone_in_both_dialects_on_both_transports() {
     async fn check<W: WireDialect>(address: &str) {
         let client = Client::<W>::connect(address).await;
-        let golden = Golden::of("tiny");
+        let golden = Transcripts::tiny().expect("the fixture is there");
         let mut running = JoinSet::new();
         for number in 0..32 {
             let mut client = client.clone();
@@ -59,7 +57,7 @@ async fn thirty_two_at_once_say_what_each_says_alone_in_both_dialects_on_both_tr
 async fn a_generation_starts_before_half_close_and_several_share_a_stream() {
     let server = Server::start(&[]);
     let mut client = server.client::<Contract>().await;
-    let golden = Golden::of("tiny");
+    let golden = Transcripts::tiny().expect("the fixture is there");
     let (say, requests) = mpsc::unbounded_channel();
     let mut responses = client.stream(UnboundedReceiverStream::new(requests), None).await.unwrap();
 

@@ -67,9 +67,9 @@ impl Generation {
         };
         if !self.end.is_ok() {
             return Err(NotPassed::Fail(format!(
-                "{} was answered {} after {} responses",
+                "{} {} after {} responses",
                 asked(),
-                self.end,
+                self.end.told(),
                 self.responses.len()
             )));
         }
@@ -96,15 +96,15 @@ impl Generation {
                 self.end,
                 self.responses.len()
             ))),
-            _ => Err(NotPassed::Fail(format!("{because} was answered {}, not {wanted}", self.answered()))),
+            _ => Err(NotPassed::Fail(format!("{because} {}, not {wanted}", self.told()))),
         }
     }
 
-    /// How the call went, in a few words.
-    pub fn answered(&self) -> String {
+    /// What became of the call, with the text that came.
+    fn told(&self) -> String {
         match self.text() {
-            text if text.is_empty() => self.end.to_string(),
-            text => format!("{} with the text {}", self.end, quote(&text, 60)),
+            text if text.is_empty() => self.end.told(),
+            text => format!("{} with the text {}", self.end.told(), quote(&text, 60)),
         }
     }
 }
@@ -190,7 +190,8 @@ impl Stream {
                 StreamItem::Undecodable(_, why) => return Err(NotPassed::Fail(why)),
                 StreamItem::End(end) => {
                     return Err(NotPassed::Fail(format!(
-                        "a legal request got no text: the call ended with {end}"
+                        "a legal request got no text: the call {}",
+                        end.told()
                     )));
                 }
             }
@@ -255,9 +256,9 @@ impl Probe {
             stream.send(&request);
             stream.half_close();
             let generation = stream.finish(request.clone()).await;
-            // Being full is a right answer (CONCURRENCY-006): it says nothing about the requirement at hand.
-            let full = matches!(generation.end.code(), Some(Code::ResourceExhausted | Code::Unavailable));
-            if !(full && generation.responses.is_empty()) || began.elapsed() > self.patience() {
+            if !(generation.end.is_full() && generation.responses.is_empty())
+                || began.elapsed() > self.patience()
+            {
                 return generation;
             }
             tokio::time::sleep(BACK_OFF).await;

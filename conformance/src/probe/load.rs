@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use tokio::task::JoinSet;
+use tonic::Code;
 
 use super::{Probe, StreamItem};
 use crate::requirement::NotPassed;
@@ -24,17 +25,18 @@ struct Counts {
 }
 
 impl Load {
-    /// Starts `width` generations, each on a connection of its own, and waits until each has sent text or been refused.
+    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits until each has sent text or been refused.
     ///
     /// Waiting is by the channel: every worker drops its sender at its first text or refusal.
-    pub async fn start(probe: &Probe, width: usize, max_new_tokens: i64) -> Result<Self, NotPassed> {
+    pub async fn start(probe: &Probe, width: usize) -> Result<Self, NotPassed> {
         let counts = Arc::new(Counts::default());
+        let bound = probe.longest_bound().await?;
         let mut workers = JoinSet::new();
         let (ready, mut readied) = tokio::sync::mpsc::channel::<()>(1);
         for _ in 0..width {
             let connection = probe.connect().await?;
             let streamer = probe.streamer();
-            let request = probe.request(max_new_tokens);
+            let request = probe.request(bound);
             let (counts, ready) = (Arc::clone(&counts), ready.clone());
             workers.spawn(async move {
                 let mut first = Some(ready);
@@ -80,5 +82,32 @@ impl Load {
     /// Cancels them all.
     pub async fn stop(mut self) {
         self.workers.shutdown().await;
+    }
+}
+
+/// Asked for until one is taken.
+const BOUNDS: [i64; 4] = [16_384, 4096, 1024, 256];
+
+impl Probe {
+    /// The largest bound that the server takes: one beyond its context may be INVALID_ARGUMENT.
+    pub async fn longest_bound(&self) -> Result<i64, NotPassed> {
+        for bound in BOUNDS {
+            let mut stream = self.stream().await?;
+            stream.send(&self.request(bound));
+            stream.half_close();
+            match stream.next().await {
+                StreamItem::End(end) if end.code() == Some(Code::InvalidArgument) => {}
+                StreamItem::End(end) if !end.is_full() => {
+                    return Err(NotPassed::Fail(format!("a generation of {bound} tokens {}", end.told())));
+                }
+                _ => {
+                    stream.cancel();
+                    return Ok(bound);
+                }
+            }
+        }
+        Err(NotPassed::Fail(format!(
+            "no long generation was served: bounds of {BOUNDS:?} are all INVALID_ARGUMENT"
+        )))
     }
 }

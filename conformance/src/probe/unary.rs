@@ -32,7 +32,7 @@ impl<T> Unary<T> {
             (None, End::Status(status)) if status.code == tonic::Code::Ok => {
                 Err(NotPassed::Fail(format!("{} ended OK without an answer", self.asked)))
             }
-            _ => Err(NotPassed::Fail(format!("{} was answered {}", self.asked, self.end))),
+            _ => Err(NotPassed::Fail(format!("{} {}", self.asked, self.end.told()))),
         }
     }
 }

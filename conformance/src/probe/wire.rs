@@ -412,6 +412,24 @@ impl End {
         }
     }
 
+    /// The target said that it is full: a right answer, unless the requirement is about capacity (CONCURRENCY-006).
+    pub fn is_full(&self) -> bool {
+        matches!(self.code(), Some(Code::ResourceExhausted | Code::Unavailable))
+    }
+
+    /// What became of the call, as the rest of a sentence that begins with what was asked.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Status(_) => format!("was answered {self}"),
+            Self::NoStatus { http: 200 } => "ended without a grpc-status".to_owned(),
+            Self::NoStatus { http } => format!("got HTTP {http} without a grpc-status"),
+            Self::Reset(reason) => format!("was reset (RST_STREAM {reason})"),
+            Self::Closed(how) => format!("lost its connection ({how})"),
+            Self::Malformed(how) => format!("got broken gRPC ({how})"),
+            Self::TimedOut(patience) => format!("got no answer within {patience:?}"),
+        }
+    }
+
     /// Status OK.
     pub fn is_ok(&self) -> bool {
         self.code() == Some(Code::Ok)

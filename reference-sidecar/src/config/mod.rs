@@ -1,4 +1,4 @@
-//! What the sidecar was told: as written ([`raw`]), and validated ([`resolved`]).
+//! What the sidecar was told: as written (`raw`), and validated (`resolved`).
 
 mod address;
 mod raw;

@@ -41,7 +41,7 @@ pub struct Serve {
     )]
     pub listen: Vec<Address>,
 
-    /// Directory of model packages; a sub-directory's name is its `model_id` [default: <cache>/models]
+    /// Directory of model packages; a sub-directory's name is its `model_id` [default: `models` in the cache]
     #[arg(long, value_name = "DIR", env = "SIDECAR_MODELS")]
     pub models: Option<PathBuf>,
 
@@ -78,7 +78,7 @@ pub struct Generate {
     #[arg(long, value_name = "ID|DIR", env = "SIDECAR_DEFAULT_MODEL", value_parser = NonEmptyStringValueParser::new())]
     pub model: String,
 
-    /// Directory of model packages [default: <cache>/models]
+    /// Directory of model packages [default: `models` in the cache]
     #[arg(long, value_name = "DIR", env = "SIDECAR_MODELS")]
     pub models: Option<PathBuf>,
 
@@ -134,7 +134,7 @@ pub enum ModelsCommand {
 /// `models list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Directory of model packages [default: <cache>/models]
+    /// Directory of model packages [default: `models` in the cache]
     #[arg(value_name = "DIR", env = "SIDECAR_MODELS")]
     pub dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What several tests need: where the fixtures are, what a tiny model is, what it must say.
+//! What several tests need: a model ready to run, and what to ask of it.
 //!
 //! A missing ONNX Runtime is a failure that names the command that fetches it; nothing is skipped in silence.
 
@@ -6,7 +6,7 @@
 
 pub(crate) mod server;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ai_inference_proto::Sampling;
 use reference_sidecar::{
@@ -15,12 +15,6 @@ use reference_sidecar::{
     models::Package,
     text::Tokenizer,
 };
-use serde::Deserialize;
-
-/// A file or directory under `fixtures/`.
-pub(crate) fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(path)
-}
 
 /// A package, its tokenizer and a backend of `slots` for it.
 pub(crate) fn onnx(package: &Path, slots: usize) -> (Package, Tokenizer, OnnxBackend) {
@@ -40,29 +34,4 @@ pub(crate) fn greedy(max_new_tokens: i64) -> Sampling {
 /// The same, validated.
 pub(crate) fn greedy_parameters(max_new_tokens: i64) -> SamplingParameters {
     SamplingParameters::resolve(Some(greedy(max_new_tokens))).unwrap()
-}
-
-/// `fixtures/transcripts/*.json`.
-#[derive(Deserialize)]
-pub(crate) struct Golden {
-    pub(crate) max_new_tokens: usize,
-    pub(crate) transcripts: Vec<Transcript>,
-}
-
-/// What a model says greedily.
-#[derive(Clone, Deserialize)]
-pub(crate) struct Transcript {
-    pub(crate) prompt: String,
-    pub(crate) prompt_ids: Vec<i64>,
-    pub(crate) ids: Vec<u32>,
-    pub(crate) text: String,
-    pub(crate) finish: String,
-}
-
-impl Golden {
-    pub(crate) fn of(model: &str) -> Self {
-        let file = fixture("transcripts").join(format!("{model}.json"));
-        let json = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        serde_json::from_slice(&json).unwrap()
-    }
 }

@@ -21,7 +21,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{fixture, greedy};
+use super::greedy;
 
 /// A running sidecar with the tiny model; killed when dropped.
 pub(crate) struct Server {
@@ -96,7 +96,7 @@ pub(crate) fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
         .env_remove("CY_LLM_INTERNAL_TOKEN")
         .envs(environment.iter().copied())
         .args(["serve", "--default-model", "tiny", "--threads", "1", "--models"])
-        .arg(fixture("models"))
+        .arg(fixtures::models())
         .args(args);
     command
 }

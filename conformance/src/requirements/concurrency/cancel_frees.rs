@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::Code;
-
 use crate::{
     exemplar::Behaviour,
     probe::{Probe, Stream, StreamItem, wire::End},
@@ -43,16 +41,15 @@ crate::requirement! {
 
 const WIDTH: usize = 8;
 const LIMIT: Duration = Duration::from_secs(2);
-/// Asked for until one is taken: a server may refuse a bound beyond its context.
-const LENGTHS: [i64; 4] = [16_384, 4096, 1024, 256];
 const TRIES: usize = 2;
 
 async fn check(probe: &Probe) -> Judgement {
     let alone = time_short(probe).await?;
+    let bound = probe.longest_bound().await?;
     let mut slow = String::new();
     for _ in 0..TRIES {
         let before = inflight(probe).await?;
-        let running = start(probe).await?;
+        let running = start(probe, bound).await?;
         let during = inflight(probe).await?;
         match (before, during) {
             (Some(before), Some(during)) if during > before => {
@@ -94,36 +91,25 @@ async fn inflight(probe: &Probe) -> Result<Option<i64>, NotPassed> {
     Ok(health.informative()?.metrics.get("requests_inflight").and_then(|v| v.parse().ok()))
 }
 
-/// Starts the generations, each on a connection of its own, and waits for text on each.
-async fn start(probe: &Probe) -> Result<Vec<Stream>, NotPassed> {
-    for length in LENGTHS {
-        let mut streams = Vec::new();
-        for _ in 0..WIDTH {
-            let mut stream = probe.stream_on(&probe.connect().await?).await;
-            stream.send(&probe.request(length));
-            stream.half_close();
-            match stream.next().await {
-                StreamItem::End(end) if end.code() == Some(Code::InvalidArgument) => break,
-                StreamItem::End(end) if full(&end) && !streams.is_empty() => break,
-                StreamItem::End(end) => {
-                    return Err(NotPassed::Fail(format!(
-                        "a generation of {length} tokens was answered {end}"
-                    )));
-                }
-                _ => streams.push(stream),
+/// Starts the generations, each on a connection of its own, and waits for text on each; a server that takes fewer at
+/// a time has as many running as it takes.
+async fn start(probe: &Probe, bound: i64) -> Result<Vec<Stream>, NotPassed> {
+    let mut streams = Vec::new();
+    for _ in 0..WIDTH {
+        let mut stream = probe.stream_on(&probe.connect().await?).await;
+        stream.send(&probe.request(bound));
+        stream.half_close();
+        match stream.next().await {
+            StreamItem::End(End::TimedOut(_)) if !streams.is_empty() => {} // it waits for a slot: cancelled too
+            StreamItem::End(end) if end.is_full() && !streams.is_empty() => break,
+            StreamItem::End(end) => {
+                return Err(NotPassed::Fail(format!("a generation of {bound} tokens {}", end.told())));
             }
+            _ => {}
         }
-        if !streams.is_empty() {
-            return Ok(streams);
-        }
+        streams.push(stream);
     }
-    Err(NotPassed::Fail(format!(
-        "no long generation was served: bounds of {LENGTHS:?} are all INVALID_ARGUMENT"
-    )))
-}
-
-fn full(end: &End) -> bool {
-    matches!(end.code(), Some(Code::ResourceExhausted | Code::Unavailable))
+    Ok(streams)
 }
 
 fn cancel(streams: Vec<Stream>) {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use ai_inference_proto::GenerationRequest;
-use tonic::Code;
 
 use crate::{
     exemplar::{Behaviour, Responses, rewrite},
@@ -155,8 +154,8 @@ async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation
                 format!("the stream {own} got a response of another stream, {theirs}")
             })?;
         }
-        if matches!(generation.end.code(), Some(Code::ResourceExhausted | Code::Unavailable)) {
-            generation = probe.predict(generation.request).await?; // being full is a right answer (CONCURRENCY-006)
+        if generation.end.is_full() {
+            generation = probe.predict(generation.request).await?;
         }
         generation.served()?;
         generations.push(generation);

@@ -63,11 +63,7 @@ async fn check(probe: &Probe) -> Judgement {
             probe.predict(GenerationRequest { prompt: prompt.to_owned(), ..probe.request(2) }).await?;
         let right = matches!(generation.end.code(), Some(Code::Ok | Code::InvalidArgument));
         probe.assert(right, || {
-            format!(
-                "the prompt {} was answered {}, not OK or INVALID_ARGUMENT",
-                quote(prompt, 60),
-                generation.end
-            )
+            format!("the prompt {} {}, not OK or INVALID_ARGUMENT", quote(prompt, 60), generation.end.told())
         })?;
     }
     probe.still_serves("strange prompts").await

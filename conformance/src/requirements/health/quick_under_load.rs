@@ -20,8 +20,9 @@ crate::requirement! {
     /// server restarted, with all its users.
     ///
     /// # How it is checked
-    /// Four generations are kept running without a pause. While at least one of them is between its first text and
-    /// its end, Health is called; the best of three calls must take at most one second.
+    /// Four generations, as long as the server takes them, are kept running without a pause. While at least one of them
+    /// is between its first text and its end, Health is called ten times. Three answers that take longer than a second
+    /// are the server's; one or two are the machine's.
     ///
     /// # What a violation looks like
     /// Health is answered only when a generation ends.
@@ -38,13 +39,13 @@ crate::requirement! {
     mutant: WaitsForGeneration, fault: "Health waits for the running generation", seen_as: "Health",
 }
 
-/// Generations that run beside Health, and the bound of each; a new one starts where one ends.
+/// Generations that run beside Health; a new one starts where one ends.
 const WIDTH: usize = 4;
-const TOKENS: i64 = 512;
 
 async fn check(probe: &Probe) -> Judgement {
-    let load = Load::start(probe, WIDTH, TOKENS).await?;
-    let within = Within { what: "Health while generations were running", limit: Duration::from_secs(1) };
+    let load = Load::start(probe, WIDTH).await?;
+    let within =
+        Within { what: "Health while generations were running", limit: Duration::from_secs(1), samples: 10 };
     let judged = within
         .judge(probe, || async {
             let began = Instant::now();

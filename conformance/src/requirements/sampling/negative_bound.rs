@@ -49,7 +49,7 @@ async fn check(probe: &Probe) -> Judgement {
             return probe.assert(false, || format!("max_new_tokens = {bound} was served, not refused"));
         };
         probe.assert(end.code() == Some(Code::InvalidArgument), || {
-            format!("max_new_tokens = {bound} was answered {end}, not INVALID_ARGUMENT")
+            format!("max_new_tokens = {bound} {}, not INVALID_ARGUMENT", end.told())
         })?;
     }
     probe.still_serves("a negative max_new_tokens").await

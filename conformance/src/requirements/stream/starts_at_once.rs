@@ -46,7 +46,7 @@ async fn check(probe: &Probe) -> Judgement {
     })?;
     stream.half_close();
     let rest = stream.finish(request).await;
-    probe.assert(rest.end.is_ok(), || format!("after half-close the call ended with {}, not OK", rest.end))
+    probe.assert(rest.end.is_ok(), || format!("after half-close the call {}, not OK", rest.end.told()))
 }
 
 #[derive(Default)]

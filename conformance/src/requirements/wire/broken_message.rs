@@ -67,19 +67,19 @@ async fn check(probe: &Probe) -> Judgement {
     let generation = running.finish(request).await;
     probe.assert(generation.end.is_ok(), || {
         format!(
-            "a generation on the same connection, running while broken messages came, ended with {}",
-            generation.end
+            "a generation on the same connection, running while broken messages came, {}",
+            generation.end.told()
         )
     })?;
     let health = probe.health_on(&connection, &probe.trace_id(), &probe.options()).await;
     probe.assert(health.end.is_ok(), || {
-        format!("after broken messages, Health on the same connection was answered {}", health.end)
+        format!("after broken messages, Health on the same connection {}", health.end.told())
     })
 }
 
 fn refused(probe: &Probe, method: &str, what: &str, end: &End) -> Judgement {
     probe.assert(matches!(end.code(), Some(Code::InvalidArgument | Code::Internal)), || {
-        format!("{method} with broken bytes ({what}) was answered {end}, not INVALID_ARGUMENT or INTERNAL")
+        format!("{method} with broken bytes ({what}) {}, not INVALID_ARGUMENT or INTERNAL", end.told())
     })
 }
 

@@ -51,7 +51,7 @@ async fn check(probe: &Probe) -> Judgement {
         let answer = probe.unary_on(&connection, "Health", &padded(size), &what, &probe.options()).await;
         let refused = matches!(answer.end.code(), Some(Code::ResourceExhausted | Code::OutOfRange));
         probe.assert(refused || answer.end.is_ok(), || {
-            format!("{what} was answered {}, not RESOURCE_EXHAUSTED, OUT_OF_RANGE or OK", answer.end)
+            format!("{what} {}, not RESOURCE_EXHAUSTED, OUT_OF_RANGE or OK", answer.end.told())
         })?;
         probe.still_serves(&format!("a message of {} MiB", size / MIB)).await?;
         if refused {

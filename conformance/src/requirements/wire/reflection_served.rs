@@ -39,8 +39,7 @@ async fn check(probe: &Probe) -> Judgement {
     let reflected = match probe.reflect(service).await? {
         Reflection::Served(reflected) => reflected,
         Reflection::Absent(answers) => {
-            let answers: Vec<_> =
-                answers.iter().map(|(by, end)| format!("{by} was answered {end}")).collect();
+            let answers: Vec<_> = answers.iter().map(|(by, end)| format!("{by} {}", end.told())).collect();
             return probe.assert(false, || format!("reflection is not served: {}", answers.join("; ")));
         }
     };

@@ -42,9 +42,7 @@ async fn check(probe: &Probe) -> Judgement {
         End::NoStatus { http } => *http == 404,
         end => end.code() == Some(Code::Unimplemented),
     };
-    probe.assert(unimplemented, || {
-        format!("{} was answered {}, not UNIMPLEMENTED", answer.asked, answer.end)
-    })?;
+    probe.assert(unimplemented, || format!("{} {}, not UNIMPLEMENTED", answer.asked, answer.end.told()))?;
     probe.still_serves("a call of an unknown method").await
 }
 

@@ -1,6 +1,6 @@
-//! Executes steps with ONNX Runtime, loaded at run time from wherever [`library`] finds it.
+//! Executes steps with ONNX Runtime, loaded at run time from wherever `library` finds it.
 //!
-//! KV layout and the operator's rules that shape it are in [`kv_cache`]; everything `unsafe` is in [`raw`].
+//! KV layout and the operator's rules that shape it are in `kv_cache`; everything `unsafe` is in `raw`.
 
 mod kv_cache;
 mod library;
