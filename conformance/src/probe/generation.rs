@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse};
-use bytes::Bytes;
 use tonic::Code;
 
 use super::{
@@ -24,8 +23,6 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Response {
     /// Since the call was opened.
     pub at: Duration,
-    /// Undecoded.
-    pub raw: Bytes,
     /// Decoded.
     pub message: GenerationResponse,
 }
@@ -37,8 +34,6 @@ pub struct Generation {
     pub request: GenerationRequest,
     /// What came, in the order in which it came.
     pub responses: Vec<Response>,
-    /// A message that is no StreamPredictResponse; it ends the reading.
-    pub undecodable: Option<Bytes>,
     /// How the call ended.
     pub end: End,
 }
@@ -122,8 +117,8 @@ pub struct Stream {
 pub enum StreamItem {
     /// A response.
     Response(Box<Response>),
-    /// A message that is no StreamPredictResponse.
-    Undecodable(Bytes, String),
+    /// A message that is no StreamPredictResponse, and why.
+    Undecodable(String),
     /// The end.
     End(End),
 }
@@ -167,7 +162,7 @@ impl Stream {
                         quote(&message.chunk, 60),
                         message.end_of_stream
                     ));
-                    StreamItem::Response(Box::new(Response { at: raw.at, raw: raw.bytes, message }))
+                    StreamItem::Response(Box::new(Response { at: raw.at, message }))
                 }
                 Err(error) => {
                     let why = format!(
@@ -175,7 +170,7 @@ impl Stream {
                         super::record::hex(&raw.bytes)
                     );
                     self.call.note(why.clone());
-                    StreamItem::Undecodable(raw.bytes, why)
+                    StreamItem::Undecodable(why)
                 }
             },
         }
@@ -187,7 +182,7 @@ impl Stream {
             match self.next().await {
                 StreamItem::Response(response) if !response.message.chunk.is_empty() => return Ok(*response),
                 StreamItem::Response(_) => {}
-                StreamItem::Undecodable(_, why) => return Err(NotPassed::Fail(why)),
+                StreamItem::Undecodable(why) => return Err(NotPassed::Fail(why)),
                 StreamItem::End(end) => {
                     return Err(NotPassed::Fail(format!(
                         "a legal request got no text: the call {}",
@@ -212,8 +207,7 @@ impl Stream {
     }
 
     async fn read(mut self, request: GenerationRequest, mut close: bool) -> Generation {
-        let mut generation =
-            Generation { request, responses: Vec::new(), undecodable: None, end: End::Closed(String::new()) };
+        let mut generation = Generation { request, responses: Vec::new(), end: End::Closed(String::new()) };
         generation.end = loop {
             match self.next().await {
                 StreamItem::Response(response) => {
@@ -227,10 +221,7 @@ impl Stream {
                     close = false;
                     self.half_close();
                 }
-                StreamItem::Undecodable(raw, why) => {
-                    generation.undecodable = Some(raw);
-                    break End::Malformed(why);
-                }
+                StreamItem::Undecodable(why) => break End::Malformed(why),
                 StreamItem::End(end) => break end,
             }
             if generation.responses.len() >= MAX_RESPONSES {

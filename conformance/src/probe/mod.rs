@@ -94,11 +94,6 @@ impl Probe {
         self.endpoint.patience
     }
 
-    /// Time since the check began.
-    pub fn elapsed(&self) -> Duration {
-        self.record.elapsed()
-    }
-
     /// Asserts one thing about the target; a check that asserts nothing never passes.
     pub fn assert(&self, holds: bool, violation: impl FnOnce() -> String) -> Judgement {
         self.exercised.fetch_add(1, Ordering::Relaxed);
@@ -180,11 +175,7 @@ impl Probe {
 
     /// Call options without credentials.
     pub fn anonymous(&self) -> CallOptions {
-        CallOptions {
-            metadata: Vec::<(HeaderName, HeaderValue)>::new(),
-            deadline: None,
-            patience: self.patience(),
-        }
+        CallOptions { metadata: Vec::<(HeaderName, HeaderValue)>::new(), patience: self.patience() }
     }
 
     fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {

@@ -127,9 +127,6 @@ impl Connection {
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
-        if let Some(deadline) = options.deadline {
-            request = request.header("grpc-timeout", format!("{}m", deadline.as_millis()));
-        }
         for (name, value) in &options.metadata {
             request = request.header(name, value);
         }
@@ -148,8 +145,6 @@ impl fmt::Debug for Connection {
 pub struct CallOptions {
     /// Request metadata. Values of `authorization` never reach the record.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
-    /// Sent as `grpc-timeout`.
-    pub deadline: Option<Duration>,
     /// How long to wait for the connection to take the call.
     pub patience: Duration,
 }
@@ -165,7 +160,6 @@ impl CallOptions {
             };
             words.push(format!("{name}={value}"));
         }
-        words.extend(self.deadline.map(|deadline| format!("deadline={}ms", deadline.as_millis())));
         words.join(" ")
     }
 }
@@ -279,11 +273,6 @@ impl Call {
         if let Some(send) = &mut self.send {
             send.send_reset(h2::Reason::CANCEL);
         }
-    }
-
-    /// The response's head, once it has come.
-    pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
     }
 
     /// The next message or the end; waits at most `patience` for it.

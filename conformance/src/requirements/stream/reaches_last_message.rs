@@ -2,10 +2,11 @@
 
 use ai_inference_proto::GenerationRequest;
 use tokio_stream::StreamExt as _;
+use tonic::Code;
 
 use crate::{
     exemplar::{Behaviour, Responses},
-    probe::Probe,
+    probe::{Generation, Probe, wire::End},
     requirement::Judgement,
 };
 
@@ -18,9 +19,9 @@ crate::requirement! {
     /// it.
     ///
     /// # How it is checked
-    /// Generations of 1, 16, 64 and the default number of tokens, then four at once. Each that ends OK must have
-    /// had its last message. Ends with another status are not this requirement's matter, but at least one must end
-    /// OK.
+    /// Generations of 1, 16, 64 and the default number of tokens, then four at once. Each that ends OK must have had its
+    /// last message, and none may stop in the middle without an end. An end with another status, a reset or a lost
+    /// connection tells the client, and is not this requirement's matter; the first generation must be served.
     ///
     /// # What a violation looks like
     /// Status OK after twenty responses, none of them the last.
@@ -38,28 +39,29 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let mut generations = Vec::new();
-    for tokens in [1, 16, 64, 0] {
-        generations.push(probe.predict(probe.request(tokens)).await?);
+    let first = probe.predict(probe.request(1)).await?;
+    ends_well_or_badly(probe, first.served()?)?;
+    for tokens in [16, 64, 0] {
+        ends_well_or_badly(probe, &probe.predict(probe.request(tokens)).await?)?;
     }
     let connection = probe.connection().await?;
-    let together = [32, 33, 34, 35].map(|tokens| probe.predict_on(&connection, probe.request(tokens)));
-    let [a, b, c, d] = together;
+    let [a, b, c, d] = [32, 33, 34, 35].map(|tokens| probe.predict_on(&connection, probe.request(tokens)));
     let (a, b, c, d) = tokio::join!(a, b, c, d);
-    generations.extend([a, b, c, d]);
-    for generation in &generations {
-        if generation.end.is_ok() {
-            let count = generation.responses.len();
-            let last = generation.responses.iter().any(|r| r.message.end_of_stream);
-            probe.assert(last, || {
-                format!("a generation ended OK after {count} responses, without a last message")
-            })?;
-        }
-    }
-    if let Some(ended) = generations.iter().find(|g| !g.end.is_ok()) {
-        ended.served()?; // words for a server that ends none of its generations well
-    }
-    Ok(())
+    [a, b, c, d].iter().try_for_each(|generation| ends_well_or_badly(probe, generation))
+}
+
+/// Well: with the last message. Badly: so that the client knows.
+fn ends_well_or_badly(probe: &Probe, generation: &Generation) -> Judgement {
+    let looks_whole = match &generation.end {
+        End::Status(status) => status.code == Code::Ok,
+        End::NoStatus { .. } | End::TimedOut(_) => true, // nothing tells the client that more was to come
+        End::Reset(_) | End::Closed(_) | End::Malformed(_) => false,
+    };
+    let last = generation.responses.iter().any(|r| r.message.end_of_stream);
+    probe.assert(last || !looks_whole, || {
+        let count = generation.responses.len();
+        format!("a generation {} after {count} responses, without a last message", generation.end.told())
+    })
 }
 
 #[derive(Default)]

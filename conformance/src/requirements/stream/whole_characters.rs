@@ -4,7 +4,7 @@ use ai_inference_proto::GenerationRequest;
 
 use crate::{
     exemplar::{Behaviour, Conformant, Script},
-    probe::{Probe, quote},
+    probe::{Probe, quote, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -55,14 +55,15 @@ async fn check(probe: &Probe) -> Judgement {
         let mut request = probe.request(TOKENS);
         prompt.clone_into(&mut request.prompt);
         let generation = probe.predict(request).await?;
-        if let Some(raw) = &generation.undecodable {
-            // A strict decoder refuses a string that is not UTF-8: that is a split character, if the rest can be read.
-            let hint =
-                if std::str::from_utf8(raw).is_err() { "not UTF-8: a split character" } else { "unreadable" };
-            return probe.assert(false, || {
-                format!("a response to {} is {hint} ({})", quote(prompt, 40), generation.end)
-            });
-        }
+        // A strict decoder refuses a string that is not UTF-8: half a character was sent as it is.
+        let readable = !matches!(&generation.end, End::Malformed(why) if why.contains("UTF-8"));
+        probe.assert(readable, || {
+            format!(
+                "a character was split on the wire in the answer to {}: {}",
+                quote(prompt, 40),
+                generation.end
+            )
+        })?;
         generation.served()?;
         let chunks: Vec<&str> = generation.text_bearing().map(|r| r.message.chunk.as_str()).collect();
         for pair in chunks.windows(2) {
