@@ -25,9 +25,7 @@ struct Counts {
 }
 
 impl Load {
-    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits until each has sent text or been refused.
-    ///
-    /// Waiting is by the channel: every worker drops its sender at its first text or refusal.
+    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits for the first text of any of them: a server may take fewer at a time.
     pub async fn start(probe: &Probe, width: usize) -> Result<Self, NotPassed> {
         let counts = Arc::new(Counts::default());
         let bound = probe.longest_bound().await?;
@@ -39,7 +37,6 @@ impl Load {
             let request = probe.request(bound);
             let (counts, ready) = (Arc::clone(&counts), ready.clone());
             workers.spawn(async move {
-                let mut first = Some(ready);
                 loop {
                     let mut stream = streamer.open(&connection).await;
                     stream.send(&request);
@@ -50,13 +47,12 @@ impl Load {
                             counted = true;
                             counts.running.fetch_add(1, Ordering::Relaxed);
                             counts.ever.fetch_add(1, Ordering::Relaxed);
-                            drop(first.take());
+                            let _ = ready.try_send(());
                         }
                     }
                     if counted {
                         counts.running.fetch_sub(1, Ordering::Relaxed);
                     } else {
-                        drop(first.take());
                         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     }
                 }

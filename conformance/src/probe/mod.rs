@@ -149,6 +149,11 @@ impl Probe {
         Ok(connection)
     }
 
+    /// Lets go of the check's own connection: the next call opens a new one. Calls under way keep the old one.
+    pub async fn forget_connection(&self) {
+        *self.connection.lock().await = None;
+    }
+
     /// A new connection of its own.
     pub async fn connect(&self) -> Result<Connection, NotPassed> {
         let address = &self.endpoint.addresses[0];

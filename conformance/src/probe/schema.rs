@@ -9,7 +9,7 @@ use ai_inference_proto::Dialect;
 use prost::Message as _;
 use prost_types::{
     DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
-    field_descriptor_proto::Type,
+    field_descriptor_proto::{Label, Type},
 };
 
 /// Every wire-breaking difference between the dialect's schema and the one in `files`, in words.
@@ -99,15 +99,23 @@ impl Comparison<'_> {
         };
         for field in &expected.field {
             let name = format!("{}.{} ({})", expected.name(), field.name(), field.number());
-            if let Some(same) = actual.field.iter().find(|f| f.number() == field.number()) {
-                let (documented, seen) = (encoding(field), encoding(same));
-                if documented != seen {
-                    self.found.push(format!("{name} is {seen}, documented as {documented}"));
-                } else if field.r#type() == Type::Message {
-                    self.message(field.type_name(), same.type_name());
-                }
-            } else if let Some(moved) = actual.field.iter().find(|f| f.name() == field.name()) {
+            let renamed = actual.field.iter().find(|f| f.name() == field.name());
+            if let Some(moved) = renamed.filter(|f| f.number() != field.number()) {
                 self.found.push(format!("{name} has the number {}", moved.number()));
+                continue;
+            }
+            let Some(same) = actual.field.iter().find(|f| f.number() == field.number()) else {
+                continue; // a field that is not there cannot be misread
+            };
+            let (documented, seen) = (encoding(field), encoding(same));
+            let repeated = |f: &FieldDescriptorProto| f.label() == Label::Repeated;
+            if documented != seen {
+                self.found.push(format!("{name} is {seen}, documented as {documented}"));
+            } else if repeated(field) != repeated(same) {
+                let plural = |f| if repeated(f) { "repeated" } else { "a single value" };
+                self.found.push(format!("{name} is {}, documented as {}", plural(same), plural(field)));
+            } else if field.r#type() == Type::Message {
+                self.message(field.type_name(), same.type_name());
             }
         }
     }
@@ -164,6 +172,9 @@ mod tests {
         file.message_type[parameters].field[1].set_type(Type::Double);
         let request = message(file, "StreamPredictRequest");
         file.message_type[request].field[3].number = Some(44);
+        let response = message(file, "StreamPredictResponse");
+        file.message_type[response].field[0].number = Some(2);
+        file.message_type[response].field[1].number = Some(1);
         file.service[0].method[0].client_streaming = Some(false);
         let found = differences(Dialect::Contract, &broken).join("\n");
         assert!(
@@ -171,6 +182,7 @@ mod tests {
             "{found}"
         );
         assert!(found.contains("priority (4) has the number 44"), "{found}");
+        assert!(found.contains("trace_id (1) has the number 2"), "{found}");
         assert!(found.contains("StreamPredict is server streaming, documented as bidirectional"), "{found}");
     }
 }

@@ -55,6 +55,12 @@ impl Probe {
         Ok(self.health_on(&connection, trace_id, &self.options()).await)
     }
 
+    /// `requests_inflight` of Health, where it is shown.
+    pub async fn requests_inflight(&self) -> Result<Option<i64>, NotPassed> {
+        let health = self.health(&self.trace_id()).await?;
+        Ok(health.informative()?.metrics.get("requests_inflight").and_then(|v| v.parse().ok()))
+    }
+
     /// Health on a given connection.
     pub async fn health_on(
         &self,

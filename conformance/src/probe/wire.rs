@@ -70,6 +70,8 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut builder = client::Builder::new();
+        // One call, and no more until the target's SETTINGS say how many it takes at a time.
+        builder.initial_max_send_streams(1);
         builder.initial_window_size(1 << 20).initial_connection_window_size(8 << 20).enable_push(false);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         let fate = Arc::new(OnceLock::new());
@@ -404,6 +406,16 @@ impl End {
     /// The target said that it is full: a right answer, unless the requirement is about capacity (CONCURRENCY-006).
     pub fn is_full(&self) -> bool {
         matches!(self.code(), Some(Code::ResourceExhausted | Code::Unavailable))
+    }
+
+    /// The target says that it has not begun to process the call: gRPC clients open it again by themselves (REFUSED_STREAM
+    /// and a graceful GOAWAY; gRPC A6, "Transparent retries").
+    pub fn not_processed(&self) -> bool {
+        match self {
+            Self::Reset(reason) => reason == "REFUSED_STREAM",
+            Self::Closed(how) => how.starts_with("GOAWAY") && how.contains("not a result of an error"),
+            _ => false,
+        }
     }
 
     /// What became of the call, as the rest of a sentence that begins with what was asked.

@@ -72,6 +72,7 @@ async fn run(conduct: Conduct, events: &mpsc::Sender<Event>) -> Result<(), mpsc:
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
         silent: facts.silent,
+        vain: Arc::default(),
         role: conduct.roles.first().copied().unwrap_or(Role::Server),
         command: conduct.command,
     };

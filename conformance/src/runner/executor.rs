@@ -1,6 +1,13 @@
 //! Runs one requirement's check and turns its end into a result.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     events::{CheckResult, Verdict},
@@ -12,6 +19,8 @@ use crate::{
 const CHECK_LIMIT: u32 = 8;
 /// A check's time, however quick the target is.
 const LEAST_CHECK_LIMIT: Duration = Duration::from_secs(20);
+/// After so many second attempts in vain the target's silence is no accident, and nobody waits for more.
+const HOPELESS: usize = 3;
 /// The second attempt's patience, as a multiple of the first's.
 const MORE_PATIENCE: u32 = 3;
 
@@ -22,6 +31,8 @@ pub(super) struct Bench {
     pub(super) seed: u64,
     pub(super) silent: bool,
     pub(super) role: Role,
+    /// Second attempts so far that waited in vain like the first.
+    pub(super) vain: Arc<AtomicUsize>,
     /// The command line that reaches the same target, without `--only`.
     pub(super) command: String,
 }
@@ -34,11 +45,15 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) ->
     let began = std::time::Instant::now();
     let mut result = attempt(requirement, bench, &bench.endpoint).await;
     let waited = result.evidence.iter().any(|e| e.what.starts_with("nothing for "));
-    if result.verdict == Verdict::Fail && waited && !bench.silent {
+    let hopeless = bench.silent || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
+    if result.verdict == Verdict::Fail && waited && !hopeless {
         let mut patient = Endpoint::clone(&bench.endpoint);
         patient.patience *= MORE_PATIENCE;
         result = attempt(requirement, bench, &Arc::new(patient)).await;
         result.attempts = 2;
+        if result.verdict == Verdict::Fail {
+            bench.vain.fetch_add(1, Ordering::Relaxed);
+        }
     }
     result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     result

@@ -107,6 +107,9 @@ pub async fn survey(
             && let Some(first) = first_listed_model(&probe).await
         {
             endpoint.model = first;
+            if !takes_model(&endpoint).await {
+                endpoint.model.clear(); // what is listed and not served is CONTROL-004's matter
+            }
         }
         endpoint.patience = patience;
     }
@@ -143,6 +146,13 @@ async fn honesty(probe: &Probe) -> Option<String> {
         .end
         .is_ok()
         .then(|| format!("the target answers OK to {path}, which does not exist: its other OKs mean little"))
+}
+
+/// Whether the endpoint takes its model. Only a clear NOT_FOUND says no.
+async fn takes_model(endpoint: &Endpoint) -> bool {
+    let probe = Probe::new(Arc::new(endpoint.clone()), 0);
+    let generation = probe.predict(probe.request(1)).await;
+    !generation.is_ok_and(|g| g.end.code() == Some(tonic::Code::NotFound))
 }
 
 async fn first_listed_model(probe: &Probe) -> Option<String> {

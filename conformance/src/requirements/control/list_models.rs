@@ -1,7 +1,7 @@
 //! CONTROL-004.
 
 use ai_inference_proto::ControlMessage;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, State},
@@ -54,6 +54,9 @@ async fn check(probe: &Probe) -> Judgement {
     }
     let model = request.model_id.clone();
     let generation = probe.predict(request).await?;
+    probe.assert(generation.end.code() != Some(Code::NotFound), || {
+        format!("the list names {model:?}, but StreamPredict {}", generation.end.told())
+    })?;
     generation.served()?;
     probe.assert(listed.contains(&model.as_str()), || {
         format!("StreamPredict takes the model {model:?}, which is not in the list {listed:?}")

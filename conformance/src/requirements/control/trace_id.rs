@@ -5,7 +5,7 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State},
-    probe::Probe,
+    probe::{Probe, quote},
     requirement::Judgement,
 };
 
@@ -17,7 +17,8 @@ crate::requirement! {
     /// Answers are matched to questions by it, in logs and in clients that pool their connections.
     ///
     /// # How it is checked
-    /// `ping` is sent with an ordinary trace_id, a long one, and one in another script; each answer must carry the
+    /// `ping` is sent with an ordinary trace_id, one of 1,000 characters and one in another script with spaces at its
+    /// ends and a combining mark; `list_models` and an unknown command with ordinary ones. Each answer must carry the
     /// same, byte for byte.
     ///
     /// # What a violation looks like
@@ -36,11 +37,22 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    for trace_id in [probe.trace_id(), "x".repeat(200), "轨迹 ñ 7".to_owned()] {
-        let control = probe.control(&trace_id, "ping", &[]).await?;
+    let strange = " 轨迹 n\u{303} ñ 7 ".to_owned();
+    for (command, trace_id) in [
+        ("ping", probe.trace_id()),
+        ("ping", "X".repeat(1000)),
+        ("ping", strange),
+        ("list_models", probe.trace_id()),
+        ("no_such_command_7", probe.trace_id()),
+    ] {
+        let control = probe.control(&trace_id, command, &[]).await?;
         let answer = control.ok()?;
         probe.assert(answer.trace_id == trace_id, || {
-            format!("trace_id {trace_id:?} was answered under trace_id {:?}", answer.trace_id)
+            format!(
+                "{command} with trace_id {} was answered under {}",
+                quote(&trace_id, 60),
+                quote(&answer.trace_id, 60)
+            )
         })?;
     }
     Ok(())

@@ -19,7 +19,7 @@ crate::requirement! {
     /// which command it was.
     ///
     /// # How it is checked
-    /// `no_such_command_7` is sent; the call must end OK, and the answer must be `no_such_command_7_response` with
+    /// `no_such_command_7` and `pingx` are sent; each call must end OK, and the answer must be `<name>_response` with
     /// status=error and a message that names it. Then a `ping` must be answered, so that a server which answers
     /// anything with an error does not pass.
     ///
@@ -38,21 +38,24 @@ crate::requirement! {
     mutant: AgreesToAll, fault: "an unknown command gets status=ok", seen_as: "status",
 }
 
-const UNKNOWN: &str = "no_such_command_7";
-
 async fn check(probe: &Probe) -> Judgement {
-    let control = probe.control(&probe.trace_id(), UNKNOWN, &[]).await?;
-    let answer = control.ok()?;
-    let payload = |key: &str| answer.payload.get(key).map_or("", String::as_str);
-    probe.assert(payload("status") == "error", || {
-        format!("an unknown command was answered with status={:?}, not status=error", payload("status"))
-    })?;
-    probe.assert(answer.command == format!("{UNKNOWN}_response"), || {
-        format!("an unknown command was answered as {:?}, not as {UNKNOWN}_response", answer.command)
-    })?;
-    probe.assert(payload("message").contains(UNKNOWN), || {
-        format!("the message {:?} does not name the unknown command {UNKNOWN}", payload("message"))
-    })?;
+    for unknown in ["no_such_command_7", "pingx"] {
+        let control = probe.control(&probe.trace_id(), unknown, &[]).await?;
+        let answer = control.ok()?;
+        let payload = |key: &str| answer.payload.get(key).map_or("", String::as_str);
+        probe.assert(payload("status") == "error", || {
+            format!(
+                "the unknown command {unknown} was answered with status={:?}, not status=error",
+                payload("status")
+            )
+        })?;
+        probe.assert(answer.command == format!("{unknown}_response"), || {
+            format!("the unknown command was answered as {:?}, not as {unknown}_response", answer.command)
+        })?;
+        probe.assert(payload("message").contains(unknown), || {
+            format!("the message {:?} does not name the unknown command {unknown}", payload("message"))
+        })?;
+    }
     let ping = probe.control(&probe.trace_id(), "ping", &[]).await?;
     let status = ping.ok()?.payload.get("status");
     probe.assert(status.is_some_and(|s| s == "ok"), || {

@@ -17,7 +17,7 @@ crate::requirement! {
     /// A server that guesses which model was meant unloads the wrong one, or all of them.
     ///
     /// # How it is checked
-    /// `unload_model` is sent with an empty payload; the answer must have status=error. Then a generation must be
+    /// `unload_model` is sent with an empty payload, an empty model_id and another key; each answer must have status=error. Then a generation must be
     /// served: nothing may have been unloaded for good.
     ///
     /// # What a violation looks like
@@ -36,12 +36,14 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let control = probe.control(&probe.trace_id(), "unload_model", &[]).await?;
-    let answer = control.ok()?;
-    let status = answer.payload.get("status").map_or("", String::as_str);
-    probe.assert(status == "error", || {
-        format!("unload_model without model_id was answered with status={status:?}, not status=error")
-    })?;
+    for payload in [&[][..], &[("model_id", "")], &[("model", "any")]] {
+        let control = probe.control(&probe.trace_id(), "unload_model", payload).await?;
+        let answer = control.ok()?;
+        let status = answer.payload.get("status").map_or("", String::as_str);
+        probe.assert(status == "error", || {
+            format!("unload_model with the payload {payload:?} was answered with status={status:?}, not status=error")
+        })?;
+    }
     probe.still_serves("unload_model without model_id").await
 }
 

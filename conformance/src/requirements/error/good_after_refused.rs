@@ -1,15 +1,18 @@
 //! ERROR-011.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use ai_inference_proto::{GenerationRequest, contract};
+use ai_inference_proto::{Dialect, GenerationRequest, contract};
 use bytes::Bytes;
 use prost::Message as _;
 use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State},
-    probe::Probe,
+    probe::{Probe, StreamItem, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -22,8 +25,9 @@ crate::requirement! {
     /// request makes the server a little smaller, until it is full of nothing.
     ///
     /// # How it is checked
-    /// Unknown models, broken bytes and empty streams are sent, twenty-five of each, more than a server's slots;
-    /// after each kind a good request must be served.
+    /// Unknown models, broken bytes, empty streams and negative bounds are sent, seventy of each, more than a server's
+    /// slots; after each kind a good request must be served. Where Health shows `requests_inflight`, it must not have
+    /// grown by as many.
     ///
     /// # What a violation looks like
     /// The good request hangs, or is refused for want of capacity, after enough bad ones.
@@ -37,35 +41,88 @@ crate::requirement! {
     since: "0.1.0",
     title: "after a refused request the next good one succeeds",
     check: check,
-    mutant: LosesSlots, fault: "a refused request keeps its slot", seen_as: "after 25 refused",
+    mutant: LosesSlots, fault: "a refused request keeps its slot", seen_as: "after 70 refused",
 }
 
-/// More refusals of a kind than a server of this size has slots.
-const REPEATS: usize = 25;
+/// More refusals of a kind than a server of this size has slots, so many at a time.
+const BATCHES: usize = 7;
+const BATCH: usize = 10;
+
+const UNKNOWN_MODEL: &str = "requests for an unknown model";
+const BROKEN_BYTES: &str = "requests of broken bytes";
+const NO_REQUEST: &str = "streams without a request";
+const NEGATIVE_BOUND: &str = "requests with a negative bound";
 
 async fn check(probe: &Probe) -> Judgement {
     probe.predict(probe.request(2)).await?.served()?;
+    let mut kinds = vec![UNKNOWN_MODEL, BROKEN_BYTES, NO_REQUEST];
+    if probe.dialect() == Dialect::Contract {
+        kinds.push(NEGATIVE_BOUND); // unsigned in the other
+    }
     let mut refused = 0;
-    for kind in ["requests for an unknown model", "requests of broken bytes", "streams without a request"] {
-        for _ in 0..REPEATS {
-            let mut stream = probe.stream().await?;
-            match kind {
-                "requests for an unknown model" => {
-                    let model_id = "no-such-model".to_owned();
-                    stream.send(&GenerationRequest { model_id, ..probe.request(2) });
-                }
-                "requests of broken bytes" => stream.send_bytes(&[0x0A, 5, b'a'], "a truncated string"),
-                _ => {}
+    for kind in kinds {
+        let before = probe.requests_inflight().await?;
+        let mut ends = Vec::new();
+        for _ in 0..BATCHES {
+            ends.extend(batch(probe, kind).await?);
+            if ends.iter().any(|end| matches!(end, None | Some(End::TimedOut(_)))) {
+                break; // a hang, or text, is that kind's own requirement's matter; more of it tells nothing
             }
-            stream.half_close();
-            refused += usize::from(!stream.finish(GenerationRequest::default()).await.end.is_ok());
         }
-        probe.still_serves(&format!("{REPEATS} refused {kind}")).await?;
+        refused += ends.iter().flatten().filter(|end| !end.is_ok()).count();
+        let sent = ends.len();
+        probe.still_serves(&format!("{sent} refused {kind}")).await?;
+        let (Some(before), Some(after)) = (before, settled(probe, before).await?) else { continue };
+        probe.assert(after < before + sent as i64, || {
+            format!("after {sent} refused {kind}, requests_inflight went from {before} to {after} and stayed there")
+        })?;
     }
     if refused == 0 {
         return Err(NotPassed::Inconclusive("the server refused none of the bad requests".into()));
     }
     Ok(())
+}
+
+/// Sends one batch of bad requests at once; how each ended, or `None` if it was served.
+async fn batch(probe: &Probe, kind: &str) -> Result<Vec<Option<End>>, NotPassed> {
+    let mut streams = Vec::new();
+    for _ in 0..BATCH {
+        let mut stream = probe.stream().await?;
+        match kind {
+            UNKNOWN_MODEL => {
+                let model_id = "no-such-model".to_owned();
+                stream.send(&GenerationRequest { model_id, ..probe.request(2) });
+            }
+            NEGATIVE_BOUND => stream.send(&probe.request(-1)),
+            BROKEN_BYTES => stream.send_bytes(&[0x0A, 5, b'a'], "a truncated string"),
+            _ => {}
+        }
+        stream.half_close();
+        streams.push(tokio::spawn(async move {
+            match stream.next().await {
+                StreamItem::End(end) => Some(end),
+                _ => None, // served after all; dropping the stream cancels it
+            }
+        }));
+    }
+    let mut ends = Vec::new();
+    for stream in streams {
+        ends.push(stream.await.map_err(|e| NotPassed::Harness(e.to_string()))?);
+    }
+    Ok(ends)
+}
+
+/// The counter, given a moment to come back to where it was.
+async fn settled(probe: &Probe, before: Option<i64>) -> Result<Option<i64>, NotPassed> {
+    let mut now = None;
+    for _ in 0..20 {
+        now = probe.requests_inflight().await?;
+        if now <= before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(now)
 }
 
 /// Forty slots; a refused request never gives its own back, until the server is restarted by its watchdog.

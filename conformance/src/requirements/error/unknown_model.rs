@@ -18,7 +18,7 @@ crate::requirement! {
     /// message is what tells a person about the typing error.
     ///
     /// # How it is checked
-    /// Two models that cannot exist are asked for; each call must end NOT_FOUND, with the model's name in the
+    /// Three models that cannot exist are asked for, one of them with a name that begins like a served one; each call must end NOT_FOUND, with the model's name in the
     /// message and without any response. Then the server must still serve.
     ///
     /// # What a violation looks like
@@ -37,7 +37,13 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    for model_id in [format!("no-such-model-{}", probe.random(1 << 30)), "没有-this/model:1".to_owned()] {
+    let number = probe.random(1 << 30);
+    let served = &probe.endpoint().model;
+    for model_id in [
+        format!("no-such-model-{number}"),
+        "没有-this/model:1".to_owned(),
+        format!("{served}-no-such-{number}"), // begins like one that is served
+    ] {
         let request = GenerationRequest { model_id: model_id.clone(), ..probe.request(4) };
         let generation = probe.predict(request).await?;
         generation.refused(&[Code::NotFound], &format!("the unknown model {model_id:?}"))?;

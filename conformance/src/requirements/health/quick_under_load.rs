@@ -21,8 +21,9 @@ crate::requirement! {
     ///
     /// # How it is checked
     /// Four generations, as long as the server takes them, are kept running without a pause. While at least one of them
-    /// is between its first text and its end, Health is called ten times. Three answers that take longer than a second
-    /// are the server's; one or two are the machine's.
+    /// is between its first text and its end, Health is called ten times, each time just after one more generation has
+    /// been started on the same connection. Three answers that take longer than a second are the server's; one or two
+    /// are the machine's.
     ///
     /// # What a violation looks like
     /// Health is answered only when a generation ends.
@@ -41,6 +42,8 @@ crate::requirement! {
 
 /// Generations that run beside Health; a new one starts where one ends.
 const WIDTH: usize = 4;
+/// Between the start of one more generation and Health: time to be in the middle of reading its prompt.
+const PAUSE: Duration = Duration::from_millis(20);
 
 async fn check(probe: &Probe) -> Judgement {
     let load = Load::start(probe, WIDTH).await?;
@@ -55,6 +58,10 @@ async fn check(probe: &Probe) -> Judgement {
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            // One more is just starting, on Health's own connection.
+            let mut starting = probe.stream().await?;
+            starting.send(&probe.request(8));
+            tokio::time::sleep(PAUSE).await;
             let health = probe.health(&probe.trace_id()).await?;
             health.informative()?;
             Ok(health.took)

@@ -17,8 +17,8 @@ crate::requirement! {
     /// grpcurl and load balancers send an empty message; coordinators send a trace_id. Both ask the same question.
     ///
     /// # How it is checked
-    /// Health is called with an empty message, with an ordinary trace_id and with one in another script. All three
-    /// must end OK with the same `healthy`.
+    /// Health is called with an ordinary trace_id, with an empty message, and with a trace_id in another script. All
+    /// three must end OK with the same `healthy`, `backend` and `version`.
     ///
     /// # What a violation looks like
     /// INVALID_ARGUMENT to the empty request.
@@ -37,18 +37,30 @@ crate::requirement! {
 
 async fn check(probe: &Probe) -> Judgement {
     let with = probe.health(&probe.trace_id()).await?;
-    let healthy = with.informative()?.healthy;
+    let expected = Kind::of(with.informative()?);
     for trace_id in ["", "轨迹-ñ-7"] {
         let other = probe.health(trace_id).await?;
-        let answer = other.informative()?;
-        probe.assert(answer.healthy == healthy, || {
-            format!(
-                "Health says healthy = {healthy} with a trace_id and {} with {trace_id:?}",
-                answer.healthy
-            )
+        let kind = Kind::of(other.informative()?);
+        probe.assert(kind == expected, || {
+            format!("Health says {expected:?} with an ordinary trace_id and {kind:?} with {trace_id:?}")
         })?;
     }
     Ok(())
+}
+
+/// What does not change from one call to the next.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind {
+    healthy: bool,
+    backend: Option<String>,
+    version: Option<String>,
+}
+
+impl Kind {
+    fn of(answer: &HealthAnswer) -> Self {
+        let metric = |key: &str| answer.metrics.get(key).cloned();
+        Self { healthy: answer.healthy, backend: metric("backend"), version: metric("version") }
+    }
 }
 
 #[derive(Default)]

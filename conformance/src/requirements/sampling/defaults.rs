@@ -6,7 +6,7 @@ use tonic::Status;
 use crate::{
     exemplar::{Behaviour, State},
     probe::Probe,
-    requirement::Judgement,
+    requirement::{Judgement, NotPassed},
 };
 
 crate::requirement! {
@@ -17,8 +17,8 @@ crate::requirement! {
     /// In proto3 every parameter is optional, and the documented client leaves most of them out.
     ///
     /// # How it is checked
-    /// A request without a `generation` message, one with an empty one, and one that sets only max_new_tokens are
-    /// sent; each must be served with text.
+    /// A request without a `generation` message and one with an empty one are sent; each must be served with text. Then
+    /// greedy requests with max_new_tokens of 8, of 32 and unset: where 32 gives more text than 8, unset must too.
     ///
     /// # What a violation looks like
     /// INVALID_ARGUMENT, or an empty text because unset was read as zero tokens.
@@ -36,13 +36,24 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let only_bound = Sampling { max_new_tokens: 8, ..Sampling::default() };
-    for sampling in [None, Some(Sampling::default()), Some(only_bound)] {
+    for sampling in [None, Some(Sampling::default())] {
         let generation = probe.predict(GenerationRequest { sampling, ..probe.request(8) }).await?;
         generation.served()?;
         probe.assert(true, String::new)?;
     }
-    Ok(())
+    // Unset means 256 tokens: more than eight, where the model has more than eight to say.
+    let eight = length(probe, 8).await?;
+    let more = length(probe, 32).await?;
+    let unset = length(probe, 0).await?;
+    probe.assert(unset > eight || more <= eight, || {
+        format!("max_new_tokens unset gave {unset} bytes of text, 8 gave {eight} and 32 gave {more}; unset means 256")
+    })
+}
+
+/// Bytes of a greedy text.
+async fn length(probe: &Probe, max_new_tokens: i64) -> Result<usize, NotPassed> {
+    let generation = probe.predict(probe.request(max_new_tokens)).await?;
+    Ok(generation.served()?.text().len())
 }
 
 #[derive(Default)]

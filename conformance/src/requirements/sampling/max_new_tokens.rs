@@ -19,11 +19,10 @@ crate::requirement! {
     /// ever.
     ///
     /// # How it is checked
-    /// Greedy generations of 1, 8 and 32 tokens on prompts that make the model talk. Text of more than 128 bytes a
-    /// token breaks the bound. Where the number of chunks grows by exactly one for each token of the bound (8 to
-    /// 32), the backend sends a chunk per token, and a count above the bound breaks it too. The 32-token text must
-    /// be longer than the 1-token text; if the model ends by itself before that on every prompt, the check is blind
-    /// and says so.
+    /// Greedy generations of 1, 8, 32 and 130 tokens on prompts that make the model talk. Text of more than 128 bytes a
+    /// token breaks the bound. Where the number of chunks grows by exactly one for each token of the bound, the backend
+    /// sends a chunk per token, and a count above the bound breaks it too. A larger bound must give more text on one of
+    /// three prompts; a model may end by itself, but not after the same number of chunks on every prompt.
     ///
     /// # What a violation looks like
     /// The same long text whatever the bound is; one token too many; always one token.
@@ -42,16 +41,21 @@ crate::requirement! {
 
 /// No token of any tokenizer in use is longer than this many bytes.
 const TOKEN_BYTES: usize = 128;
+/// A model that ends early on one prompt may go on after another.
+const PROMPTS: usize = 3;
 
 async fn check(probe: &Probe) -> Judgement {
-    let mut ended_early = Vec::new();
-    for prompt in probe.endpoint().prompts.iter().take(3) {
+    let mut equal = Vec::new();
+    for prompt in probe.endpoint().prompts.iter().take(PROMPTS) {
         let one = bounded(probe, prompt, 1).await?;
         let eight = bounded(probe, prompt, 8).await?;
         let many = bounded(probe, prompt, 32).await?;
-        if many.chunks.checked_sub(eight.chunks) == Some(24) {
+        let more = bounded(probe, prompt, 130).await?;
+        let grew =
+            |from: &Bounded, to: &Bounded| to.chunks.checked_sub(from.chunks) == Some(to.bound - from.bound);
+        if grew(&one, &eight) || grew(&eight, &many) {
             // A chunk is a token here: the count itself is bounded.
-            for generation in [&one, &eight, &many] {
+            for generation in [&one, &eight, &many, &more] {
                 probe.assert(generation.chunks <= generation.bound, || {
                     format!(
                         "max_new_tokens = {} gave {} tokens, a chunk each",
@@ -60,17 +64,29 @@ async fn check(probe: &Probe) -> Judgement {
                 })?;
             }
         }
-        if many.bytes > one.bytes {
+        if more.bytes > many.bytes && many.bytes > one.bytes {
             return Ok(());
         }
-        ended_early.push(format!("{} bytes with 1 and {} with 32", one.bytes, many.bytes));
+        equal.push([one, many, more]);
     }
-    let seen = ended_early.join("; ");
-    // Ending by itself after one token on one prompt is a model's right; always the same length is a server's fault.
-    probe.assert(ended_early.len() < 3, || {
-        format!("max_new_tokens = 32 gives no more text than 1 on any prompt: {seen}")
-    })?;
-    Err(NotPassed::Inconclusive(format!("the model ended by itself: {seen}")))
+    // A model may end by itself, but not with the same number of chunks on every prompt, whatever the bound.
+    let always = |bounds: [usize; 2]| {
+        let counts: Vec<_> = equal.iter().flat_map(|g| bounds.map(|at| g[at].chunks)).collect();
+        equal.len() == PROMPTS && counts.windows(2).all(|pair| pair[0] == pair[1])
+    };
+    for pair in [[0, 1], [1, 2]] {
+        probe.assert(!always(pair), || {
+            let [small, large] = pair.map(|at| &equal[0][at]);
+            let (from, to, chunks) = (small.bound, large.bound, large.chunks);
+            format!(
+                "max_new_tokens of {from} and of {to} both give {chunks} chunks, on each of {PROMPTS} prompts"
+            )
+        })?;
+    }
+    if equal.iter().any(|[one, many, _]| many.bytes > one.bytes) {
+        return Ok(());
+    }
+    Err(NotPassed::Inconclusive("the model ended by itself after one token on every prompt".into()))
 }
 
 struct Bounded {

@@ -18,7 +18,7 @@ crate::requirement! {
     /// numbers have gaps of their own.
     ///
     /// # How it is checked
-    /// A generation of 32 tokens. The indexes of its responses, sorted, must be neighbours: no gap, no repeat.
+    /// A generation of 300 tokens, more than a byte can count. The indexes of its responses, sorted, must be neighbours: no gap, no repeat.
     /// Their order on the wire is STREAM-006's matter.
     ///
     /// # What a violation looks like
@@ -36,8 +36,11 @@ crate::requirement! {
     mutant: SkipsEveryFifth, fault: "every fifth index is skipped", seen_as: "index",
 }
 
+/// More responses than a byte can count, where a chunk is a token.
+const TOKENS: i64 = 300;
+
 async fn check(probe: &Probe) -> Judgement {
-    let generation = probe.predict(probe.request(32)).await?;
+    let generation = probe.predict(probe.request(TOKENS)).await?;
     generation.served()?;
     let mut indexes: Vec<i64> = generation.responses.iter().map(|r| r.message.index).collect();
     indexes.sort_unstable();

@@ -52,6 +52,9 @@ async fn check(probe: &Probe) -> Judgement {
 
 fn ends_once(probe: &Probe, generation: &Generation) -> Judgement {
     generation.served()?;
+    probe.assert(generation.end.is_ok(), || {
+        format!("a complete generation {}, not OK", generation.end.told())
+    })?;
     let last = generation.responses.iter().filter(|r| r.message.end_of_stream).count();
     probe.assert(last == 1, || {
         format!(

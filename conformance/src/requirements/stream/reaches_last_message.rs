@@ -7,7 +7,7 @@ use tonic::Code;
 use crate::{
     exemplar::{Behaviour, Responses},
     probe::{Generation, Probe, wire::End},
-    requirement::Judgement,
+    requirement::{Judgement, NotPassed},
 };
 
 crate::requirement! {
@@ -19,7 +19,7 @@ crate::requirement! {
     /// it.
     ///
     /// # How it is checked
-    /// Generations of 1, 16, 64 and the default number of tokens, then four at once. Each that ends OK must have had its
+    /// Generations of 1, 16, 64 and the default number of tokens, then sixteen at once. Each that ends OK must have had its
     /// last message, and none may stop in the middle without an end. An end with another status, a reset or a lost
     /// connection tells the client, and is not this requirement's matter; the first generation must be served.
     ///
@@ -38,6 +38,9 @@ crate::requirement! {
     mutant: CutsLongOnes, fault: "long generations end OK without a last message", seen_as: "without a last message",
 }
 
+/// Generations that run at once.
+const TOGETHER: i64 = 16;
+
 async fn check(probe: &Probe) -> Judgement {
     let first = probe.predict(probe.request(1)).await?;
     ends_well_or_badly(probe, first.served()?)?;
@@ -45,9 +48,19 @@ async fn check(probe: &Probe) -> Judgement {
         ends_well_or_badly(probe, &probe.predict(probe.request(tokens)).await?)?;
     }
     let connection = probe.connection().await?;
-    let [a, b, c, d] = [32, 33, 34, 35].map(|tokens| probe.predict_on(&connection, probe.request(tokens)));
-    let (a, b, c, d) = tokio::join!(a, b, c, d);
-    [a, b, c, d].iter().try_for_each(|generation| ends_well_or_badly(probe, generation))
+    let mut together = Vec::new();
+    for tokens in 24..24 + TOGETHER {
+        let request = probe.request(tokens);
+        let mut stream = probe.stream_on(&connection).await;
+        stream.send(&request);
+        stream.half_close();
+        together.push(tokio::spawn(stream.finish(request)));
+    }
+    for generation in together {
+        let generation = generation.await.map_err(|e| NotPassed::Harness(e.to_string()))?;
+        ends_well_or_badly(probe, &generation)?;
+    }
+    Ok(())
 }
 
 /// Well: with the last message. Badly: so that the client knows.

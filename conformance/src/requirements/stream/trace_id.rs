@@ -18,8 +18,9 @@ crate::requirement! {
     /// breaks all three.
     ///
     /// # How it is checked
-    /// Three generations: an ordinary trace_id, one of 200 characters, one in another script with spaces. Every
-    /// response of each, the last one too, must carry the same bytes.
+    /// Four generations: an ordinary trace_id over 64 tokens, one of 1,000 characters, one in another script with spaces
+    /// at its ends and a combining mark, and an upper-case UUID with a line break. Every response of each, the last one
+    /// too, must carry the same bytes.
     ///
     /// # What a violation looks like
     /// The last message has an empty trace_id; the trace_id is trimmed, lower-cased or replaced.
@@ -37,8 +38,13 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    for trace_id in [probe.trace_id(), "X".repeat(200), " 轨迹 ñ-7 ".to_owned()] {
-        let mut request = probe.request(8);
+    for (trace_id, tokens) in [
+        (probe.trace_id(), 64),
+        ("X".repeat(1000), 8),
+        (" 轨迹 n\u{303} ñ-7 ".to_owned(), 8),
+        ("6F9619FF-8B86-D011-B42D-00C04FC964FF\nline two".to_owned(), 8),
+    ] {
+        let mut request = probe.request(tokens);
         request.metadata = Some(Metadata { trace_id: trace_id.clone(), ..Metadata::default() });
         let generation = probe.predict(request).await?;
         generation.served()?;

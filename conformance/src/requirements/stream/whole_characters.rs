@@ -18,11 +18,11 @@ crate::requirement! {
     /// everyone who does not write English, and no later chunk can mend them.
     ///
     /// # How it is checked
-    /// Greedy generations on prompts in Chinese, Japanese, Korean, emoji with ZWJ and combining marks. A chunk
-    /// whose bytes are not UTF-8 by themselves is a split character. So is a chunk that ends with U+FFFD where the
-    /// next begins with it: the two halves of one character, each decoded alone. A lone U+FFFD is not judged: a
-    /// model may produce a stray byte. Text without any character beyond ASCII leaves the check blind, and it says
-    /// so.
+    /// Greedy generations on prompts in Chinese, Japanese, Korean, emoji with ZWJ and combining marks. A chunk whose
+    /// bytes are not UTF-8 by themselves is a split character. So is a chunk that ends with U+FFFD where the next begins
+    /// with it, the two halves of one character each decoded alone, unless the texts also hold U+FFFD that stand alone:
+    /// then the model produces stray bytes of its own, and three or more of them are inconclusive. Text without any
+    /// character beyond ASCII leaves the check blind, and it says so.
     ///
     /// # What a violation looks like
     /// `"水"` comes as `"\u{fffd}"` and `"\u{fffd}"`.
@@ -48,9 +48,14 @@ const PROMPTS: [&str; 5] = [
     "User: Répète très souvent ces lettres: e\u{301} n\u{303} a\u{308} 한국어\nAssistant:",
 ];
 const TOKENS: i64 = 48;
+const REPLACEMENT: char = '\u{FFFD}';
+/// A model may produce a stray byte now and then; more than this is not judged in silence.
+const STRAY: usize = 3;
 
 async fn check(probe: &Probe) -> Judgement {
     let mut beyond_ascii = 0;
+    let mut split = Vec::new();
+    let mut stray = 0;
     for prompt in PROMPTS {
         let mut request = probe.request(TOKENS);
         prompt.clone_into(&mut request.prompt);
@@ -66,22 +71,29 @@ async fn check(probe: &Probe) -> Judgement {
         })?;
         generation.served()?;
         let chunks: Vec<&str> = generation.text_bearing().map(|r| r.message.chunk.as_str()).collect();
-        for pair in chunks.windows(2) {
-            let split = pair[0].ends_with('\u{FFFD}') && pair[1].starts_with('\u{FFFD}');
-            probe.assert(!split, || {
-                format!(
-                    "a character was split between the chunks {} and {}",
-                    quote(pair[0], 30),
-                    quote(pair[1], 30)
-                )
-            })?;
-        }
         beyond_ascii += chunks.iter().filter(|c| !c.is_ascii()).count();
+        for pair in chunks.windows(2) {
+            if pair[0].ends_with(REPLACEMENT) && pair[1].starts_with(REPLACEMENT) {
+                split.push(format!("{} and {}", quote(pair[0], 30), quote(pair[1], 30)));
+            }
+        }
+        let text = generation.text();
+        let runs = text.split(|c| c != REPLACEMENT).filter(|run| !run.is_empty());
+        stray += runs.filter(|run| run.chars().count() == 1).count();
     }
+    probe.assert(split.is_empty() || stray > 0, || {
+        format!("a character was split between the chunks {} ({} times in all)", split[0], split.len())
+    })?;
     if beyond_ascii == 0 {
         return Err(NotPassed::Inconclusive(
             "the model answered every prompt in ASCII: nothing could be split".into(),
         ));
+    }
+    if stray + split.len() >= STRAY {
+        return Err(NotPassed::Inconclusive(format!(
+            "the text holds {} U+FFFD: the model's own stray bytes, or characters that the server broke",
+            stray + split.len()
+        )));
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, HttpRequest, HttpResponse, Next},
-    probe::Probe,
-    requirement::Judgement,
+    probe::{Probe, wire::End},
+    requirement::{Judgement, NotPassed},
 };
 
 crate::requirement! {
@@ -21,9 +21,10 @@ crate::requirement! {
     /// too large, and nobody else may notice.
     ///
     /// # How it is checked
-    /// Health is called with an unknown field that makes the message 5, 20 and 110 MiB large, until a size is
-    /// refused. What is taken must be answered OK; what is refused must be refused with RESOURCE_EXHAUSTED or
-    /// OUT_OF_RANGE. After each, the same connection must still serve.
+    /// While a generation runs on another connection, Health and StreamPredict are called with an unknown field that
+    /// makes the message 5, 20 and 110 MiB large, until a size is refused. What is taken must be answered OK; what is
+    /// refused must be refused with RESOURCE_EXHAUSTED or OUT_OF_RANGE. The running generation must reach its end, and
+    /// the server must still serve.
     ///
     /// # What a violation looks like
     /// INTERNAL or UNKNOWN to a large message, a reset without a status, or a server that no longer answers.
@@ -37,7 +38,7 @@ crate::requirement! {
     since: "0.1.0",
     title: "a message too large is refused and harms nobody",
     check: check,
-    mutant: StopsAnswering, fault: "the server stops answering", seen_as: "after a message of",
+    mutant: StopsAnswering, fault: "the server stops answering", seen_as: "no answer within",
 }
 
 const MIB: usize = 1 << 20;
@@ -47,18 +48,43 @@ const SIZES: [usize; 3] = [5 * MIB, 20 * MIB, 110 * MIB];
 async fn check(probe: &Probe) -> Judgement {
     for size in SIZES {
         let connection = probe.connection().await?;
-        let what = format!("WorkerHealthRequest with an unknown field of {} MiB", size / MIB);
-        let answer = probe.unary_on(&connection, "Health", &padded(size), &what, &probe.options()).await;
-        let refused = matches!(answer.end.code(), Some(Code::ResourceExhausted | Code::OutOfRange));
-        probe.assert(refused || answer.end.is_ok(), || {
-            format!("{what} {}, not RESOURCE_EXHAUSTED, OUT_OF_RANGE or OK", answer.end.told())
+        let request = probe.request(64);
+        let mut running = probe.stream_on(&probe.connect().await?).await;
+        running.send(&request);
+        running.half_close();
+        running.first_text().await?;
+        let mib = size / MIB;
+
+        let what = format!("WorkerHealthRequest with an unknown field of {mib} MiB");
+        let health = probe.unary_on(&connection, "Health", &padded(size), &what, &probe.options()).await;
+        let refused = taken_or_refused(probe, &what, &health.end)?;
+
+        let what = format!("StreamPredictRequest with an unknown field of {mib} MiB");
+        let ask = probe.request(2);
+        let mut stream = probe.stream().await?;
+        stream.send_bytes(&[probe.dialect().encode_request(ask.clone()), padded(size)].concat(), &what);
+        stream.half_close();
+        taken_or_refused(probe, &what, &stream.finish(ask).await.end)?;
+
+        let beside = running.finish(request).await.end;
+        probe.assert(beside.is_ok(), || {
+            format!("a generation on another connection, running while {mib} MiB came, {}", beside.told())
         })?;
-        probe.still_serves(&format!("a message of {} MiB", size / MIB)).await?;
+        probe.still_serves(&format!("a message of {mib} MiB")).await?;
         if refused {
             break;
         }
     }
     Ok(())
+}
+
+/// Whether it was refused; anything but OK or a refusal for its size is a failure.
+fn taken_or_refused(probe: &Probe, what: &str, end: &End) -> Result<bool, NotPassed> {
+    let refused = matches!(end.code(), Some(Code::ResourceExhausted | Code::OutOfRange));
+    probe.assert(refused || end.is_ok(), || {
+        format!("{what} {}, not RESOURCE_EXHAUSTED, OUT_OF_RANGE or OK", end.told())
+    })?;
+    Ok(refused)
 }
 
 /// A message with nothing but the unknown field 1000, a string of so many zero bytes.

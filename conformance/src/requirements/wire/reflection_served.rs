@@ -46,8 +46,22 @@ async fn check(probe: &Probe) -> Judgement {
     probe.assert(reflected.services.iter().any(|s| s == service), || {
         format!("{} lists {:?}, and not {service}", reflected.by, reflected.services)
     })?;
-    let described = reflected.files.iter().flat_map(|f| &f.service).any(|s| !s.method.is_empty());
-    probe.assert(described, || format!("{} does not describe {service}: {}", reflected.by, reflected.error))
+    let methods: Vec<&str> = reflected
+        .files
+        .iter()
+        .flat_map(|f| &f.service)
+        .flat_map(|s| &s.method)
+        .map(prost_types::MethodDescriptorProto::name)
+        .collect();
+    for method in ["StreamPredict", "Control", "Health"] {
+        probe.assert(methods.contains(&method), || match reflected.error.as_str() {
+            "" => {
+                format!("{} describes {service} with the methods {methods:?}, without {method}", reflected.by)
+            }
+            error => format!("{} does not describe {service}: {error}", reflected.by),
+        })?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -18,8 +18,8 @@ crate::requirement! {
     /// does not know makes every addition to the contract a breaking change.
     ///
     /// # How it is checked
-    /// Health, Control and StreamPredict are each called with four extra fields (numbers 1000 to 1003, one of each
-    /// wire type) and must answer as they do without.
+    /// Health, Control and StreamPredict are each called with four extra fields (numbers 1000 to 1003, one of each wire
+    /// type) and must answer as they do without; StreamPredict's also stand inside `generation` and `metadata`.
     ///
     /// # What a violation looks like
     /// INVALID_ARGUMENT, or a decode error, to a request that is legal but for a field added later.
@@ -64,7 +64,10 @@ async fn check(probe: &Probe) -> Judgement {
     probe.assert(true, String::new)?;
 
     let request = probe.request(4);
-    let bytes = [probe.dialect().encode_request(request.clone()), ADDED.to_vec()].concat();
+    // Once more inside `generation` (5) and `metadata` (6): a second occurrence of a message is merged into the first.
+    let nested = |field: u8| [vec![field << 3 | 2, ADDED.len() as u8], ADDED.to_vec()].concat();
+    let known = probe.dialect().encode_request(request.clone());
+    let bytes = [known, ADDED.to_vec(), nested(5), nested(6)].concat();
     let mut stream = probe.stream().await?;
     stream.send_bytes(&bytes, "StreamPredictRequest + fields 1000-1003");
     stream.half_close();

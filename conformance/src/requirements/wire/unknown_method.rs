@@ -17,7 +17,7 @@ crate::requirement! {
     /// like an outage and is retried, logged and paged.
     ///
     /// # How it is checked
-    /// `NoSuchMethod` of the service is called, with an empty message. UNIMPLEMENTED is accepted as grpc-status, or
+    /// `NoSuchMethod`, `HealthX` and `health` are called, with an empty message. UNIMPLEMENTED is accepted as grpc-status, or
     /// as the HTTP 404 that every gRPC client turns into it. Then the server must still serve, so that a server
     /// which answers UNIMPLEMENTED to everything does not pass.
     ///
@@ -37,13 +37,16 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let answer = probe.raw(&probe.path("NoSuchMethod"), &[], "an empty message").await?;
-    let unimplemented = match &answer.end {
-        End::NoStatus { http } => *http == 404,
-        end => end.code() == Some(Code::Unimplemented),
-    };
-    probe.assert(unimplemented, || format!("{} {}, not UNIMPLEMENTED", answer.asked, answer.end.told()))?;
-    probe.still_serves("a call of an unknown method").await
+    for method in ["NoSuchMethod", "HealthX", "health"] {
+        let answer = probe.raw(&probe.path(method), &[], "an empty message").await?;
+        let unimplemented = match &answer.end {
+            End::NoStatus { http } => *http == 404,
+            end => end.code() == Some(Code::Unimplemented),
+        };
+        probe
+            .assert(unimplemented, || format!("{} {}, not UNIMPLEMENTED", answer.asked, answer.end.told()))?;
+    }
+    probe.still_serves("calls of unknown methods").await
 }
 
 #[derive(Default)]
