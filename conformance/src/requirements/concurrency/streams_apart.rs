@@ -47,12 +47,14 @@ crate::requirement! {
 
 const STREAMS: usize = 32;
 const CONNECTIONS: usize = 4;
-const TOKENS: i64 = 24;
+const TOKENS: i64 = 48;
 const ROUNDS: u32 = 3;
 /// More rounds than the first are run only where one is quick.
 const QUICK: Duration = Duration::from_secs(5);
 /// Pieces of a neighbour's text that cannot be chance.
 const LEAKS: usize = 2;
+/// A piece at a text's very end may be the model's own divergence; so many are not.
+const LATE_LEAKS: usize = 8;
 /// Fewer different texts than this, and a mix-up could hide.
 const LEAST_DISTINCT: usize = 8;
 
@@ -102,6 +104,7 @@ async fn check(probe: &Probe) -> Judgement {
     let again = probe.predict(ask(probe, &prompts[0])).await?.text();
     let own_texts: Vec<String> = alone.iter().map(Generation::text).collect();
     let mut leaks = Vec::new();
+    let mut late = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
         let together = all_at_once(probe, &prompts).await?;
@@ -114,9 +117,11 @@ async fn check(probe: &Probe) -> Judgement {
                     quote(&text, 80)
                 )
             })?;
-            leaks.extend(
-                foreign(&text, &own_texts[at], &own_texts).or_else(|| swapped(generation, &alone, at)),
-            );
+            match swapped(generation, &alone, at) {
+                Some(Swap { piece, late: true }) => late.push(piece),
+                Some(Swap { piece, late: false }) => leaks.push(piece),
+                None => leaks.extend(foreign(&text, &own_texts[at], &own_texts)),
+            }
         }
         if leaks.len() >= LEAKS || began.elapsed() > QUICK {
             break;
@@ -124,6 +129,9 @@ async fn check(probe: &Probe) -> Judgement {
     }
     probe.assert(leaks.len() < LEAKS, || {
         format!("{} streams carried text of another stream: {}", leaks.len(), leaks[0])
+    })?;
+    probe.assert(late.len() < LATE_LEAKS, || {
+        format!("{} streams ended with text of another stream: {}", late.len(), late[0])
     })?;
     if let [leak] = leaks.as_slice() {
         return Err(NotPassed::Inconclusive(format!(
@@ -183,18 +191,37 @@ async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation
     Ok(generations)
 }
 
-/// Chunks that stand where another stream has them, between chunks of the stream's own: a swap, token by token.
-fn swapped(generation: &Generation, alone: &[Generation], at: usize) -> Option<String> {
+struct Swap {
+    piece: String,
+    /// It stands at the very end.
+    late: bool,
+}
+
+/// Chunks that stand where another stream has them, token by token.
+///
+/// A divergence of the model's own goes on to the end in words of its own. A swap returns to the stream's own text, or
+/// goes on in the very words of one other stream at the very same places.
+fn swapped(generation: &Generation, alone: &[Generation], at: usize) -> Option<Swap> {
+    const LONG: usize = 4;
     let chunks =
         |g: &Generation| -> Vec<String> { g.text_bearing().map(|r| r.message.chunk.clone()).collect() };
     let (seen, own) = (chunks(generation), chunks(&alone[at]));
-    let places: Vec<usize> = (0..own.len()).filter(|i| seen.get(*i) != own.get(*i)).collect();
-    // A divergence of the model's own goes on to the end; a swap returns to the stream's own text.
-    let few = seen.len() == own.len() && !places.is_empty() && places.len() <= own.len() / 4;
-    let returns = places.last().is_some_and(|last| last + 2 < own.len());
+    let places: Vec<usize> = (0..seen.len().max(own.len())).filter(|i| seen.get(*i) != own.get(*i)).collect();
+    let (first, last) = (*places.first()?, *places.last()?);
     let others: Vec<_> = alone.iter().map(chunks).collect();
-    let stands_there = |place: &usize| others.iter().any(|other| other.get(*place) == seen.get(*place));
-    (few && returns && places.iter().all(stands_there)).then(|| quote(&seen[places[0]], 40))
+    let has = |other: &Vec<String>, place: &usize| {
+        seen.get(*place).is_some() && other.get(*place) == seen.get(*place)
+    };
+    let one_other = others.iter().any(|other| places.iter().all(|place| has(other, place)));
+    let any_other = places.iter().all(|place| others.iter().any(|other| has(other, place)));
+    let piece = quote(seen.get(first).map_or("", String::as_str), 40);
+    // Four times the same word is what weak models fall into by themselves.
+    let varied = places.iter().map(|place| seen.get(*place)).collect::<BTreeSet<_>>().len() >= LONG;
+    if one_other && varied {
+        return Some(Swap { piece, late: false });
+    }
+    let few = any_other && seen.len() == own.len() && places.len() <= own.len() / 4;
+    few.then_some(Swap { piece, late: last + 2 >= own.len() })
 }
 
 /// The piece of `text` that is not the stream's own but stands in another stream's text, if there is one.

@@ -60,13 +60,25 @@ async fn check(probe: &Probe) -> Judgement {
         kinds.push(NEGATIVE_BOUND); // unsigned in the other
     }
     let mut refused = 0;
+    let mut hanging = Vec::new();
     for kind in kinds {
         let before = probe.requests_inflight().await?;
         let mut ends = Vec::new();
         for _ in 0..BATCHES {
+            let earlier = ends.len();
             ends.extend(batch(probe, kind).await?);
-            if ends.iter().any(|end| matches!(end, None | Some(End::TimedOut(_)))) {
-                break; // a hang, or text, is that kind's own requirement's matter; more of it tells nothing
+            if let Some(hang) =
+                ends.iter().skip(earlier).flatten().find(|end| matches!(end, End::TimedOut(_)))
+            {
+                let told = hang.told();
+                probe.assert(earlier == 0, || {
+                    format!("after {earlier} refused {kind}, one more of them {told}")
+                })?;
+                hanging.push(kind); // from the first on: nothing was refused
+                break;
+            }
+            if ends.contains(&None) {
+                break; // served: that kind's own requirement's matter
             }
         }
         refused += ends.iter().flatten().filter(|end| !end.is_ok()).count();
@@ -76,6 +88,12 @@ async fn check(probe: &Probe) -> Judgement {
         probe.assert(after < before + sent as i64, || {
             format!("after {sent} refused {kind}, requests_inflight went from {before} to {after} and stayed there")
         })?;
+    }
+    if !hanging.is_empty() {
+        return Err(NotPassed::Inconclusive(format!(
+            "{} got no answer at all: none was refused",
+            hanging.join(" and ")
+        )));
     }
     if refused == 0 {
         return Err(NotPassed::Inconclusive("the server refused none of the bad requests".into()));

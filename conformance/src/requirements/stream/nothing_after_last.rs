@@ -17,7 +17,7 @@ crate::requirement! {
     /// that the server had declared finished.
     ///
     /// # How it is checked
-    /// Two generations are read to their status, one half-closed at once and one after its last message. No
+    /// Two generations are read to their status, a long one half-closed at once and a short one after its last message. No
     /// response may come after one with end_of_stream = true.
     ///
     /// # What a violation looks like
@@ -36,7 +36,7 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let at_once = probe.predict(probe.request(8)).await?;
+    let at_once = probe.predict(probe.request(300)).await?;
     nothing_follows(probe, &at_once)?;
     let request = probe.request(8);
     let mut stream = probe.stream().await?;
