@@ -3,6 +3,7 @@
 pub mod docs;
 pub mod explain;
 pub mod list;
+mod patience;
 pub mod replay;
 pub mod run;
 pub mod serve;

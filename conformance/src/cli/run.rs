@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use ai_inference_proto::Dialect;
 use tokio::{process::Command, sync::mpsc};
 
+use super::patience::{interrupted, told};
 use crate::{
     address::Address,
     baseline::Baseline,
@@ -115,7 +116,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(baseline) => baseline.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
-    let mut target = match Target::reach(&args).await {
+    let reached = tokio::select! {
+        reached = told("waiting for the target to start", Target::reach(&args)) => reached,
+        () = interrupted() => return Ok(Exit::Interrupted), // what was started is killed with its future
+    };
+    let mut target = match reached {
         Ok(target) => target,
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
@@ -142,8 +147,8 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
         args.timeout,
     );
     let surveyed = tokio::select! {
-        surveyed = surveying => surveyed,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+        () = interrupted() => return Ok(Exit::Interrupted),
     };
     let surveyed = match surveyed {
         Ok(surveyed) => surveyed,
@@ -196,10 +201,11 @@ async fn feed(
     let began = std::time::Instant::now();
     let mut summary = Summary::default();
     let mut stale = 0;
+    let mut stopped = std::pin::pin!(interrupted());
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
-            _ = tokio::signal::ctrl_c() => {
+            () = &mut stopped => {
                 let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 reports.event(&Event::RunFinished(RunFinished { summary, duration_ms, interrupted: true }));
                 return (summary, stale, true);

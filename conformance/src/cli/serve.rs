@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::patience::interrupted;
 use crate::{
     address::Address,
     exemplar::{self, Behaviour, Conformant, trivial::Trivial},
@@ -59,7 +60,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     match exemplar::serve(behaviour, &args.listen, args.token).await {
         Ok(running) => {
             running.addresses.iter().for_each(announce);
-            tokio::signal::ctrl_c().await?;
+            interrupted().await;
             Ok(Exit::Success)
         }
         Err(error) => {
@@ -82,7 +83,7 @@ async fn serve_trivial(name: &str, listen: &[Address]) -> anyhow::Result<Exit> {
         announce(&server.address);
         running.push(server);
     }
-    tokio::signal::ctrl_c().await?;
+    interrupted().await;
     Ok(Exit::Success)
 }
 

@@ -1,0 +1,81 @@
+//! The program from the outside: what scripts depend on is its exit codes and its files.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// Runs the program against an exemplar that it starts itself; `serve` and `run` are further arguments of each.
+fn judge(directory: &Path, serve: &str, run: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_conformance");
+    let mut command = Command::new(program);
+    command.arg("run").arg("--spawn").arg(format!("{program} serve exemplar --listen 127.0.0.1:0 {serve}"));
+    command.arg("--output").arg(directory).args(run).env("CONFORMANCE_TOKEN", "secret-of-this-test");
+    command.output().expect("the program runs")
+}
+
+fn exit(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+#[test]
+fn a_conformant_endpoint_is_0_and_leaves_its_reports() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = judge(directory.path(), "", &["--only", "HEALTH-001", "--only", "WIRE-00?"]);
+    assert_eq!(exit(&output), 0, "{output:?}");
+    for file in ["report.json", "report.html", "junit.xml", "events.jsonl"] {
+        let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
+        assert!(text.contains("HEALTH-001"), "{file}");
+        assert!(!text.contains("secret-of-this-test"), "{file} holds the token");
+    }
+}
+
+#[test]
+fn a_broken_must_is_1_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = judge(directory.path(), "--mutant HEALTH-001", &["--only", "HEALTH-*"]);
+    assert_eq!(exit(&output), 1);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("HEALTH-001") && said.contains("healthy = false"), "{said}");
+}
+
+#[test]
+fn a_broken_should_is_a_warning_unless_the_run_is_strict() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["--only", "HEALTH-00?"];
+    assert_eq!(exit(&judge(directory.path(), "--mutant HEALTH-006", &run)), 0);
+    assert_eq!(exit(&judge(directory.path(), "--mutant HEALTH-006", &[&run[..], &["--strict"]].concat())), 1);
+}
+
+#[test]
+fn a_known_failure_is_tolerated_and_a_stale_one_is_red() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("known.toml");
+    let entry = "[HEALTH-001]\nreason = \"healthy = false\"\nwhy = \"not yet\"\nsince = \"2026-11\"\n";
+    std::fs::write(&file, entry).unwrap();
+    let run = ["--only", "HEALTH-00?", "--known-failures", file.to_str().unwrap()];
+    assert_eq!(exit(&judge(directory.path(), "--mutant HEALTH-001", &run)), 0);
+    assert_eq!(exit(&judge(directory.path(), "", &run)), 1, "it passes now: the list is stale");
+    std::fs::write(&file, entry.replace("HEALTH-001", "HEALTH-999")).unwrap();
+    assert_eq!(exit(&judge(directory.path(), "", &run)), 2, "no such requirement");
+}
+
+#[test]
+fn wrong_usage_is_2_and_an_unreachable_target_is_3() {
+    let run = |arguments: &[&str]| {
+        exit(
+            &Command::new(env!("CARGO_BIN_EXE_conformance"))
+                .args(arguments)
+                .output()
+                .expect("the program runs"),
+        )
+    };
+    assert_eq!(run(&["run", "--only", "NOPE-*"]), 2);
+    assert_eq!(run(&["run", "--target", "nowhere"]), 2);
+    assert_eq!(run(&["explain", "NOPE-001"]), 2);
+    assert_eq!(run(&["serve", "exemplar", "--mutant", "NOPE-001"]), 2);
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().to_str().unwrap();
+    assert_eq!(run(&["run", "--target", "127.0.0.1:1", "--output", output]), 3);
+    assert_eq!(run(&["run", "--spawn", "exit 7", "--output", output]), 3);
+}
