@@ -53,6 +53,17 @@ pub enum NotPassed {
     Harness(String),
 }
 
+impl NotPassed {
+    /// Puts the circumstance before a failure's words.
+    #[must_use]
+    pub fn when(self, circumstance: &str) -> Self {
+        match self {
+            Self::Fail(why) => Self::Fail(format!("{circumstance}, {why}")),
+            other => other,
+        }
+    }
+}
+
 /// A named fault around the exemplar.
 pub struct Mutant {
     /// What is broken, in a few words.

@@ -47,18 +47,11 @@ impl Within {
 impl Probe {
     /// The positive control after a negative check: the server still does good work. `after` says what came before.
     pub async fn still_serves(&self, after: &str) -> Judgement {
+        let after = format!("after {after}");
         let health = self.health(&self.trace_id()).await?;
-        health.informative().map_err(|why| because(after, why))?;
+        health.informative().map_err(|why| why.when(&after))?;
         let generation = self.predict(self.request(4)).await?;
-        generation.served().map_err(|why| because(after, why))?;
+        generation.served().map_err(|why| why.when(&after))?;
         self.assert(true, String::new)
-    }
-}
-
-/// Puts the circumstance before the reason.
-fn because(after: &str, why: NotPassed) -> NotPassed {
-    match why {
-        NotPassed::Fail(reason) => NotPassed::Fail(format!("after {after}, {reason}")),
-        other => other,
     }
 }

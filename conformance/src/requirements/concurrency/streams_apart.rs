@@ -182,10 +182,7 @@ async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation
         if generation.end.is_full() || generation.end.not_processed() {
             generation = probe.predict(generation.request).await?;
         }
-        generation.served().map_err(|why| match why {
-            NotPassed::Fail(why) => NotPassed::Fail(format!("of {STREAMS} parallel streams, {why}")),
-            other => other,
-        })?;
+        generation.served().map_err(|why| why.when(&format!("of {STREAMS} parallel streams")))?;
         generations.push(generation);
     }
     Ok(generations)

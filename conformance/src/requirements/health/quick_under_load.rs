@@ -37,7 +37,7 @@ crate::requirement! {
     since: "0.1.0",
     title: "Health answers within 1 s under load",
     check: check,
-    mutant: WaitsForGeneration, fault: "Health waits for the running generation", seen_as: "Health",
+    mutant: WaitsForGeneration, fault: "Health waits for the running generation", seen_as: "while generations were running",
 }
 
 /// Generations that run beside Health; a new one starts where one ends.
@@ -63,7 +63,7 @@ async fn check(probe: &Probe) -> Judgement {
             starting.send(&probe.request(8));
             tokio::time::sleep(PAUSE).await;
             let health = probe.health(&probe.trace_id()).await?;
-            health.informative()?;
+            health.informative().map_err(|why| why.when("while generations were running"))?;
             Ok(health.took)
         })
         .await;

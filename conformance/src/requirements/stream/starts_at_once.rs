@@ -65,10 +65,8 @@ async fn first_text(probe: &Probe, closed: bool) -> Result<Duration, NotPassed> 
     if closed {
         stream.half_close();
     }
-    let first = stream.first_text().await.map_err(|why| match why {
-        NotPassed::Fail(why) if !closed => NotPassed::Fail(format!("before half-close, {why}")),
-        other => other,
-    })?;
+    let circumstance = if closed { "after half-close" } else { "before half-close" };
+    let first = stream.first_text().await.map_err(|why| why.when(circumstance))?;
     if !closed {
         stream.half_close();
     }
