@@ -295,6 +295,12 @@ pub struct Streamer {
 }
 
 impl Streamer {
+    /// Waits longer for each item, e.g. where many streams queue for few slots.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Opens a call.
     pub async fn open(&self, connection: &Connection) -> Stream {
         let call = connection.call(&self.path, &self.options, &self.record).await;

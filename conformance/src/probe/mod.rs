@@ -105,6 +105,11 @@ impl Probe {
         self.exercised.load(Ordering::Relaxed)
     }
 
+    /// Whether anything was waited for in vain so far.
+    pub fn waited(&self) -> bool {
+        self.record.waited()
+    }
+
     /// The evidence so far, and how many exchanges it leaves out.
     pub fn evidence(&self) -> (Vec<Exchange>, usize) {
         self.record.take()

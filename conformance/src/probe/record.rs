@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ pub struct Record {
 struct Inner {
     began: Instant,
     calls: AtomicU32,
+    waited: AtomicBool,
     log: Mutex<Log>,
 }
 
@@ -38,7 +39,12 @@ impl Record {
     /// An empty record; its clock starts now.
     pub fn new() -> Self {
         Self {
-            inner: Arc::new(Inner { began: Instant::now(), calls: AtomicU32::new(0), log: Mutex::default() }),
+            inner: Arc::new(Inner {
+                began: Instant::now(),
+                calls: AtomicU32::new(0),
+                waited: AtomicBool::new(false),
+                log: Mutex::default(),
+            }),
         }
     }
 
@@ -64,6 +70,17 @@ impl Record {
             log.end.pop_front();
             log.omitted += 1;
         }
+    }
+
+    /// Something was waited for in vain.
+    pub(super) fn add_wait(&self, call: u32, patience: Duration) {
+        self.inner.waited.store(true, Ordering::Relaxed);
+        self.add(call, Direction::Received, format!("nothing for {patience:?}"));
+    }
+
+    /// Whether anything was waited for in vain.
+    pub fn waited(&self) -> bool {
+        self.inner.waited.load(Ordering::Relaxed)
     }
 
     /// The exchanges kept, and how many were left out between them.

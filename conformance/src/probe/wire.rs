@@ -283,7 +283,7 @@ impl Call {
             return Item::End(end.clone());
         }
         let Ok(item) = timeout(patience, self.advance()).await else {
-            self.record.add(self.id, Direction::Received, format!("nothing for {patience:?}"));
+            self.record.add_wait(self.id, patience);
             return Item::End(End::TimedOut(patience));
         };
         if let Item::End(end) = &item {

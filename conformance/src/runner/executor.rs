@@ -43,13 +43,12 @@ pub(super) struct Bench {
 /// patience: one slow answer is the machine's, two are the target's.
 pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> CheckResult {
     let began = std::time::Instant::now();
-    let mut result = attempt(requirement, bench, &bench.endpoint).await;
-    let waited = result.evidence.iter().any(|e| e.what.starts_with("nothing for "));
+    let (mut result, waited) = attempt(requirement, bench, &bench.endpoint).await;
     let hopeless = bench.silent || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
     if result.verdict == Verdict::Fail && waited && !hopeless {
         let mut patient = Endpoint::clone(&bench.endpoint);
         patient.patience *= MORE_PATIENCE;
-        result = attempt(requirement, bench, &Arc::new(patient)).await;
+        (result, _) = attempt(requirement, bench, &Arc::new(patient)).await;
         result.attempts = 2;
         if result.verdict == Verdict::Fail {
             bench.vain.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +58,12 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) ->
     result
 }
 
-async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> CheckResult {
+/// One run of the check, and whether it waited for anything in vain.
+async fn attempt(
+    requirement: &'static Requirement,
+    bench: &Bench,
+    endpoint: &Arc<Endpoint>,
+) -> (CheckResult, bool) {
     let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
     let judgement = judge(requirement, bench, &probe).await;
     let (verdict, reason) = match judgement {
@@ -73,7 +77,7 @@ async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Ar
         Err(NotPassed::Harness(why)) => (Verdict::Error, why),
     };
     let (evidence, evidence_omitted) = probe.evidence();
-    CheckResult {
+    let result = CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
         role: bench.role,
@@ -88,7 +92,8 @@ async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Ar
         duration_ms: 0,
         attempts: 1,
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
-    }
+    };
+    (result, probe.waited())
 }
 
 async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Probe>) -> Judgement {

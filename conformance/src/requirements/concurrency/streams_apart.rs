@@ -95,6 +95,7 @@ const TOPICS: [&str; STREAMS] = [
 
 async fn check(probe: &Probe) -> Judgement {
     let prompts: Vec<String> = TOPICS.iter().map(|t| format!("Here is a short story about {t}")).collect();
+    let began = Instant::now();
     let mut alone = Vec::new();
     for prompt in &prompts {
         let generation = probe.predict(ask(probe, prompt)).await?;
@@ -102,12 +103,14 @@ async fn check(probe: &Probe) -> Judgement {
         alone.push(generation);
     }
     let again = probe.predict(ask(probe, &prompts[0])).await?.text();
+    // A server may queue them all for one slot.
+    let patience = probe.patience() + began.elapsed();
     let own_texts: Vec<String> = alone.iter().map(Generation::text).collect();
     let mut leaks = Vec::new();
     let mut late = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        let together = all_at_once(probe, &prompts).await?;
+        let together = all_at_once(probe, &prompts, patience).await?;
         for (at, generation) in together.iter().enumerate() {
             let text = generation.text();
             let broken = text.contains('\u{FFFD}') && !own_texts[at].contains('\u{FFFD}');
@@ -154,7 +157,11 @@ fn ask(probe: &Probe, prompt: &str) -> GenerationRequest {
 }
 
 /// Runs all prompts at once and checks every trace_id.
-async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation>, NotPassed> {
+async fn all_at_once(
+    probe: &Probe,
+    prompts: &[String],
+    patience: Duration,
+) -> Result<Vec<Generation>, NotPassed> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(probe.connect().await?);
@@ -162,7 +169,8 @@ async fn all_at_once(probe: &Probe, prompts: &[String]) -> Result<Vec<Generation
     let mut streams = Vec::new();
     for (at, prompt) in prompts.iter().enumerate() {
         let request = ask(probe, prompt);
-        let (streamer, connection) = (probe.streamer(), connections[at % CONNECTIONS].clone());
+        let (streamer, connection) =
+            (probe.streamer().with_patience(patience), connections[at % CONNECTIONS].clone());
         streams.push(tokio::spawn(async move {
             let mut stream = streamer.open(&connection).await;
             stream.send(&request);
