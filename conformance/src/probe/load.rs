@@ -25,7 +25,8 @@ struct Counts {
 }
 
 impl Load {
-    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits for the first text of any of them: a server may take fewer at a time.
+    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits for the
+    /// first text of any of them: a server may take fewer at a time.
     pub async fn start(probe: &Probe, width: usize) -> Result<Self, NotPassed> {
         let counts = Arc::new(Counts::default());
         let bound = probe.longest_bound().await?;
