@@ -6,7 +6,11 @@
 pub mod onnx;
 pub mod scripted;
 
+use std::{fmt, sync::Arc};
+
 use thiserror::Error;
+
+use crate::models::Adapter;
 
 /// What a backend offers; constant while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +35,41 @@ pub struct Row {
 
 /// A step failed; the sequences in it are lost, the backend lives on.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct BackendError(pub String);
+pub enum BackendError {
+    /// Its [`Interrupter`] ended it. What the slots held before the step is still valid.
+    #[error("the step was interrupted")]
+    Interrupted,
+    /// For the log: it may name files.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Ends the step that runs, from another thread.
+#[derive(Clone)]
+pub struct Interrupter(Arc<dyn Fn(bool) + Send + Sync>);
+
+impl Interrupter {
+    /// `set(true)` ends the running step and all that follow, `set(false)` lets steps run again.
+    pub fn new(set: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(set))
+    }
+
+    /// Ends the running step, and every one until [`Interrupter::clear`].
+    pub fn interrupt(&self) {
+        (self.0)(true);
+    }
+
+    /// Steps may run again.
+    pub fn clear(&self) {
+        (self.0)(false);
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupter")
+    }
+}
 
 /// Executes steps. Lives on one thread.
 pub trait Backend: Send {
@@ -44,6 +81,27 @@ pub trait Backend: Send {
 
     /// Appends one token to each of the slots `0..rows.len()` and returns their logits, row after row.
     fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError>;
+
+    /// From now on `slot` computes with this adapter, or with none.
+    fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {
+        let _ = slot;
+        match adapter {
+            None => Ok(()),
+            Some(_) => Err(BackendError::Failed("this model takes no adapters".to_owned())),
+        }
+    }
+
+    /// Makes the first `tokens` tokens of slot `to` those of slot `from`. False where that cannot be done, and then
+    /// `to` holds nothing.
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> bool {
+        let _ = (from, to, tokens);
+        false
+    }
+
+    /// The way to end a running prefill; `None` where there is none.
+    fn interrupter(&self) -> Option<Interrupter> {
+        None
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -57,5 +115,17 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
         (**self).decode(rows)
+    }
+
+    fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {
+        (**self).adapt(slot, adapter)
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> bool {
+        (**self).copy_prefix(from, to, tokens)
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        (**self).interrupter()
     }
 }

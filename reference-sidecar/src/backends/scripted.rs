@@ -35,10 +35,10 @@ impl ScriptedBackend {
     fn write(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<(), BackendError> {
         let held = &mut self.slots[slot];
         if past > held.len() {
-            return Err(BackendError(format!("slot {slot} holds {} tokens, not {past}", held.len())));
+            return Err(BackendError::Failed(format!("slot {slot} holds {} tokens, not {past}", held.len())));
         }
         if past + tokens.len() > self.capacity.context {
-            return Err(BackendError(format!("slot {slot} is full at {past} tokens")));
+            return Err(BackendError::Failed(format!("slot {slot} is full at {past} tokens")));
         }
         held.truncate(past);
         held.extend_from_slice(tokens);

@@ -149,14 +149,14 @@ impl Backend for OnnxBackend {
         let key = (slot, tokens.len());
         let mut binding = match self.prefill.take() {
             Some((made, binding)) if made == key => binding,
-            _ => self.bind(slot, 1, tokens.len()).map_err(|error| BackendError(error.to_string()))?,
+            _ => self.bind(slot, 1, tokens.len()).map_err(|error| BackendError::Failed(error.to_string()))?,
         };
         self.arena.get_mut(&self.inputs.ids)[..tokens.len()].copy_from_slice(tokens);
         self.arena.get_mut(&self.inputs.lengths)[0] = (past + tokens.len() - 1) as i32;
         self.arena.get_mut(&self.inputs.logits_index)[0] = tokens.len() as i64 - 1;
         let ran = self.arena.run(&mut self.session, &mut binding);
         self.prefill = Some((key, binding));
-        ran.map_err(|error| BackendError(error.to_string()))?;
+        ran.map_err(|error| BackendError::Failed(error.to_string()))?;
         Ok(&mut self.arena.get_mut(&self.logits)[..self.capacity.vocabulary])
     }
 
@@ -170,7 +170,9 @@ impl Backend for OnnxBackend {
         }
         self.arena.get_mut(&self.inputs.logits_index).fill(0);
         let binding = &mut self.decode[rows.len() - 1];
-        self.arena.run(&mut self.session, binding).map_err(|error| BackendError(error.to_string()))?;
+        self.arena
+            .run(&mut self.session, binding)
+            .map_err(|error| BackendError::Failed(error.to_string()))?;
         Ok(&mut self.arena.get_mut(&self.logits)[..rows.len() * self.capacity.vocabulary])
     }
 }
