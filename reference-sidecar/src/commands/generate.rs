@@ -17,9 +17,11 @@ use crate::{
 /// Streams the text to standard output and a line of figures to standard error.
 pub fn generate(raw: Generate) -> Result<(), Failure> {
     let config = ResolvedGenerate::try_from(raw)?;
+    let runtime = Runtime::load(config.onnx.library.as_deref())?;
+    let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
-        runtime: Runtime::load(config.onnx.library.as_deref())?,
-        onnx: OnnxOptions { provider: config.onnx.provider, slots: 1, threads: config.onnx.threads },
+        runtime,
+        onnx: OnnxOptions { provider, slots: 1, threads: config.onnx.threads },
         queue: 1,
         prefill_chunk: 512,
     };

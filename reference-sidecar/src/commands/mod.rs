@@ -11,7 +11,10 @@ pub use serve::serve;
 use thiserror::Error;
 
 use crate::{
-    backends::{BackendError, onnx::LibraryError},
+    backends::{
+        BackendError,
+        onnx::{LibraryError, ProviderError},
+    },
     config::ConfigError,
     engine::{EngineError, SubmitError},
     listen::ListenError,
@@ -27,6 +30,8 @@ pub enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Library(#[from] LibraryError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
@@ -59,7 +64,11 @@ impl Failure {
     /// 2 when what was asked for cannot be right, 1 when it could have worked.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Library(_) | Self::Directory(_) | Self::Package(_) => 2,
+            Self::Config(_)
+            | Self::Library(_)
+            | Self::Provider(_)
+            | Self::Directory(_)
+            | Self::Package(_) => 2,
             _ => 1,
         }
     }

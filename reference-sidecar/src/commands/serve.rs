@@ -21,18 +21,16 @@ use crate::{
 /// Runs until a signal has drained it.
 pub fn serve(raw: Serve) -> Result<(), Failure> {
     let config = ResolvedServe::try_from(raw)?;
+    let runtime = Runtime::load(config.onnx.library.as_deref())?;
+    let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
-        runtime: Runtime::load(config.onnx.library.as_deref())?,
-        onnx: OnnxOptions {
-            provider: config.onnx.provider,
-            slots: config.slots,
-            threads: config.onnx.threads,
-        },
+        runtime,
+        onnx: OnnxOptions { provider, slots: config.slots, threads: config.onnx.threads },
         queue: config.queue,
         prefill_chunk: PREFILL_CHUNK,
     };
     let registry = Registry::open(&config.models, config.default_model.as_deref(), loader)?;
-    let state = Arc::new(State::new(registry, config.token.clone(), config.onnx.provider));
+    let state = Arc::new(State::new(registry, config.token.clone(), provider));
     // At least two threads, so that one long answer never keeps Health waiting (HEALTH-005).
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 
 use super::Address;
-use crate::backends::onnx::Provider;
+use crate::backends::onnx::ProviderChoice;
 
 /// LLM inference behind the `AiInference` gRPC contract.
 #[derive(Debug, Parser)]
@@ -156,7 +156,7 @@ pub struct Check {
 pub struct OnnxArgs {
     /// What computes: `auto`, `cpu` or `cuda`
     #[arg(long, value_name = "NAME", env = "SIDECAR_PROVIDER", default_value = "auto")]
-    pub provider: Provider,
+    pub provider: ProviderChoice,
 
     /// Threads of one step [default: one per core]
     #[arg(long, value_name = "N", env = "SIDECAR_THREADS", value_parser = threads)]

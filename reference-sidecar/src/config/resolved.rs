@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::{Address, Generate, OnnxArgs, Serve};
 use crate::{
-    backends::onnx::Provider,
+    backends::onnx::ProviderChoice,
     engine::{ParameterError, SamplingParameters},
 };
 
@@ -46,7 +46,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedOnnx {
     /// What computes.
-    pub provider: Provider,
+    pub provider: ProviderChoice,
     /// Threads of one step.
     pub threads: usize,
     /// The library, where one was named.

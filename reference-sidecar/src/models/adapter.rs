@@ -14,6 +14,20 @@ pub struct Adapter {
     pub layers: BTreeMap<String, LowRank>,
 }
 
+impl Adapter {
+    /// Every layer that it knows is one of the graph's, with the same sizes and a rank that fits.
+    pub fn fits(&self, layers: &[AdaptedLayer]) -> bool {
+        self.layers.iter().all(|(name, low)| {
+            layers.iter().any(|layer| {
+                layer.name == *name
+                    && (1..=layer.rank).contains(&low.rank)
+                    && low.a.len() == layer.inputs * low.rank
+                    && low.b.len() == low.rank * layer.outputs
+            })
+        })
+    }
+}
+
 /// What an adapter adds to one layer: `A` times `B`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowRank {

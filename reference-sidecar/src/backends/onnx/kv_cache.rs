@@ -10,28 +10,44 @@
 
 use std::{ffi::CString, sync::Arc};
 
-use super::raw::{Arena, Region, View};
-use crate::models::CacheShape;
+use ort::{session::Session, value::TensorElementType};
 
-type Named = (Arc<CString>, Arc<View>);
+use super::{
+    Provider,
+    raw::{Arena, Named, Region, size_of_kind},
+};
+use crate::models::CacheShape;
 
 /// The buffers, and every view of them that a step can need.
 pub(super) struct KvCache {
     /// Names of past inputs and present outputs, layer by layer, key before value.
     names: Vec<(Arc<CString>, Arc<CString>)>,
-    buffers: Vec<Region<f32>>,
+    buffers: Vec<Region>,
     shape: CacheShape,
     slots: usize,
 }
 
 impl KvCache {
-    pub(super) fn new(arena: &Arena, shape: CacheShape, slots: usize) -> ort::Result<Self> {
-        let len = slots * Self::per_slot(&shape);
+    /// Reserves the cache where the provider computes.
+    pub(super) fn new(
+        arena: &Arena,
+        session: &Session,
+        provider: Provider,
+        shape: CacheShape,
+        (slots, kind): (usize, TensorElementType),
+    ) -> ort::Result<Self> {
+        let len = slots * per_slot(&shape);
         let names = shape.names.iter().map(|(past, present)| Some((name(past)?, name(present)?)));
         let names = names
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| ort::Error::new("a cache name holds a NUL character"))?;
-        let buffers = names.iter().map(|_| arena.region(len)).collect::<ort::Result<_>>()?;
+        let buffer = || match provider {
+            Provider::Cpu => arena.host(kind, len),
+            #[cfg(feature = "cuda")]
+            Provider::Cuda => arena.device(session, kind, len),
+        };
+        let _ = session;
+        let buffers = names.iter().map(|_| buffer()).collect::<ort::Result<_>>()?;
         Ok(Self { names, buffers, shape, slots })
     }
 
@@ -44,7 +60,7 @@ impl KvCache {
     ) -> ort::Result<(Vec<Named>, Vec<Named>)> {
         assert!(first + count <= self.slots, "slots of this cache");
         let shape = [count, self.shape.kv_heads, self.shape.context, self.shape.head_size];
-        let offset = first * Self::per_slot(&self.shape);
+        let offset = first * per_slot(&self.shape);
         let mut bound = (Vec::new(), Vec::new());
         for ((past, present), buffer) in self.names.iter().zip(&self.buffers) {
             let view = Arc::new(arena.view(buffer, offset, &shape)?);
@@ -54,9 +70,26 @@ impl KvCache {
         Ok(bound)
     }
 
-    const fn per_slot(shape: &CacheShape) -> usize {
-        shape.kv_heads * shape.context * shape.head_size
+    /// Makes the first `tokens` tokens of slot `to` those of slot `from`. False on a device.
+    pub(super) fn copy_prefix(&self, arena: &mut Arena, from: usize, to: usize, tokens: usize) -> bool {
+        let CacheShape { kv_heads, context, head_size, .. } = self.shape;
+        assert!(from.max(to) < self.slots && tokens <= context, "tokens of this cache");
+        // A head's tokens lie together, and those of the next head a whole context further.
+        let start = |slot: usize, head: usize| (slot * kv_heads + head) * context * head_size;
+        self.buffers.iter().all(|buffer| {
+            (0..kv_heads)
+                .all(|head| arena.copy_within(buffer, start(from, head), start(to, head), tokens * head_size))
+        })
     }
+}
+
+/// Bytes of one full slot.
+pub(super) fn bytes_per_slot(shape: &CacheShape, kind: TensorElementType) -> usize {
+    shape.names.len() * per_slot(shape) * size_of_kind(kind)
+}
+
+const fn per_slot(shape: &CacheShape) -> usize {
+    shape.kv_heads * shape.context * shape.head_size
 }
 
 /// A name for the C call.

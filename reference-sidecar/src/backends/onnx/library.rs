@@ -12,6 +12,7 @@ use std::{
 use ort::environment::Environment;
 use thiserror::Error;
 
+use super::{Provider, ProviderChoice, ProviderError};
 use crate::config::cache_dir;
 
 /// The version this crate is tested with; `ci/onnxruntime` fetches the same.
@@ -41,6 +42,42 @@ impl Runtime {
         let runtime = Self { environment };
         *loaded = Some(runtime.clone());
         Ok(runtime)
+    }
+
+    /// What `choice` comes to with this library on this machine.
+    pub fn provider(&self, choice: ProviderChoice) -> Result<Provider, ProviderError> {
+        match choice {
+            #[cfg(feature = "cuda")]
+            ProviderChoice::Cuda => self.try_cuda().map(|()| Provider::Cuda),
+            #[cfg(feature = "cuda")]
+            ProviderChoice::Auto => Ok(match self.try_cuda() {
+                Ok(()) => Provider::Cuda,
+                Err(error) => {
+                    tracing::info!(%error, "computing on the CPU");
+                    Provider::Cpu
+                }
+            }),
+            #[cfg(not(feature = "cuda"))]
+            ProviderChoice::Cuda => Err(ProviderError::NotBuilt),
+            #[cfg(not(feature = "cuda"))]
+            ProviderChoice::Auto => Ok(Provider::Cpu),
+            ProviderChoice::Cpu => Ok(Provider::Cpu),
+        }
+    }
+
+    /// Builds a session of one addition that must run on the device: a library that has the provider, a driver and a
+    /// device that work are all needed for that, and each is missing somewhere.
+    #[cfg(feature = "cuda")]
+    fn try_cuda(&self) -> Result<(), ProviderError> {
+        let session = || -> ort::Result<()> {
+            let cuda = ort::ep::CUDA::default().build().error_on_failure();
+            ort::session::Session::builder(&self.environment)?
+                .with_execution_providers([cuda])?
+                .with_disable_cpu_fallback()?
+                .commit_from_memory(ONE_ADDITION)?;
+            Ok(())
+        };
+        session().map_err(|error| ProviderError::Unusable(error.message().to_owned()))
     }
 
     pub(super) const fn environment(&self) -> &Environment {
@@ -95,3 +132,9 @@ fn find(asked: Option<&Path>) -> Result<PathBuf, LibraryError> {
     let cached = cache_dir().map(|cache| cache.join("onnxruntime").join(VERSION).join(file));
     cached.and_then(|path| path.canonicalize().ok()).ok_or(LibraryError::NotFound)
 }
+
+/// An ONNX model: y = x + x, one float.
+#[cfg(feature = "cuda")]
+const ONE_ADDITION: &[u8] =
+    b"\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y\"\x03Add\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\
+    \x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r";

@@ -1,13 +1,18 @@
 //! Executes steps with ONNX Runtime, loaded at run time from wherever `library` finds it.
 //!
-//! KV layout and the operator's rules that shape it are in `kv_cache`; everything `unsafe` is in `raw`.
+//! KV layout and the operator's rules that shape it are in `kv_cache`; which graphs are served in `graph`; everything
+//! `unsafe` is in `raw`.
 
+mod feeds;
+mod graph;
 mod kv_cache;
 mod library;
+mod lora;
 mod provider;
 mod raw;
+mod self_test;
 mod session;
 
 pub use library::{LibraryError, Runtime};
-pub use provider::{Provider, ProviderError};
+pub use provider::{Provider, ProviderChoice, ProviderError};
 pub use session::{OnnxBackend, OnnxError, OnnxOptions};

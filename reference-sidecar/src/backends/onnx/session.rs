@@ -1,25 +1,33 @@
-//! One model in ONNX Runtime: builds the session, checks that the graph is one that we can step, and steps it.
+//! One model in ONNX Runtime: builds the session and steps it.
 //!
 //! Talks to `raw` for every run. Decode bindings are made once for each number of rows, so that a decode step writes
 //! a few integers and calls ONNX Runtime, and allocates nothing.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use half::{f16, slice::HalfFloatSliceExt as _};
 use ort::{
     logging::LogLevel,
-    session::Session,
-    value::{TensorElementType, ValueType},
+    session::{RunOptions, Session},
+    value::TensorElementType,
 };
 use thiserror::Error;
 
 use super::{
     Provider, Runtime,
-    kv_cache::{KvCache, name},
-    raw::{Arena, Binding, Element, Region, View},
+    feeds::{Feeds, named},
+    graph::{Family, Graph, LOGITS},
+    kv_cache::{KvCache, bytes_per_slot},
+    lora::Lora,
+    raw::{Arena, Binding, Region, placed_nodes},
+    self_test,
 };
 use crate::{
-    backends::{Backend, BackendError, Capacity, Row},
-    models::Package,
+    backends::{Backend, BackendError, Capacity, Interrupter, Row},
+    models::{AdaptedLayer, Adapter, Package},
 };
 
 /// How a model is run.
@@ -39,17 +47,29 @@ pub enum OnnxError {
     /// ONNX Runtime refused it.
     #[error("ONNX Runtime cannot load the graph: {0}")]
     Runtime(String),
-    /// An input that we must give is not there.
+    /// An input that every graph of its family has.
     #[error(
-        "the graph has no input `{missing}`: this server runs graphs with `seqlens_k`, `total_sequence_length` and \
-         `logits_index` (as `ci/models` makes them); an attention_mask graph cannot be served yet"
+        "the graph has no input `{name}`: a graph is served that has `attention_mask`, as onnxruntime-genai's model builder \
+         writes it, or `seqlens_k`, `total_sequence_length` and `logits_index`, as `ci/models` makes it"
     )]
-    NotASlotsGraph {
+    MissingInput {
         /// The input.
-        missing: String,
+        name: &'static str,
+    },
+    /// An output that every graph has.
+    #[error("the graph has no output `{name}`")]
+    MissingOutput {
+        /// The output.
+        name: String,
+    },
+    /// An input that nobody would feed.
+    #[error("the graph asks for `{name}`, which this server cannot give: only decoders of text are served")]
+    UnknownInput {
+        /// The input.
+        name: String,
     },
     /// An input or output differs from what `genai_config.json` says.
-    #[error("the graph's `{name}` is {found}, and genai_config.json says {expected}")]
+    #[error("the graph's `{name}` is {found}; expected {expected}, by genai_config.json")]
     Mismatch {
         /// The input or output.
         name: String,
@@ -58,6 +78,22 @@ pub enum OnnxError {
         /// By the configuration.
         expected: String,
     },
+    /// ONNX Runtime would compute a part elsewhere, slowly.
+    #[error(
+        "{provider} cannot compute {count} of the graph's nodes, which would fall back to another provider: {nodes}. \
+         CUDA's attention takes float16 only: convert the model to fp16, or use `--provider cpu`"
+    )]
+    Placement {
+        /// The provider.
+        provider: &'static str,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        nodes: String,
+    },
+    /// It loads, and computes something else than a decoder with a KV cache in place.
+    #[error("the model failed its self-test: {0}")]
+    SelfTest(String),
 }
 
 impl<R> From<ort::Error<R>> for OnnxError {
@@ -71,72 +107,125 @@ pub struct OnnxBackend {
     session: Session,
     arena: Arena,
     cache: KvCache,
-    inputs: Inputs,
-    logits: Region<f32>,
+    graph: Graph,
+    feeds: Feeds,
+    lora: Option<Lora>,
+    /// Of the graph's type: `[slots, V]`, or for a graph of the mask family at least `[MASK_CHUNK, V]`.
+    logits: Region,
+    /// Logits as float, where the graph's are half.
+    widened: Vec<f32>,
     capacity: Capacity,
     /// `decode[n - 1]` steps the slots `0..n`.
     decode: Vec<Binding>,
     /// The prefill binding of the chunk length and slot that were last used: long prompts come in equal chunks.
     prefill: Option<((usize, usize), Binding)>,
-}
-
-/// Memory of the small inputs, sized for the largest step.
-struct Inputs {
-    ids: Region<i64>,
-    lengths: Region<i32>,
-    logits_index: Region<i64>,
-    total: Arc<View>,
+    /// Of prefill runs, so that one can be ended.
+    options: Arc<RunOptions>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl OnnxBackend {
-    /// Loads the package's graph, checks it, and reserves the cache.
+    /// Loads the package's graph, checks it, reserves the cache, and proves that it works.
     pub fn load(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Self, OnnxError> {
-        let Provider::Cpu = options.provider;
-        let session = Session::builder(runtime.environment())?
-            .with_intra_threads(options.threads)?
-            .with_log_level(LogLevel::Warning)?
-            .commit_from_file(package.graph())?;
-        check(&session, package)?;
+        let session = build(runtime, package, options)?;
+        let graph = Graph::read(&session, package)?;
+        refuse_strays(&session, options.provider)?;
         let (slots, shape) = (options.slots.max(1), package.cache());
         let capacity = Capacity { slots, context: shape.context, vocabulary: package.vocabulary() };
         let mut arena = Arena::default();
-        let total = arena.region::<i32>(1)?;
-        arena.get_mut(&total)[0] = shape.context as i32;
-        let inputs = Inputs {
-            ids: arena.region(shape.context.max(slots))?,
-            lengths: arena.region(slots)?,
-            logits_index: arena.region(slots)?,
-            total: Arc::new(arena.view(&total, 0, &[])?),
+        let feeds = Feeds::new(&mut arena, &graph, capacity)?;
+        let rows = match graph.family {
+            Family::Lengths => slots,
+            Family::Mask => slots.max(MASK_CHUNK),
         };
-        let logits = arena.region(slots * capacity.vocabulary)?;
-        let cache = KvCache::new(&arena, shape.clone(), slots)?;
+        let widened =
+            if graph.logits == TensorElementType::Float16 { slots * capacity.vocabulary } else { 0 };
+        let lora =
+            (!graph.adapted.is_empty()).then(|| Lora::new(&arena, &graph.adapted, slots)).transpose()?;
         let mut backend = Self {
+            cache: KvCache::new(&arena, &session, options.provider, shape.clone(), (slots, graph.cache))?,
+            logits: arena.host(graph.logits, rows * capacity.vocabulary)?,
+            widened: vec![0.0; widened],
             session,
             arena,
-            cache,
-            inputs,
-            logits,
+            graph,
+            feeds,
+            lora,
             capacity,
             decode: Vec::with_capacity(slots),
             prefill: None,
+            options: Arc::new(RunOptions::new()?),
+            interrupted: Arc::default(),
         };
         for rows in 1..=slots {
             let binding = backend.bind(0, rows, 1)?;
             backend.decode.push(binding);
         }
+        self_test::prove(&mut backend).map_err(OnnxError::SelfTest)?;
         Ok(backend)
+    }
+
+    /// Layers that take adapters; none where the graph takes none.
+    pub fn adapted_layers(&self) -> &[AdaptedLayer] {
+        &self.graph.adapted
+    }
+
+    /// Bytes of one slot's KV cache when it is full.
+    pub fn bytes_per_slot(&self, package: &Package) -> usize {
+        bytes_per_slot(package.cache(), self.graph.cache)
     }
 
     /// A run over `rows` slots from `first` on, with `tokens` new tokens in each.
     fn bind(&self, first: usize, rows: usize, tokens: usize) -> Result<Binding, OnnxError> {
-        let Self { arena, inputs, capacity, .. } = self;
-        let (mut from, mut into) = self.cache.bind(arena, first, rows)?;
-        from.push(view(arena, IDS, &inputs.ids, &[rows, tokens])?);
-        from.push(view(arena, LENGTHS, &inputs.lengths, &[rows])?);
-        from.push(view(arena, LOGITS_INDEX, &inputs.logits_index, &[rows])?);
-        from.push((name(TOTAL).ok_or_else(nul)?, Arc::clone(&inputs.total)));
-        into.push(view(arena, LOGITS, &self.logits, &[rows, capacity.vocabulary])?);
-        Ok(arena.bind(from, into))
+        let (mut from, mut into) = self.cache.bind(&self.arena, first, rows)?;
+        from.extend(self.feeds.bind(&self.arena, first, rows, tokens)?);
+        if let Some(lora) = &self.lora {
+            from.extend(lora.bind(&self.arena, rows)?);
+        }
+        let vocabulary = self.capacity.vocabulary;
+        let shape: &[_] = match self.graph.family {
+            Family::Lengths => &[rows, vocabulary],
+            Family::Mask => &[rows, tokens, vocabulary],
+        };
+        into.push(named(&self.arena, LOGITS, &self.logits, 0, shape)?);
+        Ok(self.arena.bind(from, into))
+    }
+
+    /// Reads one chunk; its last token's logits lie in the row that this returns.
+    fn read(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<usize, BackendError> {
+        let key = (slot, tokens.len());
+        let mut binding = match self.prefill.take() {
+            Some((made, binding)) if made == key => binding,
+            _ => self.bind(slot, 1, tokens.len()).map_err(|error| failed(&error))?,
+        };
+        self.feeds.write_chunk(&mut self.arena, slot, past, tokens);
+        if let Some(lora) = &self.lora {
+            lora.write_index(&mut self.arena, slot, 1);
+        }
+        let ran = self.arena.run(&mut self.session, &mut binding, Some(&self.options));
+        self.prefill = Some((key, binding));
+        match ran {
+            Err(_) if self.interrupted.load(Ordering::SeqCst) => return Err(BackendError::Interrupted),
+            Err(error) => return Err(failed(&error)),
+            Ok(()) => {}
+        }
+        Ok(match self.graph.family {
+            Family::Lengths => 0,
+            Family::Mask => tokens.len() - 1,
+        })
+    }
+
+    /// Logits `[rows, V]` from row `first` on, as float.
+    fn logits(&mut self, first: usize, rows: usize) -> &mut [f32] {
+        let vocabulary = self.capacity.vocabulary;
+        let range = first * vocabulary..(first + rows) * vocabulary;
+        if self.graph.logits == TensorElementType::Float16 {
+            let widened = &mut self.widened[..rows * vocabulary];
+            self.arena.get_mut::<f16>(&self.logits)[range].convert_to_f32_slice(widened);
+            widened
+        } else {
+            &mut self.arena.get_mut(&self.logits)[range]
+        }
     }
 }
 
@@ -146,34 +235,47 @@ impl Backend for OnnxBackend {
     }
 
     fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
-        let key = (slot, tokens.len());
-        let mut binding = match self.prefill.take() {
-            Some((made, binding)) if made == key => binding,
-            _ => self.bind(slot, 1, tokens.len()).map_err(|error| BackendError::Failed(error.to_string()))?,
+        let most = match self.graph.family {
+            Family::Lengths => tokens.len(),
+            Family::Mask => MASK_CHUNK,
         };
-        self.arena.get_mut(&self.inputs.ids)[..tokens.len()].copy_from_slice(tokens);
-        self.arena.get_mut(&self.inputs.lengths)[0] = (past + tokens.len() - 1) as i32;
-        self.arena.get_mut(&self.inputs.logits_index)[0] = tokens.len() as i64 - 1;
-        let ran = self.arena.run(&mut self.session, &mut binding);
-        self.prefill = Some((key, binding));
-        ran.map_err(|error| BackendError::Failed(error.to_string()))?;
-        Ok(&mut self.arena.get_mut(&self.logits)[..self.capacity.vocabulary])
+        let (mut past, mut row) = (past, 0);
+        for chunk in tokens.chunks(most.max(1)) {
+            row = self.read(slot, past, chunk)?;
+            past += chunk.len();
+        }
+        Ok(self.logits(row, 1))
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
-        for (id, row) in self.arena.get_mut(&self.inputs.ids).iter_mut().zip(rows) {
-            *id = row.token;
+        self.feeds.write_rows(&mut self.arena, rows);
+        if let Some(lora) = &self.lora {
+            lora.write_index(&mut self.arena, 0, rows.len());
         }
-        // seqlens_k is the length with the new token, less one: the length without it.
-        for (length, row) in self.arena.get_mut(&self.inputs.lengths).iter_mut().zip(rows) {
-            *length = row.past as i32;
-        }
-        self.arena.get_mut(&self.inputs.logits_index).fill(0);
         let binding = &mut self.decode[rows.len() - 1];
-        self.arena
-            .run(&mut self.session, binding)
-            .map_err(|error| BackendError::Failed(error.to_string()))?;
-        Ok(&mut self.arena.get_mut(&self.logits)[..rows.len() * self.capacity.vocabulary])
+        self.arena.run(&mut self.session, binding, None).map_err(|error| failed(&error))?;
+        Ok(self.logits(0, rows.len()))
+    }
+
+    fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {
+        let fits = match &mut self.lora {
+            Some(lora) => lora.adapt(&mut self.arena, slot, adapter),
+            None => adapter.is_none(),
+        };
+        if fits { Ok(()) } else { Err(BackendError::Failed("the adapter does not fit the graph".to_owned())) }
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> bool {
+        self.cache.copy_prefix(&mut self.arena, from, to, tokens)
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        let (options, interrupted) = (Arc::clone(&self.options), Arc::clone(&self.interrupted));
+        Some(Interrupter::new(move |now| {
+            interrupted.store(now, Ordering::SeqCst);
+            // Neither can fail with options that exist.
+            let _ = if now { options.terminate() } else { options.unterminate() };
+        }))
     }
 }
 
@@ -183,67 +285,41 @@ impl std::fmt::Debug for OnnxBackend {
     }
 }
 
-/// Names of the graph's own inputs and outputs; those of the cache are the package's.
-const IDS: &str = "input_ids";
-const LENGTHS: &str = "seqlens_k";
-const TOTAL: &str = "total_sequence_length";
-const LOGITS_INDEX: &str = "logits_index";
-const LOGITS: &str = "logits";
-
-fn nul() -> OnnxError {
-    OnnxError::Runtime("a name holds a NUL character".to_owned())
-}
-
-fn view<T: Element>(
-    arena: &Arena,
-    input: &str,
-    region: &Region<T>,
-    shape: &[usize],
-) -> Result<(Arc<std::ffi::CString>, Arc<View>), OnnxError> {
-    Ok((name(input).ok_or_else(nul)?, Arc::new(arena.view(region, 0, shape)?)))
-}
-
-/// Everything that a run would otherwise fail on, or silently get wrong.
-fn check(session: &Session, package: &Package) -> Result<(), OnnxError> {
-    let input = |name: &str| session.inputs().iter().find(|input| input.name() == name);
-    for name in [IDS, LENGTHS, TOTAL, LOGITS_INDEX] {
-        if input(name).is_none() {
-            return Err(OnnxError::NotASlotsGraph { missing: name.to_owned() });
+fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Session, OnnxError> {
+    let builder = Session::builder(runtime.environment())?
+        .with_intra_threads(options.threads)?
+        .with_log_level(LogLevel::Error)?
+        .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+    let mut builder = match options.provider {
+        Provider::Cpu => builder,
+        #[cfg(feature = "cuda")]
+        Provider::Cuda => {
+            builder.with_execution_providers([ort::ep::CUDA::default().build().error_on_failure()])?
         }
-    }
-    let cache = package.cache();
-    let past = [None, Some(cache.kv_heads), None, Some(cache.head_size)];
-    for (name, _) in &cache.names {
-        let found = input(name).ok_or_else(|| OnnxError::Mismatch {
-            name: name.clone(),
-            found: "missing".to_owned(),
-            expected: format!("{} inputs of the cache", cache.names.len()),
-        })?;
-        agree(name, found.dtype(), &past)?;
-    }
-    let logits = session.outputs().iter().find(|output| output.name() == LOGITS);
-    let logits = logits.ok_or_else(|| OnnxError::NotASlotsGraph { missing: LOGITS.to_owned() })?;
-    agree(LOGITS, logits.dtype(), &[None, Some(package.vocabulary())])
+    };
+    Ok(builder.commit_from_file(package.graph())?)
 }
 
-/// Float tensors of these dimensions, where both sides know them.
-fn agree(name: &str, found: &ValueType, expected: &[Option<usize>]) -> Result<(), OnnxError> {
-    let fits = |shape: &[i64]| {
-        shape.len() == expected.len()
-            && shape
-                .iter()
-                .zip(expected)
-                .all(|(dim, expected)| expected.is_none_or(|expected| *dim < 0 || *dim == expected as i64))
-    };
-    let float = found.tensor_type() == Some(TensorElementType::Float32);
-    if float && found.tensor_shape().is_some_and(|shape| fits(shape)) {
+fn refuse_strays(session: &Session, provider: Provider) -> Result<(), OnnxError> {
+    let placed = placed_nodes(session)?;
+    let strays = provider.strays(&placed);
+    if strays.is_empty() {
+        tracing::debug!(provider = provider.backend_name(), nodes = placed.len(), "every node is placed");
         return Ok(());
     }
-    let dims: Vec<_> =
-        expected.iter().map(|dim| dim.map_or_else(|| "?".to_owned(), |dim| dim.to_string())).collect();
-    Err(OnnxError::Mismatch {
-        name: name.to_owned(),
-        found: found.to_string(),
-        expected: format!("a float tensor of [{}]", dims.join(", ")),
+    let first: Vec<_> =
+        strays.iter().take(5).map(|node| format!("{} ({})", node.name, node.operator)).collect();
+    Err(OnnxError::Placement {
+        provider: provider.backend_name(),
+        count: strays.len(),
+        nodes: first.join(", "),
     })
 }
+
+fn failed(error: &impl std::fmt::Display) -> BackendError {
+    BackendError::Failed(error.to_string())
+}
+
+/// Prompt tokens that a graph of the mask family reads at once: it gives logits for each of them, 25 MB for a
+/// vocabulary of 49,152.
+const MASK_CHUNK: usize = 128;
