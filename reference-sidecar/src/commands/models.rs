@@ -46,7 +46,8 @@ fn check_package(check: Check) -> Result<(), Failure> {
     let package = Package::open(&check.dir)?;
     let tokenizer = Tokenizer::open(package.tokenizer())?;
     let runtime = Runtime::load(onnx.library.as_deref())?;
-    let options = OnnxOptions { provider: runtime.provider(onnx.provider)?, slots: 1, threads: onnx.threads };
+    let options =
+        OnnxOptions { provider: runtime.provider(onnx.provider)?, slots: Some(2), threads: onnx.threads };
     let mut backend = OnnxBackend::load(&runtime, &package, options).map_err(LoadError::from)?;
     let prompt = tokenizer.encode("Hello")?;
     backend.prefill(0, 0, &prompt)?;

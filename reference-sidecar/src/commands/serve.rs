@@ -25,7 +25,7 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
         runtime,
-        onnx: OnnxOptions { provider, slots: config.slots, threads: config.onnx.threads },
+        onnx: OnnxOptions { provider, slots: Some(config.slots), threads: config.onnx.threads },
         queue: config.queue,
         prefill_chunk: PREFILL_CHUNK,
     };

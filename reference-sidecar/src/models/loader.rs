@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::{Package, PackageError};
+use super::{AdaptedLayer, Package, PackageError};
 use crate::{
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Runtime},
     engine::{EngineHandle, EngineOptions},
@@ -20,6 +20,10 @@ pub struct LoadedModel {
     pub tokenizer: Tokenizer,
     /// Its engine.
     pub engine: EngineHandle,
+    /// Layers that take adapters; none where the model takes none.
+    pub adapted: Vec<AdaptedLayer>,
+    /// Bytes that it takes at most: weights, and the KV cache with all slots full.
+    pub memory: u64,
 }
 
 /// How models are loaded: the same for all of a server.
@@ -41,6 +45,7 @@ impl Loader {
         let package = Package::open(dir)?;
         let tokenizer = Tokenizer::open(package.tokenizer())?;
         let backend = OnnxBackend::load(&self.runtime, &package, self.onnx)?;
+        let (adapted, cache) = (backend.adapted_layers().to_vec(), backend.cache_bytes(&package));
         let options = EngineOptions {
             queue: self.queue,
             prefill_chunk: self.prefill_chunk,
@@ -48,7 +53,7 @@ impl Loader {
             end_of_text: package.end_of_text().to_vec(),
         };
         let engine = EngineHandle::start(id, backend, options).map_err(LoadError::Thread)?;
-        Ok(LoadedModel { id: id.to_owned(), tokenizer, engine })
+        Ok(LoadedModel { id: id.to_owned(), tokenizer, engine, adapted, memory: package.weights() + cache })
     }
 }
 

@@ -93,6 +93,14 @@ impl Package {
         &self.graph
     }
 
+    /// Bytes of the graph's file and of the data beside it, which become the weights in memory.
+    pub fn weights(&self) -> u64 {
+        let name = self.graph.file_name().unwrap_or_default().as_encoded_bytes();
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let own = files.filter(|file| file.file_name().as_encoded_bytes().starts_with(name));
+        own.filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
     /// The Hugging Face tokenizer's file.
     pub fn tokenizer(&self) -> &Path {
         &self.tokenizer

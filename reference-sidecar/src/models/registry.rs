@@ -14,7 +14,8 @@ use std::{
 use thiserror::Error;
 use tokio::{sync::OnceCell, task};
 
-use super::{LoadedModel, Loader, Package, PackageError};
+use super::{LoadError, LoadedModel, Loader, Package, PackageError};
+use crate::backends::onnx::OnnxError;
 
 /// The models of one directory.
 #[derive(Debug)]
@@ -35,6 +36,12 @@ pub enum RegistryError {
     #[error("model {id:?} is not known here")]
     Unknown {
         /// As asked for, shortened.
+        id: String,
+    },
+    /// It is there, and the machine has no memory for it now.
+    #[error("model {id:?} does not fit into the memory that is free; unload another, or try again later")]
+    NoRoom {
+        /// Its name.
         id: String,
     },
     /// It is there and does not load; the log says why.
@@ -151,12 +158,16 @@ impl Registry {
         let loading = task::spawn_blocking(move || loader.load(&name, &dir));
         match loading.await {
             Ok(Ok(model)) => {
-                tracing::info!(model = id, "loaded");
+                let slots = model.engine.capacity().slots;
+                tracing::info!(model = id, slots, memory_mib = model.memory >> 20, "loaded");
                 Ok(Arc::new(model))
             }
             Ok(Err(error)) => {
                 tracing::error!(model = id, %error, "failed to load");
-                Err(RegistryError::Broken { id })
+                Err(match error {
+                    LoadError::Onnx(OnnxError::NoRoom { .. }) => RegistryError::NoRoom { id },
+                    _ => RegistryError::Broken { id },
+                })
             }
             Err(error) => {
                 tracing::error!(model = id, %error, "failed to load");

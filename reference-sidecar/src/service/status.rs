@@ -72,7 +72,9 @@ impl Refusal {
                 Code::InvalidArgument
             }
             Self::Adapter | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
-            Self::Submit(SubmitError::QueueFull { .. }) => Code::ResourceExhausted,
+            Self::Submit(SubmitError::QueueFull { .. }) | Self::Model(RegistryError::NoRoom { .. }) => {
+                Code::ResourceExhausted
+            }
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Deadline => Code::DeadlineExceeded,
             Self::Draining

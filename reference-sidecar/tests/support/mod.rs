@@ -21,7 +21,7 @@ pub(crate) fn onnx(package: &Path, slots: usize) -> (Package, Tokenizer, OnnxBac
     let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
     let package = Package::open(package).unwrap();
     let tokenizer = Tokenizer::open(package.tokenizer()).unwrap();
-    let options = OnnxOptions { provider: Provider::Cpu, slots, threads: 2 };
+    let options = OnnxOptions { provider: Provider::Cpu, slots: Some(slots), threads: 2 };
     let backend = OnnxBackend::load(&runtime, &package, options).unwrap();
     (package, tokenizer, backend)
 }

@@ -12,6 +12,7 @@ mod provider;
 mod raw;
 mod self_test;
 mod session;
+mod sizing;
 
 pub use library::{LibraryError, Runtime};
 pub use provider::{Provider, ProviderChoice, ProviderError};

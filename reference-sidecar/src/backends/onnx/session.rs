@@ -23,7 +23,7 @@ use super::{
     kv_cache::{KvCache, bytes_per_slot},
     lora::Lora,
     raw::{Arena, Binding, Region, placed_nodes},
-    self_test,
+    self_test, sizing,
 };
 use crate::{
     backends::{Backend, BackendError, Capacity, Interrupter, Row},
@@ -35,8 +35,8 @@ use crate::{
 pub struct OnnxOptions {
     /// What computes.
     pub provider: Provider,
-    /// Sequences at once.
-    pub slots: usize,
+    /// Sequences at once; `None` for as many as memory and cores suit.
+    pub slots: Option<usize>,
     /// Threads of one step.
     pub threads: usize,
 }
@@ -91,6 +91,16 @@ pub enum OnnxError {
         /// The first of them.
         nodes: String,
     },
+    /// The machine has not the memory.
+    #[error("{what} needs {} MiB, and {} MiB of memory are free", .needed >> 20, .free >> 20)]
+    NoRoom {
+        /// The weights, or the cache.
+        what: String,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
     /// It loads, and computes something else than a decoder with a KV cache in place.
     #[error("the model failed its self-test: {0}")]
     SelfTest(String),
@@ -127,10 +137,12 @@ pub struct OnnxBackend {
 impl OnnxBackend {
     /// Loads the package's graph, checks it, reserves the cache, and proves that it works.
     pub fn load(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Self, OnnxError> {
+        fits(sizing::free_memory(), package.weights(), || "the graph".to_owned())?;
         let session = build(runtime, package, options)?;
         let graph = Graph::read(&session, package)?;
         refuse_strays(&session, options.provider)?;
-        let (slots, shape) = (options.slots.max(1), package.cache());
+        let shape = package.cache();
+        let slots = reserve(options, bytes_per_slot(shape, graph.cache) as u64)?;
         let capacity = Capacity { slots, context: shape.context, vocabulary: package.vocabulary() };
         let mut arena = Arena::default();
         let feeds = Feeds::new(&mut arena, &graph, capacity)?;
@@ -170,9 +182,9 @@ impl OnnxBackend {
         &self.graph.adapted
     }
 
-    /// Bytes of one slot's KV cache when it is full.
-    pub fn bytes_per_slot(&self, package: &Package) -> usize {
-        bytes_per_slot(package.cache(), self.graph.cache)
+    /// Bytes of the KV cache when all slots are full.
+    pub fn cache_bytes(&self, package: &Package) -> u64 {
+        (self.capacity.slots * bytes_per_slot(package.cache(), self.graph.cache)) as u64
     }
 
     /// A run over `rows` slots from `first` on, with `tokens` new tokens in each.
@@ -298,6 +310,27 @@ fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<S
         }
     };
     Ok(builder.commit_from_file(package.graph())?)
+}
+
+/// The slots to make; refused where they cannot be filled, because the kernel would end the process in mid-generation.
+fn reserve(options: OnnxOptions, per_slot: u64) -> Result<usize, OnnxError> {
+    let free = match options.provider {
+        Provider::Cpu => sizing::free_memory(),
+        // ONNX Runtime's allocator says when the device is full, at once.
+        #[cfg(feature = "cuda")]
+        Provider::Cuda => None,
+    };
+    let slots = options.slots.unwrap_or_else(|| sizing::slots(per_slot, free, options.threads)).max(1);
+    let needed = per_slot.saturating_mul(slots as u64);
+    fits(free, needed, || format!("a KV cache of {slots} slots (--slots)"))?;
+    Ok(slots)
+}
+
+fn fits(free: Option<u64>, needed: u64, what: impl FnOnce() -> String) -> Result<(), OnnxError> {
+    match free {
+        Some(free) if needed > free => Err(OnnxError::NoRoom { what: what(), needed, free }),
+        _ => Ok(()),
+    }
 }
 
 fn refuse_strays(session: &Session, provider: Provider) -> Result<(), OnnxError> {
