@@ -1,6 +1,7 @@
 //! What each sub-command does.
 
 mod generate;
+mod measure;
 mod models;
 mod serve;
 

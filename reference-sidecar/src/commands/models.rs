@@ -18,6 +18,7 @@ pub fn models(raw: Models) -> Result<(), Failure> {
     match raw.command {
         ModelsCommand::List(list) => list_packages(&list),
         ModelsCommand::Check(check) => check_package(check),
+        ModelsCommand::Measure(measure) => super::measure::measure(measure),
     }
 }
 

@@ -5,7 +5,7 @@ mod raw;
 mod resolved;
 
 pub use address::{Address, AddressError};
-pub use raw::{Check, Cli, Command, Generate, List, Models, ModelsCommand, OnnxArgs, Serve};
+pub use raw::{Check, Cli, Command, Generate, List, Measure, Models, ModelsCommand, OnnxArgs, Serve};
 pub use resolved::{
     ConfigError, ResolvedGenerate, ResolvedOnnx, ResolvedServe, Token, cache_dir, models_dir,
 };

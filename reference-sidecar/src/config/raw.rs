@@ -127,8 +127,10 @@ pub struct Models {
 pub enum ModelsCommand {
     /// The packages in a directory, and what is wrong with those that cannot be served
     List(List),
-    /// Load one package and run it for a token
+    /// Load one package and prove that it can be served, or say what is wrong with it
     Check(Check),
+    /// Run one package as fast as this machine can, at several batch sizes
+    Measure(Measure),
 }
 
 /// `models list`.
@@ -145,6 +147,34 @@ pub struct Check {
     /// The package
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
+
+    /// How to run models.
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
+}
+
+/// `models measure`.
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// The package
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Sequences in a decode step; several for several
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8,16", value_parser = slots)]
+    pub batch: Vec<usize>,
+
+    /// Tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub tokens: usize,
+
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub prompt_tokens: usize,
+
+    /// One JSON object a line instead of the table
+    #[arg(long)]
+    pub json: bool,
 
     /// How to run models.
     #[command(flatten)]

@@ -173,6 +173,10 @@ impl OnnxBackend {
             let binding = backend.bind(0, rows, 1)?;
             backend.decode.push(binding);
         }
+        #[cfg(feature = "cuda")]
+        if options.provider == Provider::Cuda {
+            backend.fill_cache().map_err(|error| OnnxError::SelfTest(error.to_string()))?;
+        }
         self_test::prove(&mut backend).map_err(OnnxError::SelfTest)?;
         Ok(backend)
     }
@@ -185,6 +189,20 @@ impl OnnxBackend {
     /// Bytes of the KV cache when all slots are full.
     pub fn cache_bytes(&self, package: &Package) -> u64 {
         (self.capacity.slots * bytes_per_slot(package.cache(), self.graph.cache)) as u64
+    }
+
+    /// Writes every position once. A device's memory comes as it was left, and a kernel that masks by a product with zero
+    /// makes NaN of a NaN that lies behind the valid tokens.
+    #[cfg(feature = "cuda")]
+    fn fill_cache(&mut self) -> Result<(), BackendError> {
+        let Capacity { slots, context, .. } = self.capacity;
+        let tokens = vec![0; context];
+        for slot in 0..slots {
+            for (at, chunk) in tokens.chunks(FILL_CHUNK).enumerate() {
+                self.prefill(slot, at * FILL_CHUNK, chunk)?;
+            }
+        }
+        Ok(())
     }
 
     /// A run over `rows` slots from `first` on, with `tokens` new tokens in each.
@@ -356,3 +374,7 @@ fn failed(error: &impl std::fmt::Display) -> BackendError {
 /// Prompt tokens that a graph of the mask family reads at once: it gives logits for each of them, 25 MB for a
 /// vocabulary of 49,152.
 const MASK_CHUNK: usize = 128;
+
+/// Tokens that are written at once when the cache is filled.
+#[cfg(feature = "cuda")]
+const FILL_CHUNK: usize = 512;
