@@ -2,6 +2,7 @@
 //!
 //! Talks to: the endpoint, over [`wire`]. Must not touch: the runner, the reports, the exemplar.
 
+mod end;
 mod expect;
 mod generation;
 mod load;
