@@ -9,7 +9,7 @@ use super::patience::{interrupted, told};
 use crate::{
     address::Address,
     baseline::Baseline,
-    events::{Event, RunFinished, Summary},
+    events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
     reports::{Console, Format, Reports},
     requirement::Role,
@@ -124,7 +124,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
-    let exit = judge(&args, plan, &baseline, &target).await;
+    let exit = judge(&args, plan, baseline, &target).await;
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
@@ -137,7 +137,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target) -> anyhow::Result<Exit> {
+async fn judge(args: &RunArgs, plan: Plan, baseline: Baseline, target: &Target) -> anyhow::Result<Exit> {
     let surveying = survey(
         target.addresses(),
         args.dialect.0,
@@ -167,7 +167,7 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
             ));
         }
     };
-    let events = conduct(Conduct {
+    let run = Conduct {
         plan,
         target: surveyed,
         roles: args.role.clone(),
@@ -175,57 +175,46 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
         seed: args.seed,
         jobs: args.jobs,
         command: command_line(args),
-    });
-    let (summary, stale, interrupted) = feed(&mut reports, events, baseline).await;
-    let mut exit = verdict(&summary, stale, args.strict);
+        baseline,
+    };
+    let (finished, stale) = feed(&mut reports, conduct(run, interrupted())).await;
+    let mut exit = match &finished {
+        Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
+        Some(RunFinished { summary, .. }) => verdict(summary, stale, args.strict),
+        None => refuse(Exit::Harness, &"the run broke off before its end"),
+    };
     for (report, error) in reports.finish() {
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            exit = refuse(Exit::Harness, &format!("report {report}: {error}"));
+            let broken = refuse(Exit::Harness, &format!("report {report}: {error}"));
+            exit = if exit == Exit::Interrupted { exit } else { broken };
         }
     }
-    if args.strict && exit == Exit::NonConformant && summary.fail + stale == 0 {
-        let Summary { warn, inconclusive, .. } = summary;
+    if args.strict
+        && exit == Exit::NonConformant
+        && let Some(RunFinished { summary: Summary { fail: 0, warn, inconclusive, .. }, .. }) = finished
+        && stale == 0
+    {
         eprintln!(
             "--strict: {warn} SHOULD or MAY failed and {inconclusive} checks could not see: not conformant"
         );
     }
-    Ok(if interrupted { Exit::Interrupted } else { exit })
+    Ok(exit)
 }
 
-/// Feeds the reports until the run ends or the user stops it.
-async fn feed(
-    reports: &mut Reports,
-    mut events: mpsc::Receiver<Event>,
-    baseline: &Baseline,
-) -> (Summary, usize, bool) {
-    let began = std::time::Instant::now();
-    let mut summary = Summary::default();
-    let mut stale = 0;
-    let mut stopped = std::pin::pin!(interrupted());
-    loop {
-        let event = tokio::select! {
-            event = events.recv() => event,
-            () = &mut stopped => {
-                let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                reports.event(&Event::RunFinished(RunFinished { summary, duration_ms, interrupted: true }));
-                return (summary, stale, true);
+/// Feeds the reports until the run's last event. Says how it finished, and how many known failures pass now.
+async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> (Option<RunFinished>, usize) {
+    let (mut finished, mut stale) = (None, 0);
+    while let Some(event) = events.recv().await {
+        match &event {
+            Event::CheckFinished(result) => {
+                stale += usize::from(result.known && result.verdict == Verdict::Pass);
             }
-        };
-        match event {
-            None => return (summary, stale, false),
-            Some(Event::CheckFinished(mut result)) => {
-                baseline.mark(&mut result);
-                summary.add(&result);
-                stale += usize::from(result.known && result.verdict == crate::events::Verdict::Pass);
-                reports.event(&Event::CheckFinished(result));
-            }
-            // The runner knows nothing of the baseline: the counts are made here.
-            Some(Event::RunFinished(finished)) => {
-                reports.event(&Event::RunFinished(RunFinished { summary, ..finished }));
-            }
-            Some(other) => reports.event(&other),
+            Event::RunFinished(last) => finished = Some(last.clone()),
+            Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}
         }
+        reports.event(&event);
     }
+    (finished, stale)
 }
 
 fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use conformance::{
     address::Address,
+    baseline::Baseline,
     events::{CheckResult, Event},
     exemplar::{self, Behaviour},
     requirement::Role,
@@ -35,7 +36,7 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
     )
     .await
     .expect("the endpoint listens");
-    let mut events = conduct(Conduct {
+    let run = Conduct {
         plan: Plan::new(&selection).expect("there are requirements"),
         target,
         roles: selection.roles,
@@ -43,7 +44,9 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
         seed: 1,
         jobs: 1,
         command: "conformance run".into(),
-    });
+        baseline: Baseline::default(),
+    };
+    let mut events = conduct(run, std::future::pending());
     let mut results = Vec::new();
     while let Some(event) = events.recv().await {
         if let Event::CheckFinished(result) = event {
