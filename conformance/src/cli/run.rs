@@ -5,12 +5,16 @@ use std::{path::PathBuf, time::Duration};
 use ai_inference_proto::Dialect;
 use tokio::{process::Command, sync::mpsc};
 
-use super::patience::{interrupted, told};
+use super::{
+    patience::{interrupted, told},
+    tls::TlsArgs,
+};
 use crate::{
     address::Address,
     baseline::Baseline,
     events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
+    probe::Tls,
     reports::{Console, Format, Reports},
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
@@ -21,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// The endpoint: unix:///abs/path, host:port or http://host:port; twice for its Unix socket and its TCP port.
+    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port.
     /// Without it, the reference sidecar beside this program is started and tested
     #[arg(long, value_name = "ADDR")]
     pub target: Vec<Address>,
@@ -74,6 +78,9 @@ pub struct RunArgs {
     /// Where report.json, report.html, junit.xml and events.jsonl go
     #[arg(long, value_name = "DIR", default_value = "target/conformance")]
     pub output: PathBuf,
+    /// TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -83,6 +90,7 @@ Examples:
   conformance run --target unix:///tmp/cy_coordinator.sock --dialect cy.llm --profile deployed
   conformance run --target localhost:50051 --only 'STREAM-*' --model qwen-7b
   conformance run --spawn 'python server.py' --target localhost:50051
+  conformance run --target https://backend:443 --tls-ca ca.pem
 
 Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
 passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
@@ -116,6 +124,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(baseline) => baseline.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
+    let tls = match args.tls.read() {
+        Ok(tls) => tls,
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
+    };
+    if (args.spawn.is_none() || !args.target.is_empty())
+        && let Some(option) = args.tls.idle(&args.target)
+    {
+        let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
+        return Ok(refuse(Exit::Usage, &why));
+    }
     let reached = tokio::select! {
         reached = told("waiting for the target to start", Target::reach(&args)) => reached,
         () = interrupted() => return Ok(Exit::Interrupted), // what was started is killed with its future
@@ -124,7 +142,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
-    let exit = judge(&args, plan, baseline, &target).await;
+    let exit = judge(&args, plan, baseline, &tls, &target).await;
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
@@ -137,9 +155,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn judge(args: &RunArgs, plan: Plan, baseline: Baseline, target: &Target) -> anyhow::Result<Exit> {
+async fn judge(
+    args: &RunArgs,
+    plan: Plan,
+    baseline: Baseline,
+    tls: &Tls,
+    target: &Target,
+) -> anyhow::Result<Exit> {
     let surveying = survey(
         target.addresses(),
+        tls,
         args.dialect.0,
         args.profile.documented(),
         args.model.as_deref(),
@@ -152,6 +177,7 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: Baseline, target: &Target) 
     };
     let surveyed = match surveyed {
         Ok(surveyed) => surveyed,
+        Err(unreachable) if unreachable.explained => return Ok(refuse(Exit::Unreachable, &unreachable)),
         Err(unreachable) => {
             let hint =
                 "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
@@ -303,6 +329,9 @@ fn command_line(args: &RunArgs) -> String {
     }
     if let Some(model) = &args.model {
         add("--model", model);
+    }
+    for (option, value) in args.tls.words() {
+        add(option, &value);
     }
     words.join(" ")
 }

@@ -13,17 +13,14 @@ use std::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    task::JoinHandle,
-    time::{error::Elapsed, timeout},
-};
+use tokio::{task::JoinHandle, time::timeout};
 
 pub use super::end::{End, Status, code_name};
 use super::{
     end::closed_by,
     record::{Record, hex, quote},
+    tls::Tls,
+    transport::{Transport, dial},
 };
 use crate::{address::Address, events::Direction};
 
@@ -35,7 +32,7 @@ const PREFIX: usize = 5;
 #[derive(Clone)]
 pub struct Connection {
     requests: client::SendRequest<Bytes>,
-    authority: String,
+    origin: String,
     fate: Arc<OnceLock<String>>,
     _driver: Arc<Driver>,
 }
@@ -49,29 +46,12 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    /// Connects, within `patience`.
-    pub async fn open(address: &Address, patience: Duration) -> io::Result<Self> {
-        let late = |_: Elapsed| {
-            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {patience:?}"))
-        };
-        match address {
-            Address::Unix(path) => {
-                Self::handshake(timeout(patience, UnixStream::connect(path)).await.map_err(late)??, address)
-                    .await
-            }
-            Address::Tcp { host, port } => {
-                let stream =
-                    timeout(patience, TcpStream::connect((host.as_str(), *port))).await.map_err(late)??;
-                stream.set_nodelay(true)?;
-                Self::handshake(stream, address).await
-            }
-        }
+    /// Connects; each step takes at most `patience`.
+    pub async fn open(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Self> {
+        Self::handshake(dial(address, tls, patience).await?, address).await
     }
 
-    async fn handshake<T>(io: T, address: &Address) -> io::Result<Self>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn handshake(io: Box<dyn Transport>, address: &Address) -> io::Result<Self> {
         let mut builder = client::Builder::new();
         // One call, and no more until the target's SETTINGS say how many it takes at a time.
         builder.initial_max_send_streams(1);
@@ -85,7 +65,7 @@ impl Connection {
                 Err(error) => closed_by(&error),
             });
         });
-        Ok(Self { requests, authority: address.authority(), fate, _driver: Arc::new(Driver(driver)) })
+        Ok(Self { requests, origin: address.origin(), fate, _driver: Arc::new(Driver(driver)) })
     }
 
     /// Whether the connection has ended, and how.
@@ -128,7 +108,7 @@ impl Connection {
     fn request(&self, path: &str, options: &CallOptions) -> http::Result<Request<()>> {
         let mut request = Request::builder()
             .method("POST")
-            .uri(format!("http://{}{path}", self.authority))
+            .uri(format!("{}{path}", self.origin))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
@@ -141,7 +121,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({}, closed: {:?})", self.authority, self.closed())
+        write!(f, "Connection({}, closed: {:?})", self.origin, self.closed())
     }
 }
 

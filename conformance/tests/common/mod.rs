@@ -9,6 +9,7 @@ use conformance::{
     baseline::Baseline,
     events::{CheckResult, Event},
     exemplar::{self, Behaviour},
+    probe::Tls,
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
 };
@@ -23,11 +24,17 @@ pub(crate) async fn judge(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
     judge_address(&running.addresses[0], Profile::Full).await
 }
 
-/// Runs every requirement against an address.
+/// Runs every requirement against an address that needs no TLS.
 pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<CheckResult> {
+    judge_through(address, &Tls::default(), profile).await
+}
+
+/// Runs every requirement against an address.
+pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
     let selection = Selection { roles: vec![Role::Server], profile, only: vec![], skip: vec![], shard: None };
     let target = survey(
         std::slice::from_ref(address),
+        tls,
         None,
         profile.documented(),
         None,
