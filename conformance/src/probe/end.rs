@@ -151,7 +151,11 @@ pub fn code_name(code: Code) -> &'static str {
 
 /// How a connection ended, in words.
 pub(super) fn closed_by(error: &h2::Error) -> String {
-    if error.is_go_away() { format!("GOAWAY: {error}") } else { error.to_string() }
+    let words = error.to_string();
+    if words.contains("close_notify") {
+        return "closed by the target without TLS's close_notify".to_owned(); // rustls adds a link to its manual
+    }
+    if error.is_go_away() { format!("GOAWAY: {words}") } else { words }
 }
 
 fn percent_decode(bytes: &[u8]) -> String {

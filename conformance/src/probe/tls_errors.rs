@@ -15,7 +15,7 @@ pub(super) fn explain(error: io::Error, identity: &Identity) -> io::Error {
         Some(Error::AlertReceived(alert)) => refused(*alert, identity),
         Some(Error::InvalidMessage(_)) => "the target does not answer in TLS".to_owned(),
         Some(other) => format!("the TLS handshake failed: {other}"),
-        None if identity.is_missed() => format!("{WANTS_CERTIFICATE} (it hung up: {error})"),
+        None if identity.is_missed() => format!("{WANTS_CERTIFICATE} (it hung up)"),
         None => return error,
     };
     io::Error::other(Explained { words, cause })

@@ -101,6 +101,7 @@ pub async fn survey(
             heard = true; // the connection was refused later on: that is an answer too
         }
     }
+    // Nobody answers, everybody hangs up: perhaps the two sides do not speak the same transport.
     if lost == 2
         && let Some(first) = addresses.first()
         && let Some(why) = diagnose(first, tls).await
