@@ -1,4 +1,4 @@
-//! Where an endpoint is: a Unix socket or a host and port, as people write it on a command line.
+//! Where an endpoint is: a Unix socket or a host and port, with or without TLS, as people write it on a command line.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -14,6 +14,13 @@ pub enum Address {
         /// Port.
         port: u16,
     },
+    /// `https://host:port`: TCP with TLS on it.
+    Tls {
+        /// Name or address, IPv6 without its brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
 }
 
 impl Address {
@@ -21,9 +28,22 @@ impl Address {
     pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port } | Self::Tls { host, port } if host.contains(':') => {
+                format!("[{host}]:{port}")
+            }
+            Self::Tcp { host, port } | Self::Tls { host, port } => format!("{host}:{port}"),
         }
+    }
+
+    /// What an HTTP/2 request's URI begins with: `:scheme` and `:authority`.
+    pub fn origin(&self) -> String {
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. })
     }
 }
 
@@ -32,6 +52,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { .. } => f.write_str(&self.authority()),
+            Self::Tls { .. } => f.write_str(&self.origin()),
         }
     }
 }
@@ -51,23 +72,27 @@ impl FromStr for Address {
         if text.starts_with('/') {
             return Ok(Self::Unix(text.into()));
         }
-        if text.starts_with("https://") {
-            return Err(bad("TLS endpoints are not supported yet"));
-        }
-        let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (tls, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
+        let rest = rest.trim_end_matches('/');
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
         let port = port.parse().map_err(|_| bad("the port is not a number from 0 to 65535"))?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() || host.contains('/') {
             return Err(bad("the host is missing"));
         }
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        let host = host.to_owned();
+        Ok(if tls { Self::Tls { host, port } } else { Self::Tcp { host, port } })
     }
 }
 
 /// A text that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no address: {why}; expected unix:///abs/path, host:port or http://host:port")]
+#[error(
+    "`{text}` is no address: {why}; expected unix:///abs/path, host:port, http://host:port or https://host:port"
+)]
 pub struct BadAddress {
     text: String,
     why: &'static str,
@@ -86,6 +111,8 @@ mod tests {
             ("http://localhost:50051", "localhost:50051"),
             ("localhost:50051", "localhost:50051"),
             ("[::1]:50051", "[::1]:50051"),
+            ("https://localhost:50051", "https://localhost:50051"),
+            ("https://[::1]:50051/", "https://[::1]:50051"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
         }
@@ -98,7 +125,7 @@ mod tests {
             ("localhost:http", "not a number"),
             (":50051", "host is missing"),
             ("unix://relative.sock", "must be absolute"),
-            ("https://host:1", "TLS"),
+            ("https://host", "port is missing"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

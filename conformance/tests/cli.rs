@@ -2,7 +2,8 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 /// Runs the program against an exemplar that it starts itself; `serve` and `run` are further arguments of each.
@@ -78,4 +79,39 @@ fn wrong_usage_is_2_and_an_unreachable_target_is_3() {
     let output = directory.path().to_str().unwrap();
     assert_eq!(run(&["run", "--target", "127.0.0.1:1", "--output", output]), 3);
     assert_eq!(run(&["run", "--spawn", "exit 7", "--output", output]), 3);
+}
+
+#[test]
+fn a_run_that_is_stopped_is_130_and_its_reports_tell_what_was_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_conformance");
+    let run = Command::new(program)
+        .arg("run")
+        .args(["--spawn", &format!("{program} serve exemplar --listen 127.0.0.1:0"), "--output"])
+        .arg(directory.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let recording = directory.path().join("events.jsonl");
+    let began = Instant::now();
+    while !std::fs::read_to_string(&recording).is_ok_and(|text| text.contains("check_finished")) {
+        assert!(began.elapsed() < Duration::from_mins(1), "no check finished");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(exit(&run.wait_with_output().unwrap()), 130);
+
+    let report = std::fs::read_to_string(directory.path().join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let recorded = std::fs::read_to_string(&recording).unwrap();
+    let recorded: serde_json::Value = serde_json::from_str(recorded.lines().last().unwrap()).unwrap();
+    let told = report["results"].as_array().unwrap().len();
+    assert!(told > 0, "{report}");
+    for end in [&report, &recorded] {
+        let counts = end["summary"].as_object().unwrap().values();
+        let counted: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
+        assert_eq!(end["interrupted"], true, "{end}");
+        assert_eq!(counted, told as u64, "counted and told: {end}");
+    }
 }

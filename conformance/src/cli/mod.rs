@@ -7,3 +7,4 @@ mod patience;
 pub mod replay;
 pub mod run;
 pub mod serve;
+pub mod tls;

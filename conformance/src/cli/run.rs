@@ -5,12 +5,16 @@ use std::{path::PathBuf, time::Duration};
 use ai_inference_proto::Dialect;
 use tokio::{process::Command, sync::mpsc};
 
-use super::patience::{interrupted, told};
+use super::{
+    patience::{interrupted, told},
+    tls::TlsArgs,
+};
 use crate::{
     address::Address,
     baseline::Baseline,
-    events::{Event, RunFinished, Summary},
+    events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
+    probe::Tls,
     reports::{Console, Format, Reports},
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
@@ -21,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// The endpoint: unix:///abs/path, host:port or http://host:port; twice for its Unix socket and its TCP port.
+    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port.
     /// Without it, the reference sidecar beside this program is started and tested
     #[arg(long, value_name = "ADDR")]
     pub target: Vec<Address>,
@@ -74,6 +78,9 @@ pub struct RunArgs {
     /// Where report.json, report.html, junit.xml and events.jsonl go
     #[arg(long, value_name = "DIR", default_value = "target/conformance")]
     pub output: PathBuf,
+    /// TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -83,6 +90,7 @@ Examples:
   conformance run --target unix:///tmp/cy_coordinator.sock --dialect cy.llm --profile deployed
   conformance run --target localhost:50051 --only 'STREAM-*' --model qwen-7b
   conformance run --spawn 'python server.py' --target localhost:50051
+  conformance run --target https://backend:443 --tls-ca ca.pem
 
 Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
 passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
@@ -116,6 +124,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(baseline) => baseline.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
+    let tls = match args.tls.read() {
+        Ok(tls) => tls,
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
+    };
+    if (args.spawn.is_none() || !args.target.is_empty())
+        && let Some(option) = args.tls.idle(&args.target)
+    {
+        let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
+        return Ok(refuse(Exit::Usage, &why));
+    }
     let reached = tokio::select! {
         reached = told("waiting for the target to start", Target::reach(&args)) => reached,
         () = interrupted() => return Ok(Exit::Interrupted), // what was started is killed with its future
@@ -124,7 +142,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
-    let exit = judge(&args, plan, &baseline, &target).await;
+    let exit = judge(&args, plan, baseline, &tls, &target).await;
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
@@ -137,9 +155,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target) -> anyhow::Result<Exit> {
+async fn judge(
+    args: &RunArgs,
+    plan: Plan,
+    baseline: Baseline,
+    tls: &Tls,
+    target: &Target,
+) -> anyhow::Result<Exit> {
     let surveying = survey(
         target.addresses(),
+        tls,
         args.dialect.0,
         args.profile.documented(),
         args.model.as_deref(),
@@ -152,6 +177,7 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
     };
     let surveyed = match surveyed {
         Ok(surveyed) => surveyed,
+        Err(unreachable) if unreachable.explained => return Ok(refuse(Exit::Unreachable, &unreachable)),
         Err(unreachable) => {
             let hint =
                 "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
@@ -167,7 +193,7 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
             ));
         }
     };
-    let events = conduct(Conduct {
+    let run = Conduct {
         plan,
         target: surveyed,
         roles: args.role.clone(),
@@ -175,57 +201,46 @@ async fn judge(args: &RunArgs, plan: Plan, baseline: &Baseline, target: &Target)
         seed: args.seed,
         jobs: args.jobs,
         command: command_line(args),
-    });
-    let (summary, stale, interrupted) = feed(&mut reports, events, baseline).await;
-    let mut exit = verdict(&summary, stale, args.strict);
+        baseline,
+    };
+    let (finished, stale) = feed(&mut reports, conduct(run, interrupted())).await;
+    let mut exit = match &finished {
+        Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
+        Some(RunFinished { summary, .. }) => verdict(summary, stale, args.strict),
+        None => refuse(Exit::Harness, &"the run broke off before its end"),
+    };
     for (report, error) in reports.finish() {
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            exit = refuse(Exit::Harness, &format!("report {report}: {error}"));
+            let broken = refuse(Exit::Harness, &format!("report {report}: {error}"));
+            exit = if exit == Exit::Interrupted { exit } else { broken };
         }
     }
-    if args.strict && exit == Exit::NonConformant && summary.fail + stale == 0 {
-        let Summary { warn, inconclusive, .. } = summary;
+    if args.strict
+        && exit == Exit::NonConformant
+        && let Some(RunFinished { summary: Summary { fail: 0, warn, inconclusive, .. }, .. }) = finished
+        && stale == 0
+    {
         eprintln!(
             "--strict: {warn} SHOULD or MAY failed and {inconclusive} checks could not see: not conformant"
         );
     }
-    Ok(if interrupted { Exit::Interrupted } else { exit })
+    Ok(exit)
 }
 
-/// Feeds the reports until the run ends or the user stops it.
-async fn feed(
-    reports: &mut Reports,
-    mut events: mpsc::Receiver<Event>,
-    baseline: &Baseline,
-) -> (Summary, usize, bool) {
-    let began = std::time::Instant::now();
-    let mut summary = Summary::default();
-    let mut stale = 0;
-    let mut stopped = std::pin::pin!(interrupted());
-    loop {
-        let event = tokio::select! {
-            event = events.recv() => event,
-            () = &mut stopped => {
-                let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                reports.event(&Event::RunFinished(RunFinished { summary, duration_ms, interrupted: true }));
-                return (summary, stale, true);
+/// Feeds the reports until the run's last event. Says how it finished, and how many known failures pass now.
+async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> (Option<RunFinished>, usize) {
+    let (mut finished, mut stale) = (None, 0);
+    while let Some(event) = events.recv().await {
+        match &event {
+            Event::CheckFinished(result) => {
+                stale += usize::from(result.known && result.verdict == Verdict::Pass);
             }
-        };
-        match event {
-            None => return (summary, stale, false),
-            Some(Event::CheckFinished(mut result)) => {
-                baseline.mark(&mut result);
-                summary.add(&result);
-                stale += usize::from(result.known && result.verdict == crate::events::Verdict::Pass);
-                reports.event(&Event::CheckFinished(result));
-            }
-            // The runner knows nothing of the baseline: the counts are made here.
-            Some(Event::RunFinished(finished)) => {
-                reports.event(&Event::RunFinished(RunFinished { summary, ..finished }));
-            }
-            Some(other) => reports.event(&other),
+            Event::RunFinished(last) => finished = Some(last.clone()),
+            Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}
         }
+        reports.event(&event);
     }
+    (finished, stale)
 }
 
 fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
@@ -314,6 +329,9 @@ fn command_line(args: &RunArgs) -> String {
     }
     if let Some(model) = &args.model {
         add("--model", model);
+    }
+    for (option, value) in args.tls.words() {
+        add(option, &value);
     }
     words.join(" ")
 }

@@ -57,6 +57,9 @@ pub async fn serve(
                     }
                 });
             }
+            Address::Tls { .. } => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "the exemplar speaks no TLS"));
+            }
         }
     }
     Ok(running)

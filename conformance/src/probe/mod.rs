@@ -2,12 +2,17 @@
 //!
 //! Talks to: the endpoint, over [`wire`]. Must not touch: the runner, the reports, the exemplar.
 
+mod diagnosis;
+mod end;
 mod expect;
 mod generation;
 mod load;
 mod record;
 mod reflection;
 mod schema;
+mod tls;
+mod tls_errors;
+mod transport;
 mod unary;
 pub mod wire;
 
@@ -23,6 +28,7 @@ use ai_inference_proto::{Dialect, GenerationRequest, Metadata, Sampling};
 use http::{HeaderName, HeaderValue};
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
+pub(crate) use diagnosis::diagnose;
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
@@ -30,6 +36,8 @@ pub use record::Record;
 pub(crate) use record::quote;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
+pub use tls::{BadTls, Tls};
+pub use transport::takes_connections;
 pub use unary::Unary;
 use wire::{CallOptions, Connection};
 
@@ -44,6 +52,8 @@ use crate::{
 pub struct Endpoint {
     /// One endpoint may have several: its Unix socket and its TCP port. The first is used.
     pub addresses: Vec<Address>,
+    /// How `https://` addresses are spoken to.
+    pub tls: Tls,
     /// The dialect that the checks speak.
     pub dialect: Dialect,
     /// The dialect whose service name the documentation promises: `contract`, or `cy.llm` in the `deployed` profile.
@@ -162,7 +172,7 @@ impl Probe {
     /// A new connection of its own.
     pub async fn connect(&self) -> Result<Connection, NotPassed> {
         let address = &self.endpoint.addresses[0];
-        Connection::open(address, self.patience())
+        Connection::open(address, &self.endpoint.tls, self.patience())
             .await
             .map_err(|error| NotPassed::Fail(format!("no connection to {address}: {error}")))
     }

@@ -13,15 +13,15 @@ use std::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    task::JoinHandle,
-    time::{error::Elapsed, timeout},
-};
-use tonic::Code;
+use tokio::{task::JoinHandle, time::timeout};
 
-use super::record::{Record, hex, quote};
+pub use super::end::{End, Status, code_name};
+use super::{
+    end::closed_by,
+    record::{Record, hex, quote},
+    tls::Tls,
+    transport::{Transport, dial},
+};
 use crate::{address::Address, events::Direction};
 
 /// A message larger than this is refused, so that a broken target cannot take the suite's memory.
@@ -32,7 +32,7 @@ const PREFIX: usize = 5;
 #[derive(Clone)]
 pub struct Connection {
     requests: client::SendRequest<Bytes>,
-    authority: String,
+    origin: String,
     fate: Arc<OnceLock<String>>,
     _driver: Arc<Driver>,
 }
@@ -46,29 +46,12 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    /// Connects, within `patience`.
-    pub async fn open(address: &Address, patience: Duration) -> io::Result<Self> {
-        let late = |_: Elapsed| {
-            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {patience:?}"))
-        };
-        match address {
-            Address::Unix(path) => {
-                Self::handshake(timeout(patience, UnixStream::connect(path)).await.map_err(late)??, address)
-                    .await
-            }
-            Address::Tcp { host, port } => {
-                let stream =
-                    timeout(patience, TcpStream::connect((host.as_str(), *port))).await.map_err(late)??;
-                stream.set_nodelay(true)?;
-                Self::handshake(stream, address).await
-            }
-        }
+    /// Connects; each step takes at most `patience`.
+    pub async fn open(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Self> {
+        Self::handshake(dial(address, tls, patience).await?, address).await
     }
 
-    async fn handshake<T>(io: T, address: &Address) -> io::Result<Self>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn handshake(io: Box<dyn Transport>, address: &Address) -> io::Result<Self> {
         let mut builder = client::Builder::new();
         // One call, and no more until the target's SETTINGS say how many it takes at a time.
         builder.initial_max_send_streams(1);
@@ -82,7 +65,7 @@ impl Connection {
                 Err(error) => closed_by(&error),
             });
         });
-        Ok(Self { requests, authority: address.authority(), fate, _driver: Arc::new(Driver(driver)) })
+        Ok(Self { requests, origin: address.origin(), fate, _driver: Arc::new(Driver(driver)) })
     }
 
     /// Whether the connection has ended, and how.
@@ -107,14 +90,14 @@ impl Connection {
         };
         match timeout(options.patience, self.requests.clone().ready()).await {
             Err(_) => call.state = State::Ended(End::TimedOut(options.patience)),
-            Ok(Err(error)) => call.state = State::Ended(end_of(&error)),
+            Ok(Err(error)) => call.state = State::Ended(End::of(&error)),
             Ok(Ok(mut requests)) => match self.request(path, options) {
                 Ok(request) => match requests.send_request(request, false) {
                     Ok((response, send)) => {
                         call.send = Some(send);
                         call.state = State::AwaitingHead(response);
                     }
-                    Err(error) => call.state = State::Ended(end_of(&error)),
+                    Err(error) => call.state = State::Ended(End::of(&error)),
                 },
                 Err(error) => call.state = State::Ended(End::Closed(format!("not a request: {error}"))),
             },
@@ -125,7 +108,7 @@ impl Connection {
     fn request(&self, path: &str, options: &CallOptions) -> http::Result<Request<()>> {
         let mut request = Request::builder()
             .method("POST")
-            .uri(format!("http://{}{path}", self.authority))
+            .uri(format!("{}{path}", self.origin))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
@@ -138,7 +121,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({}, closed: {:?})", self.authority, self.closed())
+        write!(f, "Connection({}, closed: {:?})", self.origin, self.closed())
     }
 }
 
@@ -217,37 +200,6 @@ pub struct Message {
     pub bytes: Bytes,
 }
 
-/// How a call ended, as seen on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With a grpc-status.
-    Status(Status),
-    /// The stream ended in order, but no grpc-status came.
-    NoStatus {
-        /// HTTP status.
-        http: u16,
-    },
-    /// RST_STREAM.
-    Reset(String),
-    /// The connection ended: closed, reset, GOAWAY or a protocol error. Which of them is in the words.
-    Closed(String),
-    /// The bytes are not gRPC framing.
-    Malformed(String),
-    /// Nothing came for so long.
-    TimedOut(Duration),
-}
-
-/// A gRPC status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Code.
-    pub code: Code,
-    /// Message, percent-decoded.
-    pub message: String,
-    /// Everything else in the trailers, as `name: value` lines.
-    pub metadata: Vec<String>,
-}
-
 impl Call {
     /// Sends one message. A send that fails shows in how the call ends.
     pub fn send(&mut self, message: &[u8], what: &str) {
@@ -314,14 +266,14 @@ impl Call {
                         self.head = Some(Head { status: parts.status.as_u16(), headers: parts.headers });
                         self.state = State::Body(body);
                     }
-                    Err(error) => return Item::End(end_of(&error)),
+                    Err(error) => return Item::End(End::of(&error)),
                 },
                 State::Body(body) => match body.data().await {
                     Some(Ok(data)) => {
                         let _ = body.flow_control().release_capacity(data.len());
                         self.buffer.extend_from_slice(&data);
                     }
-                    Some(Err(error)) => return Item::End(end_of(&error)),
+                    Some(Err(error)) => return Item::End(End::of(&error)),
                     None => {
                         let trailers = body.trailers().await;
                         return Item::End(self.ended(trailers));
@@ -363,7 +315,7 @@ impl Call {
     fn ended(&self, trailers: Result<Option<HeaderMap>, h2::Error>) -> End {
         let trailers = match trailers {
             Ok(trailers) => trailers,
-            Err(error) => return end_of(&error),
+            Err(error) => return End::of(&error),
         };
         let Some(head) = &self.head else { return End::NoStatus { http: 0 } };
         if !self.buffer.is_empty() && head.status == 200 {
@@ -372,8 +324,8 @@ impl Call {
         // Trailers-only: the status stands in the head (gRPC over HTTP/2, "Responses").
         trailers
             .as_ref()
-            .and_then(status_in)
-            .or_else(|| (self.received == 0).then(|| status_in(&head.headers)).flatten())
+            .and_then(Status::of)
+            .or_else(|| (self.received == 0).then(|| Status::of(&head.headers)).flatten())
             .map_or(End::NoStatus { http: head.status }, End::Status)
     }
 }
@@ -392,132 +344,4 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Call({})", self.id)
     }
-}
-
-impl End {
-    /// The gRPC code that the target gave, if it gave one.
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Self::Status(status) => Some(status.code),
-            _ => None,
-        }
-    }
-
-    /// The target said that it is full: a right answer, unless the requirement is about capacity (CONCURRENCY-006).
-    pub fn is_full(&self) -> bool {
-        matches!(self.code(), Some(Code::ResourceExhausted | Code::Unavailable))
-    }
-
-    /// The target says that it has not begun to process the call: gRPC clients open it again by themselves (REFUSED_STREAM
-    /// and a graceful GOAWAY; gRPC A6, "Transparent retries").
-    pub fn not_processed(&self) -> bool {
-        match self {
-            Self::Reset(reason) => reason == "REFUSED_STREAM",
-            Self::Closed(how) => how.starts_with("GOAWAY") && how.contains("not a result of an error"),
-            _ => false,
-        }
-    }
-
-    /// What became of the call, as the rest of a sentence that begins with what was asked.
-    pub fn told(&self) -> String {
-        match self {
-            Self::Status(_) => format!("was answered {self}"),
-            Self::NoStatus { http: 200 } => "ended without a grpc-status".to_owned(),
-            Self::NoStatus { http } => format!("got HTTP {http} without a grpc-status"),
-            Self::Reset(reason) => format!("was reset (RST_STREAM {reason})"),
-            Self::Closed(how) => format!("lost its connection ({how})"),
-            Self::Malformed(how) => format!("got broken gRPC ({how})"),
-            Self::TimedOut(patience) => format!("got no answer within {patience:?}"),
-        }
-    }
-
-    /// Status OK.
-    pub fn is_ok(&self) -> bool {
-        self.code() == Some(Code::Ok)
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => {
-                f.write_str(code_name(status.code))?;
-                if !status.message.is_empty() {
-                    write!(f, " {}", quote(&status.message, 200))?;
-                }
-                Ok(())
-            }
-            Self::NoStatus { http: 200 } => f.write_str("the end of the stream without a grpc-status"),
-            Self::NoStatus { http } => write!(f, "HTTP {http} without a grpc-status"),
-            Self::Reset(reason) => write!(f, "RST_STREAM {reason}"),
-            Self::Closed(how) => write!(f, "connection lost ({how})"),
-            Self::Malformed(how) => write!(f, "broken gRPC framing ({how})"),
-            Self::TimedOut(patience) => write!(f, "no answer within {patience:?}"),
-        }
-    }
-}
-
-/// The name of a code as the gRPC specification writes it.
-pub fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-fn status_in(headers: &HeaderMap) -> Option<Status> {
-    let code = headers.get("grpc-status")?.to_str().ok()?.parse::<i32>().ok()?;
-    let message = headers.get("grpc-message").map_or_else(String::new, |m| percent_decode(m.as_bytes()));
-    let metadata = headers
-        .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "grpc-status" | "grpc-message"))
-        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
-        .collect();
-    Some(Status { code: Code::from_i32(code), message, metadata })
-}
-
-fn percent_decode(bytes: &[u8]) -> String {
-    let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// TCP RST and clean close are one thing, "closed"; the words keep the difference for readers.
-fn end_of(error: &h2::Error) -> End {
-    match error.reason() {
-        Some(reason) if error.is_reset() => End::Reset(format!("{reason:?}")),
-        _ => End::Closed(closed_by(error)),
-    }
-}
-
-fn closed_by(error: &h2::Error) -> String {
-    if error.is_go_away() { format!("GOAWAY: {error}") } else { error.to_string() }
 }

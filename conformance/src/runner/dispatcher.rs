@@ -1,4 +1,4 @@
-//! Runs a plan and tells what happens, in the plan's order.
+//! Runs a plan and tells what happens, in the plan's order. The only place that counts verdicts while a run goes on.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use super::{
     survey::Surveyed,
 };
 use crate::{
+    baseline::Baseline,
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
     requirement::Role,
 };
@@ -40,34 +41,48 @@ pub struct Conduct {
     pub jobs: usize,
     /// The command line that reaches the same target, for rerun hints.
     pub command: String,
+    /// The target's known failures, which are marked and counted as such.
+    pub baseline: Baseline,
 }
 
-/// Runs the plan in a task of its own. The last event is [`Event::RunFinished`]; dropping the receiver stops the run.
-pub fn conduct(conduct: Conduct) -> mpsc::Receiver<Event> {
+/// Runs the plan in a task of its own, until its end or until `stop`. The last event is [`Event::RunFinished`], also of a
+/// run that was stopped; dropping the receiver ends the run without it.
+pub fn conduct(conduct: Conduct, stop: impl Future<Output = ()> + Send + 'static) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(CHANNEL);
     tokio::spawn(async move {
         // An error here is a receiver that has gone: nobody wants to know any more.
-        let _ = run(conduct, &events).await;
+        let _ = run(conduct, &events, stop).await;
     });
     receiver
 }
 
-async fn run(conduct: Conduct, events: &mpsc::Sender<Event>) -> Result<(), mpsc::error::SendError<Event>> {
+type Sent = Result<(), mpsc::error::SendError<()>>;
+
+async fn run(conduct: Conduct, events: &mpsc::Sender<Event>, stop: impl Future<Output = ()>) -> Sent {
     let began = Instant::now();
+    let mut summary = Summary::default();
+    let interrupted = tokio::select! {
+        ended = dispatch(conduct, events, &mut summary) => ended.map(|()| false)?,
+        () = stop => true,
+    };
+    let duration_ms = millis(began.elapsed());
+    tell(events, Event::RunFinished(RunFinished { summary, duration_ms, interrupted })).await
+}
+
+async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut Summary) -> Sent {
     let Surveyed { endpoint, facts } = conduct.target;
     let jobs = if facts.silent { SILENT_JOBS } else { conduct.jobs.max(1) };
-    events
-        .send(Event::RunStarted(RunStarted {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
-            roles: conduct.roles.clone(),
-            profile: conduct.profile.name().to_owned(),
-            seed: conduct.seed,
-            started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
-            planned: conduct.plan.requirements.len(),
-        }))
-        .await?;
+    let started = RunStarted {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
+        roles: conduct.roles.clone(),
+        profile: conduct.profile.name().to_owned(),
+        seed: conduct.seed,
+        started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+        planned: conduct.plan.requirements.len(),
+    };
+    tell(events, Event::RunStarted(started)).await?;
     let bench = Bench {
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
@@ -76,33 +91,38 @@ async fn run(conduct: Conduct, events: &mpsc::Sender<Event>) -> Result<(), mpsc:
         role: conduct.roles.first().copied().unwrap_or(Role::Server),
         command: conduct.command,
     };
-    events.send(Event::Surveyed(facts)).await?;
+    tell(events, Event::Surveyed(facts)).await?;
 
     let mut waiting = conduct.plan.requirements.into_iter().enumerate();
     let mut running: JoinSet<(usize, CheckResult)> = JoinSet::new();
     let mut finished: BTreeMap<usize, CheckResult> = BTreeMap::new();
     let mut next = 0;
-    let mut summary = Summary::default();
     loop {
         while running.len() < jobs
             && let Some((at, requirement)) = waiting.next()
         {
-            events.send(Event::CheckStarted { id: requirement.id.to_owned() }).await?;
+            tell(events, Event::CheckStarted { id: requirement.id.to_owned() }).await?;
             let bench = bench.clone();
             running.spawn(async move { (at, execute(requirement, &bench).await) });
         }
-        let Some(done) = running.join_next().await else { break };
+        let Some(done) = running.join_next().await else { return Ok(()) };
         if let Ok((at, result)) = done {
             finished.insert(at, result);
         }
-        while let Some(result) = finished.remove(&next) {
-            summary.add(&result);
+        while let Some(mut result) = finished.remove(&next) {
+            conduct.baseline.mark(&mut result);
             next += 1;
-            events.send(Event::CheckFinished(Box::new(result))).await?;
+            // Counted and told in one go, so that a run that is stopped here counts what it told.
+            let place = events.reserve().await?;
+            summary.add(&result);
+            place.send(Event::CheckFinished(Box::new(result)));
         }
     }
-    let duration_ms = millis(began.elapsed());
-    events.send(Event::RunFinished(RunFinished { summary, duration_ms, interrupted: false })).await
+}
+
+async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Sent {
+    events.reserve().await?.send(event);
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {

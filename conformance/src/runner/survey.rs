@@ -8,7 +8,10 @@ use ai_inference_proto::Dialect;
 use crate::{
     address::Address,
     events::Survey,
-    probe::{Endpoint, Generation, Probe, Reflection, wire::End},
+    probe::{
+        Endpoint, Generation, Probe, Reflection, Tls, diagnose,
+        wire::{Connection, End},
+    },
     requirement::NotPassed,
 };
 
@@ -37,6 +40,8 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Unreachable {
     address: String,
     why: String,
+    /// Whether the words say what to do about it.
+    pub explained: bool,
 }
 
 /// What the survey needs to know.
@@ -51,6 +56,7 @@ pub struct Surveyed {
 /// Looks at a target. `dialect` and `model` are the user's wishes, `patience` the longest wait for one answer.
 pub async fn survey(
     addresses: &[Address],
+    tls: &Tls,
     dialect: Option<Dialect>,
     documented: Dialect,
     model: Option<&str>,
@@ -58,12 +64,18 @@ pub async fn survey(
     patience: Duration,
 ) -> Result<Surveyed, Unreachable> {
     for address in addresses {
-        crate::probe::wire::Connection::open(address, FIRST_PATIENCE.min(patience))
-            .await
-            .map_err(|error| Unreachable { address: address.to_string(), why: error.to_string() })?;
+        if let Err(error) = Connection::open(address, tls, FIRST_PATIENCE.min(patience)).await {
+            let diagnosis = diagnose(address, tls).await;
+            return Err(Unreachable {
+                address: address.to_string(),
+                explained: diagnosis.is_some(),
+                why: diagnosis.unwrap_or_else(|| error.to_string()),
+            });
+        }
     }
     let mut endpoint = Endpoint {
         addresses: addresses.to_vec(),
+        tls: tls.clone(),
         dialect: dialect.unwrap_or(documented),
         documented,
         model: model.unwrap_or_default().to_owned(),
@@ -72,7 +84,7 @@ pub async fn survey(
         patience: FIRST_PATIENCE.min(patience),
     };
     let mut facts = Survey::default();
-    let mut heard = false;
+    let (mut heard, mut lost) = (false, 0);
 
     // Both names are asked at once: a target that answers neither costs one patience, not two.
     let (contract, deployed) =
@@ -80,6 +92,7 @@ pub async fn survey(
     for (asked, answer) in [(Dialect::Contract, contract), (Dialect::CyLlm, deployed)] {
         if let Ok(health) = answer {
             heard |= !matches!(health.end, End::TimedOut(_));
+            lost += usize::from(matches!(health.end, End::Closed(_)));
             if let Ok(answer) = health.ok() {
                 facts.services.push(asked.service().to_owned());
                 facts.metrics.clone_from(&answer.metrics);
@@ -87,6 +100,13 @@ pub async fn survey(
         } else {
             heard = true; // the connection was refused later on: that is an answer too
         }
+    }
+    // Nobody answers, everybody hangs up: perhaps the two sides do not speak the same transport.
+    if lost == 2
+        && let Some(first) = addresses.first()
+        && let Some(why) = diagnose(first, tls).await
+    {
+        return Err(Unreachable { address: first.to_string(), why, explained: true });
     }
     if dialect.is_none()
         && let Some(answering) = [documented, Dialect::Contract, Dialect::CyLlm]

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{address::Address, probe::wire::Connection};
+use crate::{address::Address, probe::takes_connections};
 
 /// Time to load a large model from a cold disk.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -164,7 +164,7 @@ impl Process {
 
     async fn takes_connections(&self) -> bool {
         for address in &self.addresses {
-            if Connection::open(address, Duration::from_secs(1)).await.is_err() {
+            if !takes_connections(address, Duration::from_secs(1)).await {
                 return false;
             }
         }

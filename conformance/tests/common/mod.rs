@@ -6,8 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use conformance::{
     address::Address,
+    baseline::Baseline,
     events::{CheckResult, Event},
     exemplar::{self, Behaviour},
+    probe::Tls,
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
 };
@@ -22,11 +24,17 @@ pub(crate) async fn judge(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
     judge_address(&running.addresses[0], Profile::Full).await
 }
 
-/// Runs every requirement against an address.
+/// Runs every requirement against an address that needs no TLS.
 pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<CheckResult> {
+    judge_through(address, &Tls::default(), profile).await
+}
+
+/// Runs every requirement against an address.
+pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
     let selection = Selection { roles: vec![Role::Server], profile, only: vec![], skip: vec![], shard: None };
     let target = survey(
         std::slice::from_ref(address),
+        tls,
         None,
         profile.documented(),
         None,
@@ -35,7 +43,7 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
     )
     .await
     .expect("the endpoint listens");
-    let mut events = conduct(Conduct {
+    let run = Conduct {
         plan: Plan::new(&selection).expect("there are requirements"),
         target,
         roles: selection.roles,
@@ -43,7 +51,9 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
         seed: 1,
         jobs: 1,
         command: "conformance run".into(),
-    });
+        baseline: Baseline::default(),
+    };
+    let mut events = conduct(run, std::future::pending());
     let mut results = Vec::new();
     while let Some(event) = events.recv().await {
         if let Event::CheckFinished(result) = event {
