@@ -1,9 +1,11 @@
 //! What each sub-command does.
 
+mod config;
 mod generate;
 mod models;
 mod serve;
 
+pub use config::config;
 pub use generate::generate;
 pub use models::models;
 pub use serve::serve;
@@ -49,6 +51,8 @@ pub enum Failure {
     Default { id: String },
     #[error("failed to serve: {0}")]
     Transport(#[from] tonic::transport::Error),
+    #[error("failed to answer metrics on {address}: {error}")]
+    Metrics { address: String, error: std::io::Error },
     #[error("failed to use the terminal or the system: {0}")]
     Io(#[from] std::io::Error),
     #[error("{0} of the packages cannot be served")]
