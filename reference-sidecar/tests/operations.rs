@@ -20,7 +20,7 @@ use support::server::{Client, command, fresh_socket, request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tonic::Code;
 
@@ -320,6 +320,29 @@ async fn a_trace_id_cannot_forge_a_line_of_a_text_log() {
     assert!(!log.lines().any(|line| line.starts_with("2030")), "{log}");
     let control = |char: char| char.is_control() && char != '\n';
     assert!(!log.contains(control) && !log.contains('\u{2028}'), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nobody_up() {
+    let socket = fresh_socket();
+    let mut child = command(&[], &[])
+        .arg(format!("--listen=unix://{}", socket.display()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let mut client = Client::<Contract>::connect(address.strip_prefix("listening on ").unwrap()).await;
+    // Several times what a pipe holds.
+    for _ in 0..1500 {
+        let bad = GenerationRequest { adapter: "none".to_owned(), ..request("Hello", &"t".repeat(64), 4) };
+        let refused = timeout(Duration::from_secs(20), client.generate(bad)).await.expect("it is answered");
+        assert_eq!(refused.unwrap_err().code(), Code::NotFound);
+    }
+    assert_eq!(client.counter("requests_failed").await, 1500);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let _ = fs::remove_file(socket);
 }
 
 #[tokio::test]

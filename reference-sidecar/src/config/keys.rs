@@ -8,9 +8,11 @@ use toml::Value;
 use super::{ConfigError, ResolvedServe, Serve, file::File, origin::Origin};
 use crate::backends::onnx::Provider;
 
-/// A key of the file. Its flag's name is its last part.
+/// A key of the file.
 struct Key {
     path: &'static str,
+    /// Its option on the command line, by id.
+    option: &'static str,
     /// `None`: not set, which is a value too.
     value: fn(&ResolvedServe) -> Option<Value>,
 }
@@ -19,24 +21,43 @@ struct Key {
 const KEYS: &[Key] = &[
     Key {
         path: "listen",
+        option: "listen",
         value: |config| Some(config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().into()),
     },
-    Key { path: "models", value: |config| Some(config.models.display().to_string().into()) },
-    Key { path: "default_model", value: |config| config.default_model.clone().map(Value::from) },
-    Key { path: "slots", value: |config| config.slots.map(number) },
-    Key { path: "queue", value: |config| Some(number(config.queue)) },
-    Key { path: "token_env", value: |config| config.token_env.clone().map(Value::from) },
-    Key { path: "grace", value: |config| Some(humantime::format_duration(config.grace).to_string().into()) },
+    Key {
+        path: "models",
+        option: "models",
+        value: |config| Some(config.models.display().to_string().into()),
+    },
+    Key {
+        path: "default_model",
+        option: "default_model",
+        value: |config| config.default_model.clone().map(Value::from),
+    },
+    Key { path: "slots", option: "slots", value: |config| config.slots.map(number) },
+    Key { path: "queue", option: "queue", value: |config| Some(number(config.queue)) },
+    Key { path: "token_env", option: "token_env", value: |config| config.token_env.clone().map(Value::from) },
+    Key {
+        path: "grace",
+        option: "grace",
+        value: |config| Some(humantime::format_duration(config.grace).to_string().into()),
+    },
     Key {
         path: "metrics_listen",
+        option: "metrics_listen",
         value: |config| config.metrics_listen.as_ref().map(|address| address.as_str().into()),
     },
-    Key { path: "log", value: |config| Some(config.log.as_str().into()) },
-    Key { path: "log_format", value: |config| Some(config.log_format.name().into()) },
-    Key { path: "onnx.provider", value: |config| provider_name(config.onnx.provider).map(Value::from) },
-    Key { path: "onnx.threads", value: |config| Some(number(config.onnx.threads)) },
+    Key { path: "log", option: "log", value: |config| Some(config.log.as_str().into()) },
+    Key { path: "log_format", option: "log_format", value: |config| Some(config.log_format.name().into()) },
+    Key {
+        path: "onnx.provider",
+        option: "provider",
+        value: |config| provider_name(config.onnx.provider).map(Value::from),
+    },
+    Key { path: "onnx.threads", option: "threads", value: |config| Some(number(config.onnx.threads)) },
     Key {
         path: "onnx.onnxruntime",
+        option: "onnxruntime",
         value: |config| config.onnx.library.as_ref().map(|path| path.display().to_string().into()),
     },
 ];
@@ -48,14 +69,14 @@ pub fn explain(mut raw: Serve) -> Result<String, ConfigError> {
     let given = std::mem::take(&mut raw.given);
     let config = ResolvedServe::new(raw.or(file.values))?;
     let (mut lines, mut table) = (Vec::new(), "");
-    for Key { path, value } in KEYS {
+    for Key { path, option, value } in KEYS {
         let (group, name) = path.rsplit_once('.').unwrap_or(("", path));
         if group != table {
             table = group;
             lines.push(format!("\n[{group}]"));
         }
         let in_file = || file.keys.iter().any(|key| key == path).then_some(Origin::File);
-        let origin = given.get(name).or_else(in_file).unwrap_or(Origin::Default);
+        let origin = given.get(option).or_else(in_file).unwrap_or(Origin::Default);
         lines.push(match value(&config) {
             Some(value) => format!("{name} = {value} # {origin}"),
             None => format!("# {name} is not set"),
@@ -105,7 +126,7 @@ mod tests {
         let read = File::parse(&printed).unwrap().values;
         let again = ResolvedServe::new(read).unwrap();
         assert_eq!(again.slots, Some(3));
-        for Key { path, value } in KEYS {
+        for Key { path, value, .. } in KEYS {
             let first = ResolvedServe::new(serve(&args)).unwrap();
             assert_eq!(value(&again), value(&first), "{path}");
         }
@@ -127,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_option_of_serve_is_a_key_and_every_key_an_option() {
-        let keys: BTreeSet<_> = KEYS.iter().map(|key| key.path.rsplit('.').next().unwrap()).collect();
+        let keys: BTreeSet<_> = KEYS.iter().map(|key| key.option).collect();
         let command = command();
         let arguments = command.find_subcommand("serve").unwrap().get_arguments();
         let options: BTreeSet<_> = arguments.map(|arg| arg.get_id().as_str()).collect();
@@ -141,9 +162,8 @@ mod tests {
         let command = command();
         let mut missing = Vec::new();
         for key in KEYS {
-            let name = key.path.rsplit('.').next().unwrap();
             let mut arguments = command.find_subcommand("serve").unwrap().get_arguments();
-            let argument = arguments.find(|argument| argument.get_id() == name).unwrap();
+            let argument = arguments.find(|argument| argument.get_id() == key.option).unwrap();
             let help = argument.get_help().unwrap().to_string();
             let (help, default) = help.split_once(" [default: ").expect("the help tells the default");
             let default = default.trim_end_matches(']');

@@ -142,7 +142,7 @@ impl Account {
     }
 
     fn tell(&self, total: Duration) {
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let milliseconds = |time: Duration| time.as_micros() as f64 / 1000.0;
         let model = self.model.as_ref().map(|model| model.id.as_str());
         let ttft_ms = self.since_arrival(self.first).map(milliseconds);
         self.span.record("model", model);
