@@ -2,18 +2,22 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use reference_sidecar::{
     commands::{self, Failure},
-    config::{Cli, Command},
+    config::{self, Command},
     telemetry,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    telemetry::init();
-    let done = match cli.command {
+    let command = config::parse();
+    // A server's log is as its configuration says, which is not read yet.
+    let _telemetry = match command {
+        Command::Serve(_) => None,
+        _ => Some(telemetry::init_from_environment()),
+    };
+    let done = match command {
         Command::Serve(serve) => commands::serve(serve),
+        Command::Config(serve) => commands::config(serve),
         Command::Generate(generate) => commands::generate(generate),
         Command::Models(models) => commands::models(models),
     };

@@ -1,10 +1,12 @@
 //! What each sub-command does.
 
+mod config;
 mod generate;
 mod measure;
 mod models;
 mod serve;
 
+pub use config::config;
 pub use generate::generate;
 pub use models::models;
 pub use serve::serve;
@@ -55,6 +57,8 @@ pub enum Failure {
     Default { id: String },
     #[error("failed to serve: {0}")]
     Transport(#[from] tonic::transport::Error),
+    #[error("failed to answer metrics on {address}: {error}")]
+    Metrics { address: String, error: std::io::Error },
     #[error("failed to use the terminal or the system: {0}")]
     Io(#[from] std::io::Error),
     #[error("{0} of the packages cannot be served")]

@@ -2,30 +2,35 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     sync::Arc,
     thread,
 };
 
-use tokio::{runtime, sync::watch, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, runtime, sync::watch, task::JoinSet, time::timeout};
 
 use super::Failure;
 use crate::{
     backends::onnx::{OnnxOptions, Runtime},
-    config::{ResolvedServe, Serve},
+    config::{ResolvedServe, Serve, TcpAddress},
     drain::{self, LAST_BYTES, Signals},
     listen::Listener,
+    metrics,
     models::{Loader, Registry},
     service::{self, Exposed, State},
+    telemetry,
 };
 
 /// Runs until a signal has drained it.
 pub fn serve(raw: Serve) -> Result<(), Failure> {
     let config = ResolvedServe::try_from(raw)?;
+    // Dropped last: the last spans are those of the drain.
+    let _telemetry = telemetry::init(&config.log, config.log_format);
     let runtime = Runtime::load(config.onnx.library.as_deref())?;
     let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
         runtime,
-        onnx: OnnxOptions { provider, slots: Some(config.slots), threads: config.onnx.threads },
+        onnx: OnnxOptions { provider, slots: config.slots, threads: config.onnx.threads },
         queue: config.queue,
         prefill_chunk: PREFILL_CHUNK,
     };
@@ -46,9 +51,11 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
     for address in &config.listen {
         listeners.push(Listener::bind(address).await?);
     }
+    let scraped = scraped(config.metrics_listen.as_ref(), state).await?;
     let id = state.registry.default_id();
     state.registry.get("").await.map_err(|_| Failure::Default { id: id.to_owned() })?;
-    announce(&listeners)?;
+    state.set_ready();
+    announce(&listeners, scraped)?;
 
     let exposed = Exposed::new().await;
     let (stop, _) = watch::channel(false);
@@ -73,11 +80,25 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Answers scrapers and probes from now, before the model is loaded, which may take minutes; ends with the runtime, when
+/// all else has ended.
+async fn scraped(address: Option<&TcpAddress>, state: &Arc<State>) -> Result<Option<SocketAddr>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let failed = |error| Failure::Metrics { address: address.as_str().to_owned(), error };
+    let listener = TcpListener::bind(address.as_str()).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tokio::spawn(metrics::serve(listener, Arc::clone(state)));
+    Ok(Some(bound))
+}
+
 /// One line for each address, for people and scripts that wait for the server.
-fn announce(listeners: &[Listener]) -> io::Result<()> {
+fn announce(listeners: &[Listener], scraped: Option<SocketAddr>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address()?)?;
+    }
+    if let Some(address) = scraped {
+        writeln!(out, "metrics on http://{address}/metrics")?;
     }
     out.flush()
 }

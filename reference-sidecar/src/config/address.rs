@@ -2,10 +2,12 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use serde::Deserialize;
 use thiserror::Error;
 
 /// A Unix socket or a TCP port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Address {
     /// `unix:///abs/path` or `unix:/path`.
     Unix(PathBuf),
@@ -35,12 +37,56 @@ impl FromStr for Address {
     }
 }
 
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => f.write_str(address),
         }
+    }
+}
+
+/// A TCP port only: what answers plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TcpAddress(String);
+
+/// Text that is no TCP address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected host:port")]
+pub struct TcpAddressError;
+
+impl TcpAddress {
+    /// `host:port`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TcpAddress {
+    type Err = TcpAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(Address::Tcp(tcp)) => Ok(Self(tcp)),
+            _ => Err(TcpAddressError),
+        }
+    }
+}
+
+impl TryFrom<String> for TcpAddress {
+    type Error = TcpAddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -58,6 +104,12 @@ mod tests {
         assert_eq!("http://127.0.0.1:50051".parse(), tcp);
         assert_eq!("http://127.0.0.1:50051/".parse(), tcp);
         assert_eq!("[::1]:0".parse(), Ok(Address::Tcp("[::1]:0".to_owned())));
+    }
+
+    #[test]
+    fn metrics_are_answered_on_tcp_only() {
+        assert_eq!("127.0.0.1:0".parse(), Ok(TcpAddress("127.0.0.1:0".to_owned())));
+        assert_eq!("unix:///run/a.sock".parse::<TcpAddress>(), Err(TcpAddressError));
     }
 
     #[test]

@@ -1,11 +1,26 @@
-//! What the sidecar was told: as written (`raw`), and validated (`resolved`).
+//! What the sidecar was told: as written (`raw`, on the command line and in a `file`), and validated (`resolved`).
+//!
+//! ```text
+//! flags > environment > file > defaults ──▶ ResolvedServe
+//! ```
 
 mod address;
+mod defaults;
+mod file;
+mod keys;
+mod origin;
+mod parse;
 mod raw;
 mod resolved;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, TcpAddress, TcpAddressError};
+pub use keys::explain;
+pub use origin::Given;
+pub use parse::{parse, parse_from};
 pub use raw::{Check, Cli, Command, Generate, List, Measure, Models, ModelsCommand, OnnxArgs, Serve};
 pub use resolved::{
     ConfigError, ResolvedGenerate, ResolvedOnnx, ResolvedServe, Token, cache_dir, models_dir,
 };
+
+#[cfg(test)]
+use parse::command;

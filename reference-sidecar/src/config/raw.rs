@@ -1,11 +1,13 @@
-//! The command line as written: names, defaults and help, no decisions.
+//! The command line and the file as written: names and help, no decisions. What `serve` knows as a flag is a key of the
+//! file too, in the same struct, so that neither can have what the other lacks.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
+use serde::Deserialize;
 
-use super::Address;
-use crate::backends::onnx::ProviderChoice;
+use super::{Address, TcpAddress, file, origin::Given};
+use crate::{backends::onnx::ProviderChoice, telemetry::LogFormat};
 
 /// LLM inference behind the `AiInference` gRPC contract.
 #[derive(Debug, Parser)]
@@ -21,25 +23,28 @@ pub struct Cli {
 pub enum Command {
     /// Serve models over gRPC, in both dialects, until SIGTERM
     Serve(Serve),
+    /// Print the configuration that `serve` with the same options would have, and where each value comes from
+    Config(Serve),
     /// Generate once on the terminal, without a server
     Generate(Generate),
     /// Look at model directories
     Models(Models),
 }
 
-/// `serve`.
-#[derive(Debug, Args)]
+/// `serve`: a layer of its configuration. A flag that is not there may be in the file; [`Serve::or`] lays one over the
+/// other.
+#[derive(Debug, Default, Args, Deserialize)]
 #[command(after_help = SERVE_EXAMPLES)]
+#[serde(default, deny_unknown_fields)]
 pub struct Serve {
+    /// TOML file of these options; flags and environment variables win over it
+    #[arg(long, value_name = "FILE", env = "SIDECAR_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
     /// Where to listen: `unix:///abs/path`, `host:port` or `http://host:port`; repeatable; port 0 takes a free one
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "SIDECAR_LISTEN",
-        value_delimiter = ',',
-        default_values = ["unix:///tmp/cy_sidecar.sock", "127.0.0.1:50051"]
-    )]
-    pub listen: Vec<Address>,
+    #[arg(long, value_name = "ADDR", env = "SIDECAR_LISTEN", value_delimiter = ',')]
+    pub listen: Option<Vec<Address>>,
 
     /// Directory of model packages; a sub-directory's name is its `model_id` [default: `models` in the cache]
     #[arg(long, value_name = "DIR", env = "SIDECAR_MODELS")]
@@ -47,27 +52,72 @@ pub struct Serve {
 
     /// Model that serves requests without a `model_id` [default: the first by name]
     #[arg(long, value_name = "ID", env = "SIDECAR_DEFAULT_MODEL", value_parser = NonEmptyStringValueParser::new())]
+    #[serde(deserialize_with = "file::not_empty")]
     pub default_model: Option<String>,
 
-    /// Generations that run at once on one model; others wait in its queue
-    #[arg(long, value_name = "N", env = "SIDECAR_SLOTS", default_value_t = 16, value_parser = slots)]
-    pub slots: usize,
+    /// Generations that run at once on one model; others wait in its queue [default: chosen when a model is loaded]
+    #[arg(long, value_name = "N", env = "SIDECAR_SLOTS", value_parser = slots)]
+    #[serde(deserialize_with = "file::slots")]
+    pub slots: Option<usize>,
 
     /// Requests that may wait for one model; one more is `RESOURCE_EXHAUSTED`
-    #[arg(long, value_name = "N", env = "SIDECAR_QUEUE", default_value_t = 1024)]
-    pub queue: usize,
+    #[arg(long, value_name = "N", env = "SIDECAR_QUEUE")]
+    pub queue: Option<usize>,
 
-    /// Environment variable with the bearer token that StreamPredict and Control ask for
+    /// Environment variable with the bearer token that StreamPredict and Control ask for [default:
+    /// `CY_LLM_INTERNAL_TOKEN` where that is set]
     #[arg(long, value_name = "NAME", env = "SIDECAR_TOKEN_ENV", value_parser = NonEmptyStringValueParser::new())]
+    #[serde(deserialize_with = "file::not_empty")]
     pub token_env: Option<String>,
 
     /// How long running generations may take to finish after SIGTERM, e.g. `30s` or `2min`
-    #[arg(long, value_name = "DUR", env = "SIDECAR_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub grace: Duration,
+    #[arg(long, value_name = "DUR", env = "SIDECAR_GRACE", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "file::duration")]
+    pub grace: Option<Duration>,
 
-    /// How to run models.
+    /// Where to answer `/metrics`, `/healthz` and `/readyz` over HTTP: `host:port` [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "SIDECAR_METRICS_LISTEN")]
+    pub metrics_listen: Option<TcpAddress>,
+
+    /// What to log to standard error: `warn`, `debug`, `reference_sidecar=trace`
+    #[arg(long, value_name = "FILTER", env = "SIDECAR_LOG")]
+    pub log: Option<String>,
+
+    /// How to write a log line: `text` for people, `json` for machines
+    #[arg(long, value_name = "FORMAT", env = "SIDECAR_LOG_FORMAT")]
+    #[serde(deserialize_with = "file::text")]
+    pub log_format: Option<LogFormat>,
+
+    /// How to run models: the table `[onnx]`.
     #[command(flatten)]
     pub onnx: OnnxArgs,
+
+    /// Which flags and variables were given, for `config` to tell.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub given: Given,
+}
+
+impl Serve {
+    /// This layer over another. Every field is named, so that the compiler finds one that is forgotten.
+    #[must_use]
+    pub fn or(self, below: Self) -> Self {
+        Self {
+            config: self.config,
+            listen: self.listen.or(below.listen),
+            models: self.models.or(below.models),
+            default_model: self.default_model.or(below.default_model),
+            slots: self.slots.or(below.slots),
+            queue: self.queue.or(below.queue),
+            token_env: self.token_env.or(below.token_env),
+            grace: self.grace.or(below.grace),
+            metrics_listen: self.metrics_listen.or(below.metrics_listen),
+            log: self.log.or(below.log),
+            log_format: self.log_format.or(below.log_format),
+            onnx: self.onnx.or(below.onnx),
+            given: self.given,
+        }
+    }
 }
 
 /// `generate`.
@@ -182,14 +232,17 @@ pub struct Measure {
 }
 
 /// How to run models.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct OnnxArgs {
     /// What computes: `auto`, `cpu` or `cuda`
-    #[arg(long, value_name = "NAME", env = "SIDECAR_PROVIDER", default_value = "auto")]
-    pub provider: ProviderChoice,
+    #[arg(long, value_name = "NAME", env = "SIDECAR_PROVIDER")]
+    #[serde(deserialize_with = "file::text")]
+    pub provider: Option<ProviderChoice>,
 
     /// Threads of one step [default: one per core]
     #[arg(long, value_name = "N", env = "SIDECAR_THREADS", value_parser = threads)]
+    #[serde(deserialize_with = "file::threads")]
     pub threads: Option<usize>,
 
     /// ONNX Runtime's shared library [default: `ORT_DYLIB_PATH`, else what `ci/onnxruntime` fetched]
@@ -197,18 +250,36 @@ pub struct OnnxArgs {
     pub onnxruntime: Option<PathBuf>,
 }
 
+impl OnnxArgs {
+    /// As [`Serve::or`].
+    #[must_use]
+    pub fn or(self, below: Self) -> Self {
+        Self {
+            provider: self.provider.or(below.provider),
+            threads: self.threads.or(below.threads),
+            onnxruntime: self.onnxruntime.or(below.onnxruntime),
+        }
+    }
+}
+
 fn slots(text: &str) -> Result<usize, String> {
-    between(text, 256)
+    between(text, MOST_SLOTS)
 }
 
 fn threads(text: &str) -> Result<usize, String> {
-    between(text, 1024)
+    between(text, MOST_THREADS)
 }
 
 fn between(text: &str, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {most}"))
 }
+
+/// More rows than any provider decodes faster.
+pub(super) const MOST_SLOTS: usize = 256;
+
+/// More than one machine's cores.
+pub(super) const MOST_THREADS: usize = 1024;
 
 const EXAMPLES: &str = "\
 First steps:
@@ -219,6 +290,7 @@ First steps:
 
 Environment:
   SIDECAR_*            each option's variable is in the help of its command
+  SIDECAR_CONFIG       a TOML file for `serve`: flags win over variables, these over the file, it over the defaults
   SIDECAR_LOG          what to log to standard error: `warn`, `debug`, `reference_sidecar=trace` [default: info]
   AI_INFERENCE_CACHE   the cache [default: $XDG_CACHE_HOME/ai-inference, else ~/.cache/ai-inference]
   ORT_DYLIB_PATH       ONNX Runtime's shared library
@@ -229,12 +301,15 @@ const SERVE_EXAMPLES: &str = "\
 Prints `listening on ADDR` for each address, once ready. SIGTERM or SIGINT: no new work, running generations finish
 within --grace, exit 0; a second signal ends at once.
 
-Without --token-env the token is that of CY_LLM_INTERNAL_TOKEN where this is set, else none is asked for.
+Flags win over environment variables, these over the file of --config, and that over the defaults; the file's keys are the
+flags' names with `_` for `-` (and `[onnx]` before provider, threads and onnxruntime). `reference-sidecar config`, with
+the same options, prints what holds.
 
 Examples:
   reference-sidecar serve --models fixtures/models --default-model tiny
   reference-sidecar serve --listen 0.0.0.0:50051 --slots 8 --queue 64
-  TOKEN=secret reference-sidecar serve --token-env TOKEN";
+  TOKEN=secret reference-sidecar serve --token-env TOKEN
+  reference-sidecar serve --metrics-listen 127.0.0.1:9464 --log-format json";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:

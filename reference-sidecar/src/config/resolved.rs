@@ -10,10 +10,11 @@ use std::{
 use ai_inference_proto::Sampling;
 use thiserror::Error;
 
-use super::{Address, Generate, OnnxArgs, Serve};
+use super::{Address, Generate, OnnxArgs, Serve, TcpAddress, defaults, file::File};
 use crate::{
     backends::onnx::ProviderChoice,
     engine::{ParameterError, SamplingParameters},
+    telemetry::{LogFilter, LogFilterError, LogFormat},
 };
 
 /// A configuration that cannot be used: exit code 2.
@@ -22,8 +23,16 @@ pub enum ConfigError {
     /// Neither a cache nor a directory is known.
     #[error("no home directory: name the models with --models DIR, or set AI_INFERENCE_CACHE")]
     NoCache,
+    /// The file of `--config`; the reason has the line and the key.
+    #[error("failed to read the configuration {}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A token was promised and is not there; serving without one would be open to all.
-    #[error("--token-env names {name}, which is not set or empty")]
+    #[error("token_env (--token-env) names {name}, which is not set or empty")]
     NoToken {
         /// The variable.
         name: String,
@@ -35,8 +44,17 @@ pub enum ConfigError {
         name: String,
     },
     /// The same address twice.
-    #[error("--listen {0} is given twice")]
+    #[error("listen (--listen) has {0} twice")]
     Twice(Address),
+    /// `listen = []`, which only a file can say.
+    #[error("listen needs at least one address, e.g. listen = [\"127.0.0.1:50051\"]")]
+    NoAddress,
+    /// `--log`.
+    #[error("log (--log) is {0}")]
+    Log(#[from] LogFilterError),
+    /// A default that does not hold, which a test would have seen.
+    #[error("the default address {0} is none")]
+    Default(String),
     /// A sampling parameter.
     #[error("{0}")]
     Parameter(#[from] ParameterError),
@@ -57,7 +75,7 @@ impl From<OnnxArgs> for ResolvedOnnx {
     fn from(raw: OnnxArgs) -> Self {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         Self {
-            provider: raw.provider,
+            provider: raw.provider.or_else(|| defaults::PROVIDER.parse().ok()).unwrap_or_default(),
             threads: raw.threads.unwrap_or_else(cores),
             library: raw.onnxruntime.filter(|path| !path.as_os_str().is_empty()),
         }
@@ -73,14 +91,22 @@ pub struct ResolvedServe {
     pub models: PathBuf,
     /// The default model, where one was named.
     pub default_model: Option<String>,
-    /// Generations at once.
-    pub slots: usize,
+    /// Generations at once; `None` lets the loader choose from memory and cores.
+    pub slots: Option<usize>,
     /// Requests that may wait.
     pub queue: usize,
     /// The token to ask for.
     pub token: Option<Token>,
+    /// Where the token was found. The name, which may be shown.
+    pub token_env: Option<String>,
     /// How long a drain may take.
     pub grace: Duration,
+    /// Where to answer scrapers and probes.
+    pub metrics_listen: Option<TcpAddress>,
+    /// What to log.
+    pub log: LogFilter,
+    /// How.
+    pub log_format: LogFormat,
     /// How to run models.
     pub onnx: ResolvedOnnx,
 }
@@ -89,22 +115,48 @@ impl TryFrom<Serve> for ResolvedServe {
     type Error = ConfigError;
 
     fn try_from(raw: Serve) -> Result<Self, Self::Error> {
-        let twice = raw.listen.iter().enumerate().find(|(at, address)| raw.listen[..*at].contains(address));
+        let file = raw.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        Self::new(raw.or(file.values))
+    }
+}
+
+impl ResolvedServe {
+    /// From all that was said, wherever; the defaults fill the rest.
+    pub(super) fn new(said: Serve) -> Result<Self, ConfigError> {
+        let listen = match said.listen {
+            Some(listen) => listen,
+            None => default_addresses()?,
+        };
+        if listen.is_empty() {
+            return Err(ConfigError::NoAddress);
+        }
+        let twice = listen.iter().enumerate().find(|(at, address)| listen[..*at].contains(address));
         // Port 0 is another port each time.
         if let Some((_, address)) = twice.filter(|(_, address)| !address.to_string().ends_with(":0")) {
             return Err(ConfigError::Twice(address.clone()));
         }
+        let (token_env, token) = Token::from_env(said.token_env)?.unzip();
         Ok(Self {
-            models: models_dir(raw.models.as_deref())?,
-            default_model: raw.default_model,
-            slots: raw.slots,
-            queue: raw.queue,
-            token: Token::from_env(raw.token_env)?,
-            grace: raw.grace,
-            onnx: raw.onnx.into(),
-            listen: raw.listen,
+            listen,
+            models: models_dir(said.models.as_deref())?,
+            default_model: said.default_model,
+            slots: said.slots,
+            queue: said.queue.unwrap_or(defaults::QUEUE),
+            token,
+            token_env,
+            grace: said.grace.unwrap_or(defaults::GRACE),
+            metrics_listen: said.metrics_listen,
+            // A variable that is set to nothing is not set.
+            log: said.log.as_deref().filter(|log| !log.trim().is_empty()).unwrap_or(defaults::LOG).parse()?,
+            log_format: said.log_format.unwrap_or(defaults::LOG_FORMAT),
+            onnx: said.onnx.into(),
         })
     }
+}
+
+fn default_addresses() -> Result<Vec<Address>, ConfigError> {
+    let parse = |text: &&str| text.parse().map_err(|_| ConfigError::Default((*text).to_owned()));
+    defaults::LISTEN.iter().map(parse).collect()
 }
 
 /// `generate`.
@@ -153,16 +205,19 @@ pub struct Token(String);
 
 impl Token {
     /// Reads the variable that was named, which must be set, else the default one, which may be.
-    fn from_env(named: Option<String>) -> Result<Option<Self>, ConfigError> {
+    fn from_env(named: Option<String>) -> Result<Option<(String, Self)>, ConfigError> {
         let required = named.is_some();
-        let name = named.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
+        let name = named.unwrap_or_else(|| defaults::TOKEN_ENV.to_owned());
         let value = match env::var(&name) {
             Ok(value) if !value.is_empty() => value,
             Err(env::VarError::NotUnicode(_)) => return Err(ConfigError::BadToken { name }),
             _ if required => return Err(ConfigError::NoToken { name }),
             _ => return Ok(None),
         };
-        Self::new(value).map(Some).ok_or(ConfigError::BadToken { name })
+        match Self::new(value) {
+            Some(token) => Ok(Some((name, token))),
+            None => Err(ConfigError::BadToken { name }),
+        }
     }
 
     /// A token that a header can carry.
@@ -219,8 +274,6 @@ fn unescape(text: &str) -> String {
     }
     out
 }
-
-const DEFAULT_TOKEN: &str = "CY_LLM_INTERNAL_TOKEN";
 
 #[cfg(test)]
 mod tests {

@@ -14,11 +14,30 @@ use crate::{
 /// ERROR-003.
 pub(super) const MOST_CHARACTERS: usize = 50_000;
 
+/// What came of a request: a generation or a refusal, and what is known of it either way.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    /// Where one was found.
+    pub(super) model: Option<Arc<LoadedModel>>,
+    /// Where they were counted.
+    pub(super) prompt_tokens: Option<usize>,
+}
+
 /// Checks a request and starts it.
 pub(super) async fn admit(
     state: Arc<State>,
     request: GenerationRequest,
-) -> Result<(Arc<LoadedModel>, EventReader), Refusal> {
+) -> (Admission, Result<EventReader, Refusal>) {
+    let mut known = Admission::default();
+    let outcome = start(&state, request, &mut known).await;
+    (known, outcome)
+}
+
+async fn start(
+    state: &State,
+    request: GenerationRequest,
+    known: &mut Admission,
+) -> Result<EventReader, Refusal> {
     if state.phase() != Phase::Serving {
         return Err(Refusal::Draining);
     }
@@ -31,11 +50,12 @@ pub(super) async fn admit(
         return Err(Refusal::PromptTooLong);
     }
     let model = state.registry.get(&request.model_id).await?;
+    known.model = Some(Arc::clone(&model));
     // Tens of milliseconds for the longest prompts: not on a thread that answers Health (HEALTH-005).
     let (tokenizer, prompt) = (model.tokenizer.clone(), request.prompt);
     let encoded = task::spawn_blocking(move || tokenizer.encode(&prompt)).await;
     let prompt = encoded.map_err(|_| Refusal::Internal)?.map_err(|_| Refusal::Unspeakable)?;
+    known.prompt_tokens = Some(prompt.len());
     let job = Job { prompt, priority: request.priority, sampling, seed: rand::random() };
-    let reader = model.engine.submit(job)?;
-    Ok((model, reader))
+    Ok(model.engine.submit(job)?)
 }

@@ -6,17 +6,22 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
-use ai_inference_proto::{GenerationRequest, GenerationResponse, ServerTimings};
+use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse};
 use futures_core::Stream;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Counted, Refusal, State, admission::admit};
+use super::{
+    Refusal, State,
+    account::Account,
+    admission::{Admission, admit},
+};
 use crate::{
     engine::EventReader,
     models::LoadedModel,
+    telemetry::TraceParent,
     text::{Incremental, Tokenizer},
 };
 
@@ -26,69 +31,88 @@ use crate::{
 /// ```
 pub(super) struct Generation {
     trace_id: String,
-    arrived: Instant,
     index: i64,
-    counted: Option<Counted>,
+    /// `None` once it has ended: it is counted before its caller can know.
+    account: Option<Account>,
     stage: Stage,
 }
 
 enum Stage {
-    Starting(Pin<Box<dyn Future<Output = Result<Running, Refusal>> + Send>>),
+    Starting(Pin<Box<dyn Future<Output = Admitted> + Send>>),
     Running(Running),
     Over,
 }
 
+type Admitted = (Admission, Result<EventReader, Refusal>);
+
 struct Running {
     reader: EventReader,
     text: Incremental<Tokenizer>,
-    tokens: u32,
-    first: Option<Instant>,
-    last: Option<Instant>,
     /// Keeps an unloaded model alive until this has ended (CONTROL-008).
     _model: Arc<LoadedModel>,
 }
 
 impl Generation {
     /// Starts when first polled. An empty trace id is replaced by a fresh one (STREAM-010).
-    pub(super) fn new(state: &Arc<State>, mut request: GenerationRequest) -> Self {
-        let arrived = Instant::now();
-        let counted = Some(state.counters.arrive());
+    pub(super) fn new(
+        state: &Arc<State>,
+        mut request: GenerationRequest,
+        dialect: Dialect,
+        parent: Option<&TraceParent>,
+    ) -> Self {
         let metadata = request.metadata.take().unwrap_or_default();
         let trace_id = match metadata.trace_id {
             empty if empty.is_empty() => Uuid::new_v4().to_string(),
             given => given,
         };
-        let admitted = admit(Arc::clone(state), request);
-        let starting = Box::pin(async { admitted.await.map(Running::new) });
-        Self { trace_id, arrived, index: 0, counted, stage: Stage::Starting(starting) }
+        let account = Account::open(state, &trace_id, dialect, request.priority, parent);
+        // Entered while it is admitted, so that a load says in the log for whom it was.
+        let admitted = admit(Arc::clone(state), request).instrument(account.span());
+        Self { trace_id, index: 0, account: Some(account), stage: Stage::Starting(Box::pin(admitted)) }
     }
 
     pub(super) fn trace_id(&self) -> &str {
         &self.trace_id
     }
 
+    /// Ends it before it began.
+    pub(super) fn refuse(mut self, refusal: Refusal) -> Refusal {
+        self.fail(refusal)
+    }
+
     fn respond(&mut self, chunk: String) -> GenerationResponse {
         let index = self.index;
         self.index += 1;
-        let (trace_id, timings) = (self.trace_id.clone(), ServerTimings::default());
-        GenerationResponse { trace_id, chunk, end_of_stream: false, index, timings }
+        let trace_id = self.trace_id.clone();
+        GenerationResponse { trace_id, chunk, end_of_stream: false, index, ..GenerationResponse::default() }
+    }
+
+    fn started(&mut self, (admission, outcome): Admitted) -> Result<(), Refusal> {
+        let (model, prompt_tokens) = (admission.model, admission.prompt_tokens);
+        if let Some(account) = &mut self.account {
+            account.admitted(model.clone(), prompt_tokens);
+        }
+        let reader = outcome.map_err(|refusal| self.fail(refusal))?;
+        // Nothing can be started without a model.
+        let model = model.ok_or(Refusal::Internal).map_err(|refusal| self.fail(refusal))?;
+        let text = Incremental::new(model.tokenizer.clone());
+        self.stage = Stage::Running(Running { reader, text, _model: model });
+        Ok(())
     }
 
     fn finish(&mut self, running: Running) -> Result<GenerationResponse, Refusal> {
         if let Err(error) = running.reader.outcome() {
             return Err(self.fail(error.into()));
         }
-        if let Some(counted) = self.counted.take() {
-            counted.succeed();
-        }
-        let timings = running.timings(self.arrived);
+        let timings = self.account.take().map(Account::succeed).unwrap_or_default();
         let rest = running.text.finish();
         Ok(GenerationResponse { end_of_stream: true, timings, ..self.respond(rest) })
     }
 
     fn fail(&mut self, refusal: Refusal) -> Refusal {
-        if let Some(counted) = self.counted.take() {
-            counted.fail();
+        self.stage = Stage::Over;
+        if let Some(account) = self.account.take() {
+            account.fail(&refusal);
         }
         refusal
     }
@@ -100,16 +124,18 @@ impl Stream for Generation {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match &mut self.stage {
-                Stage::Starting(starting) => match ready!(starting.as_mut().poll(context)) {
-                    Ok(running) => self.stage = Stage::Running(running),
-                    Err(refusal) => {
-                        self.stage = Stage::Over;
-                        return Poll::Ready(Some(Err(self.fail(refusal))));
+                Stage::Starting(starting) => {
+                    let admitted = ready!(starting.as_mut().poll(context));
+                    if let Err(refusal) = self.started(admitted) {
+                        return Poll::Ready(Some(Err(refusal)));
                     }
-                },
+                }
                 Stage::Running(running) => match ready!(running.reader.poll_next(context)) {
                     Some(token) => {
-                        let chunk = running.take(token);
+                        let chunk = running.text.push(token);
+                        if let Some(account) = &mut self.account {
+                            account.token();
+                        }
                         if !chunk.is_empty() {
                             return Poll::Ready(Some(Ok(self.respond(chunk))));
                         }
@@ -122,31 +148,6 @@ impl Stream for Generation {
                 },
                 Stage::Over => return Poll::Ready(None),
             }
-        }
-    }
-}
-
-impl Running {
-    fn new((model, reader): (Arc<LoadedModel>, EventReader)) -> Self {
-        let text = Incremental::new(model.tokenizer.clone());
-        Self { reader, text, tokens: 0, first: None, last: None, _model: model }
-    }
-
-    fn take(&mut self, token: u32) -> String {
-        let now = Instant::now();
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        self.tokens += 1;
-        self.text.push(token)
-    }
-
-    /// Measured from the request's arrival, so that a client's own clock can never show less time (STREAM-015).
-    fn timings(&self, arrived: Instant) -> ServerTimings {
-        let since = |end: Option<Instant>| end.map(|end| end.duration_since(arrived).as_secs_f32());
-        let rate = since(self.last).filter(|seconds| *seconds > 0.0).map(|s| self.tokens as f32 / s);
-        ServerTimings {
-            ttft_ms: since(self.first).unwrap_or_default() * 1000.0,
-            tokens_per_sec: rate.unwrap_or_default(),
         }
     }
 }

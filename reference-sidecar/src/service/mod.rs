@@ -4,6 +4,7 @@
 //! in becomes the internal model, what goes out is made from it. Decides nothing about generations; talks to the
 //! models' registry and, through it, to engines.
 
+mod account;
 mod admission;
 mod auth;
 mod content_type;

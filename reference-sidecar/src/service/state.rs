@@ -1,11 +1,19 @@
 //! What all calls share.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use tokio::sync::watch;
 
 use super::Counters;
-use crate::{backends::onnx::Provider, config::Token, models::Registry};
+use crate::{
+    backends::onnx::Provider,
+    config::Token,
+    metrics::{Endpoint, Metrics},
+    models::Registry,
+};
 
 /// Where the server is in its life. Only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +33,11 @@ pub struct State {
     pub registry: Registry,
     /// What was asked and how it ended.
     pub counters: Arc<Counters>,
+    /// What operators see of it.
+    pub metrics: Metrics,
     /// Where in its life.
     pub phase: watch::Sender<Phase>,
+    ready: OnceLock<()>,
     /// The token to ask for.
     pub token: Option<Token>,
     /// What computes.
@@ -39,11 +50,28 @@ impl State {
     /// A server that takes work from now on.
     pub fn new(registry: Registry, token: Option<Token>, provider: Provider) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
-        Self { registry, counters: Arc::default(), phase, token, provider, started: Instant::now() }
+        let (metrics, ready) = (Metrics::new(provider.backend_name()), OnceLock::new());
+        let started = Instant::now();
+        Self { registry, counters: Arc::default(), metrics, phase, ready, token, provider, started }
+    }
+
+    /// The default model is loaded: those who ask before they send requests may send them.
+    pub fn set_ready(&self) {
+        let _ = self.ready.set(());
     }
 
     /// Where in its life it is now.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+}
+
+impl Endpoint for State {
+    fn metrics(&self) -> String {
+        self.metrics.render(self.counters.inflight(), &self.registry.loaded())
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.get().is_some() && self.phase() == Phase::Serving
     }
 }

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use super::admission::MOST_CHARACTERS;
 use crate::{
     engine::{EngineError, ParameterError, SubmitError},
+    metrics::Outcome,
     models::RegistryError,
 };
 
@@ -83,6 +84,40 @@ impl Refusal {
             | Self::Submit(SubmitError::Engine(_)) => Code::Unavailable,
             Self::Model(RegistryError::Broken { .. }) => Code::FailedPrecondition,
             Self::Engine(EngineError::Backend) | Self::Internal => Code::Internal,
+        }
+    }
+
+    /// The reason in metrics and logs: a fixed list, without anything of the request.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoRequest => "no_request",
+            Self::TraceInUse => "trace_in_use",
+            Self::PromptTooLong => "prompt_too_long",
+            Self::Unspeakable => "unspeakable",
+            Self::Adapter => "adapter",
+            Self::Parameter(_) => "parameter",
+            Self::Model(RegistryError::Unknown { .. }) => "model_unknown",
+            Self::Model(RegistryError::NoRoom { .. }) => "model_no_room",
+            Self::Model(RegistryError::Broken { .. }) => "model_broken",
+            Self::Submit(SubmitError::QueueFull { .. }) => "queue_full",
+            Self::Submit(SubmitError::EmptyPrompt) => "prompt_empty",
+            Self::Submit(SubmitError::PromptTooLong { .. }) => "context_exceeded",
+            Self::Engine(EngineError::Stopped) | Self::Submit(SubmitError::Engine(_)) => "engine_stopped",
+            Self::Engine(EngineError::Backend) => "backend",
+            Self::Internal => "internal",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Deadline => "deadline",
+            Self::Draining => "draining",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// Whose fault it is: the server's, or of whoever asked for what cannot be had now.
+    pub const fn outcome(&self) -> Outcome {
+        match self.code() {
+            Code::Internal | Code::FailedPrecondition => Outcome::Failed,
+            Code::Unavailable if !matches!(self, Self::Draining) => Outcome::Failed,
+            _ => Outcome::Refused,
         }
     }
 }

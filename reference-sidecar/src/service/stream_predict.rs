@@ -9,13 +9,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use ai_inference_proto::{GenerationRequest, GenerationResponse, WireDialect};
+use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse, WireDialect};
 use futures_core::Stream;
 use tokio::time::{Sleep, sleep};
 use tokio_stream::{StreamExt as _, StreamMap, wrappers::WatchStream};
 use tonic::{Request, Status, Streaming};
 
 use super::{Phase, Refusal, State, deadline, generation::Generation};
+use crate::telemetry::TraceParent;
 
 /// The responses of a call in one dialect.
 pub(super) type Responses<W> =
@@ -27,9 +28,12 @@ pub(super) fn stream_predict<W: WireDialect>(
     request: Request<Streaming<W::Request>>,
 ) -> Responses<W> {
     let deadline = deadline::of(request.metadata());
+    let parent = TraceParent::of(request.metadata());
     let inbound = request.into_inner().map(|message| message.map(Into::into));
     let call = Call {
         state: Arc::clone(state),
+        dialect: W::DIALECT,
+        parent,
         inbound: Some(inbound),
         running: StreamMap::new(),
         started: false,
@@ -43,6 +47,8 @@ pub(super) fn stream_predict<W: WireDialect>(
 
 struct Call<I> {
     state: Arc<State>,
+    dialect: Dialect,
+    parent: Option<TraceParent>,
     /// `None` after the client's half-close.
     inbound: Option<I>,
     running: StreamMap<String, Generation>,
@@ -59,15 +65,15 @@ where
     I: Stream<Item = Result<GenerationRequest, Status>> + Unpin,
 {
     /// The server's and the caller's patience.
-    fn check_time(&mut self, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn check_time(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
         while let Poll::Ready(Some(phase)) = Pin::new(&mut self.phases).poll_next(context) {
             self.phase = phase;
         }
         let expired = |sleep: &mut Pin<Box<Sleep>>| sleep.as_mut().poll(context).is_ready();
         if self.deadline.as_mut().is_some_and(expired) {
-            return Err(Refusal::Deadline);
+            return Err(self.refuse(Refusal::Deadline));
         }
-        if self.phase == Phase::Closing { Err(Refusal::Cut) } else { Ok(()) }
+        if self.phase == Phase::Closing { Err(self.refuse(Refusal::Cut)) } else { Ok(()) }
     }
 
     /// Starts every request that has come (STREAM-008).
@@ -79,7 +85,7 @@ where
             match message.transpose()? {
                 Some(request) => self.start(request)?,
                 None if self.started => self.inbound = None,
-                None => return Err(Refusal::NoRequest.into()),
+                None => return Err(self.refuse(Refusal::NoRequest)),
             }
         }
         Ok(())
@@ -87,12 +93,18 @@ where
 
     fn start(&mut self, request: GenerationRequest) -> Result<(), Refusal> {
         self.started = true;
-        let generation = Generation::new(&self.state, request);
+        let generation = Generation::new(&self.state, request, self.dialect, self.parent.as_ref());
         if self.running.contains_key(generation.trace_id()) {
-            return Err(Refusal::TraceInUse);
+            return Err(generation.refuse(Refusal::TraceInUse));
         }
         self.running.insert(generation.trace_id().to_owned(), generation);
         Ok(())
+    }
+
+    /// Ends the call as a whole; a generation's own refusal is counted by its account.
+    fn refuse(&self, refusal: Refusal) -> Status {
+        self.state.metrics.events.refused(refusal.reason());
+        refusal.into()
     }
 
     /// The next response of whichever generation has one; `None` when the call is done.
@@ -117,7 +129,7 @@ where
                 if self.started {
                     Poll::Ready(Ok(None))
                 } else {
-                    Poll::Ready(Err(Refusal::Draining.into()))
+                    Poll::Ready(Err(self.refuse(Refusal::Draining)))
                 }
             }
             _ => Poll::Pending,

@@ -121,13 +121,19 @@ pub(crate) fn request(prompt: &str, trace_id: &str, max_new_tokens: i64) -> Gene
 pub(crate) struct Client<W> {
     grpc: Grpc<Channel>,
     token: Option<String>,
+    headers: Vec<(&'static str, String)>,
     dialect: PhantomData<W>,
 }
 
 // Not derived: the dialect, which is only a name, need not be `Clone`.
 impl<W> Clone for Client<W> {
     fn clone(&self) -> Self {
-        Self { grpc: self.grpc.clone(), token: self.token.clone(), dialect: PhantomData }
+        Self {
+            grpc: self.grpc.clone(),
+            token: self.token.clone(),
+            headers: self.headers.clone(),
+            dialect: PhantomData,
+        }
     }
 }
 
@@ -144,11 +150,17 @@ impl<W: WireDialect> Client<W> {
     }
 
     pub(crate) fn over(channel: Channel) -> Self {
-        Self { grpc: Grpc::new(channel), token: None, dialect: PhantomData }
+        Self { grpc: Grpc::new(channel), token: None, headers: Vec::new(), dialect: PhantomData }
     }
 
     pub(crate) fn with_token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// One more on every call.
+    pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
         self
     }
 
@@ -216,6 +228,9 @@ impl<W: WireDialect> Client<W> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        for (name, value) in &self.headers {
+            request.metadata_mut().append(*name, value.parse().unwrap());
         }
         request
     }
