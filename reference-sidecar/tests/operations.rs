@@ -213,11 +213,11 @@ async fn metrics_count_exactly_what_happened() {
         ("requests_total{model=\"tiny\",dialect=\"contract\",outcome=\"ok\"}", 3),
         ("requests_total{model=\"tiny\",dialect=\"cy.llm\",outcome=\"ok\"}", 1),
         ("requests_total{model=\"tiny\",dialect=\"contract\",outcome=\"cancelled\"}", 1),
-        ("requests_total{model=\"tiny\",dialect=\"contract\",outcome=\"refused\"}", 1),
-        ("requests_total{model=\"\",dialect=\"contract\",outcome=\"refused\"}", 3),
+        ("requests_total{model=\"tiny\",dialect=\"contract\",outcome=\"refused\"}", 2),
+        ("requests_total{model=\"\",dialect=\"contract\",outcome=\"refused\"}", 2),
         ("refusals_total{reason=\"model_unknown\"}", 1),
         ("refusals_total{reason=\"parameter\"}", 1),
-        ("refusals_total{reason=\"adapter\"}", 1),
+        ("refusals_total{reason=\"adapter_unknown\"}", 1),
         ("refusals_total{reason=\"queue_full\"}", 1),
         ("prompt_tokens_total{model=\"tiny\"}", 6 * tokens_of("Hello")),
         ("time_to_first_token_seconds_count{model=\"tiny\"}", 5),
@@ -301,7 +301,7 @@ async fn a_json_log_has_one_line_a_generation_and_no_prompt() {
     assert_eq!(access[0]["prompt_tokens"], tokens_of("Hello"));
     assert!(access[0]["ttft_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(access[1]["trace_id"], forged);
-    assert_eq!((&access[2]["outcome"], &access[2]["reason"]), (&"refused".into(), &"adapter".into()));
+    assert_eq!((&access[2]["outcome"], &access[2]["reason"]), (&"refused".into(), &"adapter_unknown".into()));
     assert_eq!(access[3]["parent_trace_id"], Value::Null, "an invalid traceparent is ignored");
     assert_eq!(access[3]["trace_id"].as_str().unwrap().len(), 64, "the log keeps its start");
     for private in ["Hello", said.as_str(), "secret-adapter"] {

@@ -174,7 +174,7 @@ async fn commands_are_answered() {
     };
     let pong = answer("ping", &[]).await;
     assert_eq!((pong["status"].as_str(), pong["message"].as_str()), ("ok", "pong"));
-    assert_eq!(answer("list_models", &[]).await["models"], "tiny");
+    assert_eq!(answer("list_models", &[]).await["models"], "tiny,tiny-lora");
     let unknown = answer("dance", &[]).await;
     assert!(unknown["status"] == "error" && unknown["message"].contains("dance"));
     assert_eq!(answer("unload_model", &[]).await["status"], "error");

@@ -11,6 +11,7 @@ use super::process::{Process, SpawnError};
 
 /// Where the `tiny` model lies in a checkout, from its root.
 const FIXTURES: &str = "fixtures/models";
+const MODEL: &str = "tiny";
 const PROGRAM: &str = "reference-sidecar";
 
 /// A running sidecar, and the token that it asks for.
@@ -38,7 +39,7 @@ pub async fn embedded(log: &Path) -> Result<Sidecar, SpawnError> {
         .args(["--listen", "127.0.0.1:0"])
         .env("CY_LLM_INTERNAL_TOKEN", &token);
     if std::env::var_os("SIDECAR_MODELS").is_none() && Path::new(FIXTURES).is_dir() {
-        command.args(["--models", FIXTURES]);
+        command.args(["--models", FIXTURES, "--default-model", MODEL]);
     }
     let process = Process::start(command, &program.display().to_string(), Vec::new(), log).await?;
     Ok(Sidecar { process, token, _directory: directory })

@@ -21,7 +21,7 @@ use crate::{
     config::ConfigError,
     engine::{EngineError, SubmitError},
     listen::ListenError,
-    models::{DirectoryError, LoadError, PackageError},
+    models::{AdaptersDirError, DirectoryError, LoadError, PackageError},
     text::TokenizerError,
 };
 
@@ -39,6 +39,8 @@ pub enum Failure {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Package(#[from] PackageError),
+    #[error(transparent)]
+    Adapters(#[from] AdaptersDirError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -72,6 +74,7 @@ impl Failure {
             Self::Config(_)
             | Self::Library(_)
             | Self::Provider(_)
+            | Self::Adapters(_)
             | Self::Directory(_)
             | Self::Package(_) => 2,
             _ => 1,

@@ -16,7 +16,7 @@ use crate::{
     drain::{self, LAST_BYTES, Signals},
     listen::Listener,
     metrics,
-    models::{Loader, Registry},
+    models::{Adapters, Loader, Registry},
     service::{self, Exposed, State},
     telemetry,
 };
@@ -35,7 +35,8 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
         prefill_chunk: PREFILL_CHUNK,
     };
     let registry = Registry::open(&config.models, config.default_model.as_deref(), loader)?;
-    let state = Arc::new(State::new(registry, config.token.clone(), provider));
+    let adapters = Adapters::open(config.adapters.as_deref())?;
+    let state = Arc::new(State::new(registry, adapters, config.token.clone(), provider));
     // At least two threads, so that one long answer never keeps Health waiting (HEALTH-005).
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;

@@ -33,6 +33,11 @@ const KEYS: &[Key] = &[
         option: "default_model",
         value: |config| config.default_model.clone().map(Value::from),
     },
+    Key {
+        path: "adapters",
+        option: "adapters",
+        value: |config| config.adapters.as_ref().map(|path| path.display().to_string().into()),
+    },
     Key { path: "slots", option: "slots", value: |config| config.slots.map(number) },
     Key { path: "queue", option: "queue", value: |config| Some(number(config.queue)) },
     Key { path: "token_env", option: "token_env", value: |config| config.token_env.clone().map(Value::from) },

@@ -55,7 +55,11 @@ pub struct Serve {
     #[serde(deserialize_with = "file::not_empty")]
     pub default_model: Option<String>,
 
-    /// Generations that run at once on one model; others wait in its queue [default: chosen when a model is loaded]
+    /// Directory of LoRA adapters; a request's `adapter` is a path below it [default: none, and no adapter is known]
+    #[arg(long, value_name = "DIR", env = "SIDECAR_ADAPTERS")]
+    pub adapters: Option<PathBuf>,
+
+    /// Generations that run at once on one model; others wait in its queue [default: as many as memory and cores suit]
     #[arg(long, value_name = "N", env = "SIDECAR_SLOTS", value_parser = slots)]
     #[serde(deserialize_with = "file::slots")]
     pub slots: Option<usize>,
@@ -107,6 +111,7 @@ impl Serve {
             listen: self.listen.or(below.listen),
             models: self.models.or(below.models),
             default_model: self.default_model.or(below.default_model),
+            adapters: self.adapters.or(below.adapters),
             slots: self.slots.or(below.slots),
             queue: self.queue.or(below.queue),
             token_env: self.token_env.or(below.token_env),

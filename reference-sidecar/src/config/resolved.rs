@@ -91,6 +91,8 @@ pub struct ResolvedServe {
     pub models: PathBuf,
     /// The default model, where one was named.
     pub default_model: Option<String>,
+    /// Directory of adapters, where one was named.
+    pub adapters: Option<PathBuf>,
     /// Generations at once; `None` lets the loader choose from memory and cores.
     pub slots: Option<usize>,
     /// Requests that may wait.
@@ -140,6 +142,7 @@ impl ResolvedServe {
             listen,
             models: models_dir(said.models.as_deref())?,
             default_model: said.default_model,
+            adapters: said.adapters,
             slots: said.slots,
             queue: said.queue.unwrap_or(defaults::QUEUE),
             token,

@@ -26,6 +26,11 @@ impl Adapter {
             })
         })
     }
+
+    /// What its matrices take in memory.
+    pub fn bytes(&self) -> usize {
+        self.layers.values().map(|layer| size_of::<f32>() * (layer.a.len() + layer.b.len())).sum()
+    }
 }
 
 /// What an adapter adds to one layer: `A` times `B`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::{AdaptedLayer, Package, PackageError};
+use super::{AdaptedModel, Package, PackageError};
 use crate::{
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Runtime},
     engine::{EngineHandle, EngineOptions},
@@ -20,8 +20,8 @@ pub struct LoadedModel {
     pub tokenizer: Tokenizer,
     /// Its engine.
     pub engine: EngineHandle,
-    /// Layers that take adapters; none where the model takes none.
-    pub adapted: Vec<AdaptedLayer>,
+    /// What it asks of adapters.
+    pub adapted: AdaptedModel,
     /// Bytes that it takes at most: weights, and the KV cache with all slots full.
     pub memory: u64,
 }
@@ -45,7 +45,12 @@ impl Loader {
         let package = Package::open(dir)?;
         let tokenizer = Tokenizer::open(package.tokenizer())?;
         let backend = OnnxBackend::load(&self.runtime, &package, self.onnx)?;
-        let (adapted, cache) = (backend.adapted_layers().to_vec(), backend.cache_bytes(&package));
+        let adapted = AdaptedModel {
+            id: id.to_owned(),
+            layers: backend.adapted_layers().into(),
+            head_size: package.cache().head_size,
+        };
+        let memory = package.weights() + backend.cache_bytes(&package);
         let options = EngineOptions {
             queue: self.queue,
             prefill_chunk: self.prefill_chunk,
@@ -53,7 +58,7 @@ impl Loader {
             end_of_text: package.end_of_text().to_vec(),
         };
         let engine = EngineHandle::start(id, backend, options).map_err(LoadError::Thread)?;
-        Ok(LoadedModel { id: id.to_owned(), tokenizer, engine, adapted, memory: package.weights() + cache })
+        Ok(LoadedModel { id: id.to_owned(), tokenizer, engine, adapted, memory })
     }
 }
 

@@ -42,20 +42,20 @@ async fn start(
         return Err(Refusal::Draining);
     }
     let sampling = SamplingParameters::resolve(request.sampling)?;
-    // No adapter root is configured, so no adapter is known; the name is not looked at (ERROR-009).
-    if !request.adapter.is_empty() {
-        return Err(Refusal::Adapter);
-    }
     if request.prompt.chars().nth(MOST_CHARACTERS).is_some() {
         return Err(Refusal::PromptTooLong);
     }
     let model = state.registry.get(&request.model_id).await?;
     known.model = Some(Arc::clone(&model));
+    let adapter = match request.adapter.as_str() {
+        "" => None,
+        name => Some(state.adapters.get(name, &model.adapted).await?),
+    };
     // Tens of milliseconds for the longest prompts: not on a thread that answers Health (HEALTH-005).
     let (tokenizer, prompt) = (model.tokenizer.clone(), request.prompt);
     let encoded = task::spawn_blocking(move || tokenizer.encode(&prompt)).await;
     let prompt = encoded.map_err(|_| Refusal::Internal)?.map_err(|_| Refusal::Unspeakable)?;
     known.prompt_tokens = Some(prompt.len());
-    let job = Job { prompt, priority: request.priority, sampling, seed: rand::random() };
+    let job = Job { prompt, priority: request.priority, sampling, seed: rand::random(), adapter };
     Ok(model.engine.submit(job)?)
 }

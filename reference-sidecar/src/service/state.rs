@@ -12,7 +12,7 @@ use crate::{
     backends::onnx::Provider,
     config::Token,
     metrics::{Endpoint, Metrics},
-    models::Registry,
+    models::{Adapters, Registry},
 };
 
 /// Where the server is in its life. Only ever moves on.
@@ -31,6 +31,8 @@ pub enum Phase {
 pub struct State {
     /// Models.
     pub registry: Registry,
+    /// Adapters.
+    pub adapters: Adapters,
     /// What was asked and how it ended.
     pub counters: Arc<Counters>,
     /// What operators see of it.
@@ -48,11 +50,11 @@ pub struct State {
 
 impl State {
     /// A server that takes work from now on.
-    pub fn new(registry: Registry, token: Option<Token>, provider: Provider) -> Self {
+    pub fn new(registry: Registry, adapters: Adapters, token: Option<Token>, provider: Provider) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let (metrics, ready) = (Metrics::new(provider.backend_name()), OnceLock::new());
         let started = Instant::now();
-        Self { registry, counters: Arc::default(), metrics, phase, ready, token, provider, started }
+        Self { registry, adapters, counters: Arc::default(), metrics, phase, ready, token, provider, started }
     }
 
     /// The default model is loaded: those who ask before they send requests may send them.

@@ -10,7 +10,7 @@ use super::admission::MOST_CHARACTERS;
 use crate::{
     engine::{EngineError, ParameterError, SubmitError},
     metrics::Outcome,
-    models::RegistryError,
+    models::{AdapterError, RegistryError},
 };
 
 /// Why a call ends without OK.
@@ -28,9 +28,9 @@ pub enum Refusal {
     /// The model's alphabet does not hold the prompt.
     #[error("the prompt cannot be written in the model's tokens")]
     Unspeakable,
-    /// ERROR-008, ERROR-009: the same words whatever is asked for.
-    #[error("the adapter is not known here")]
-    Adapter,
+    /// ERROR-008, ERROR-009.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// SAMPLING-004 to SAMPLING-006.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
@@ -69,10 +69,11 @@ impl Refusal {
             | Self::PromptTooLong
             | Self::Unspeakable
             | Self::Parameter(_)
+            | Self::Adapter(AdapterError::Unfit)
             | Self::Submit(SubmitError::EmptyPrompt | SubmitError::PromptTooLong { .. }) => {
                 Code::InvalidArgument
             }
-            Self::Adapter | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
+            Self::Adapter(AdapterError::Unknown) | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
             Self::Submit(SubmitError::QueueFull { .. }) | Self::Model(RegistryError::NoRoom { .. }) => {
                 Code::ResourceExhausted
             }
@@ -94,7 +95,8 @@ impl Refusal {
             Self::TraceInUse => "trace_in_use",
             Self::PromptTooLong => "prompt_too_long",
             Self::Unspeakable => "unspeakable",
-            Self::Adapter => "adapter",
+            Self::Adapter(AdapterError::Unknown) => "adapter_unknown",
+            Self::Adapter(AdapterError::Unfit) => "adapter_unfit",
             Self::Parameter(_) => "parameter",
             Self::Model(RegistryError::Unknown { .. }) => "model_unknown",
             Self::Model(RegistryError::NoRoom { .. }) => "model_no_room",
