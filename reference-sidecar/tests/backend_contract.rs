@@ -177,7 +177,7 @@ fn start(backend: impl Backend + 'static, prefill_chunk: usize) -> EngineHandle 
 
 fn job(prompt: &[i64], max_new_tokens: usize) -> Job {
     let sampling = greedy_parameters(max_new_tokens as i64);
-    Job { prompt: prompt.to_vec(), priority: 0, sampling, seed: 1 }
+    Job { prompt: prompt.to_vec(), priority: 0, sampling, seed: 1, adapter: None }
 }
 
 fn submit(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> EventReader {

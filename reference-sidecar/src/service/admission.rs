@@ -35,7 +35,7 @@ pub(super) async fn admit(
     let (tokenizer, prompt) = (model.tokenizer.clone(), request.prompt);
     let encoded = task::spawn_blocking(move || tokenizer.encode(&prompt)).await;
     let prompt = encoded.map_err(|_| Refusal::Internal)?.map_err(|_| Refusal::Unspeakable)?;
-    let job = Job { prompt, priority: request.priority, sampling, seed: rand::random() };
+    let job = Job { prompt, priority: request.priority, sampling, seed: rand::random(), adapter: None };
     let reader = model.engine.submit(job)?;
     Ok((model, reader))
 }
