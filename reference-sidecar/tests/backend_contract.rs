@@ -154,6 +154,7 @@ fn a_preempted_sequence_says_what_it_says_alone<B: Backend + 'static>(backend: i
     let mut said = Vec::new();
     for prompt in &prompts[1..4] {
         said.extend(patient.blocking_next());
+        until_busy(&engine);
         assert_eq!(run(&engine, prompt, 10), run(&alone, prompt, 10));
     }
     let (rest, end) = finish(patient);
@@ -326,9 +327,7 @@ fn a_full_queue_refuses_and_recovers() {
         EngineHandle::start("test", backend.with_pace(Duration::from_millis(1)), options(512, 2, &[]));
     let engine = engine.unwrap();
     let running = submit(&engine, &[1], 1000);
-    while engine.gauges().busy.load(Ordering::Relaxed) == 0 {
-        thread::yield_now();
-    }
+    until_busy(&engine);
     let waiting = [submit(&engine, &[2], 2), submit(&engine, &[3], 2)];
     assert!(matches!(engine.submit(job(&[4], 2)), Err(SubmitError::QueueFull { waiting: 2 })));
     drop(running);
@@ -402,6 +401,12 @@ fn finish(mut reader: EventReader) -> (Vec<u32>, Finish) {
 
 fn run(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> (Vec<u32>, Finish) {
     finish(submit(engine, prompt, max_new_tokens))
+}
+
+fn until_busy(engine: &EngineHandle) {
+    while engine.gauges().busy.load(Ordering::Relaxed) == 0 {
+        thread::yield_now();
+    }
 }
 
 fn gauge(gauge: &AtomicU64) -> u64 {

@@ -130,7 +130,8 @@ impl<'a, B: Backend + 'static, F: Fn(usize) -> B> World<'a, F, B> {
             let identity = Identity { prompt, sampling: 0, adapter: 0 };
             let said = solo.says(identity, &prompts, adapters).iter().take(7 * prompt % LONGEST);
             let said: Vec<_> = said.map(|token| i64::from(*token)).collect();
-            prompts.push(prompts[prompt].iter().copied().chain(said).chain([1, 2]).collect());
+            let more = prompts[prompt].iter().copied().chain(said).chain([1, 2]);
+            prompts.push(more.take(solo.backend.capacity().context).collect());
         }
         Self { backend, adapters, prompts, solo: RefCell::new(solo), engines: RefCell::default() }
     }
@@ -243,10 +244,10 @@ fn sampling_of(sampling: usize) -> (SamplingParameters, u64) {
     (parameters, sampling as u64)
 }
 
-/// Of many lengths; some begin alike, one leaves hardly any room in a context of 192.
+/// Of many lengths; some begin alike, and one fills a context of 192.
 fn prompts() -> Vec<Vec<i64>> {
     let run = |length: i64, step: i64| (0..length).map(move |i| (i * step + step) % 240);
-    let mut prompts: Vec<Vec<i64>> = [1, 2, 15, 16, 17, 33, 64, 90, 150, 160]
+    let mut prompts: Vec<Vec<i64>> = [1, 2, 15, 16, 17, 33, 64, 90, 150, 192]
         .iter()
         .zip(1..)
         .map(|(length, step)| run(*length, step).collect())

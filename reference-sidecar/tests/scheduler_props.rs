@@ -312,7 +312,13 @@ fn the_lowest_priority_is_served_under_a_steady_flow_of_urgent_work() {
     let served = (1..100).find(|id| {
         queue.push(SequenceId(*id), i32::MIN);
         queue.push(SequenceId(1000 + *id), i32::MIN);
-        queue.pop().unwrap().id == SequenceId(0)
+        let ticket = queue.pop().unwrap();
+        assert_eq!(
+            ticket.is_shielded(),
+            ticket.id == SequenceId(0),
+            "and keeps its slot, as nobody else does"
+        );
+        ticket.id == SequenceId(0)
     });
     assert_eq!(served, Some(u64::from(MAX_OVERTAKES) + 1));
 }
