@@ -3,13 +3,24 @@
 
 mod support;
 
-use std::{io, path::Path, thread, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use fixtures::Transcripts;
 use reference_sidecar::{
-    backends::{Backend, Capacity, scripted::ScriptedBackend},
+    backends::{Backend, BackendError, Capacity, Interrupter, Row, scripted::ScriptedBackend},
     config::cache_dir,
-    engine::{EngineHandle, EngineOptions, EventReader, Finish, Job, SubmitError},
+    engine::{EngineError, EngineHandle, EngineOptions, EventReader, Finish, Job, SubmitError},
+    models::Adapter,
     text::Incremental,
 };
 use support::{greedy_parameters, onnx};
@@ -42,6 +53,26 @@ macro_rules! suite {
             #[test]
             fn a_reader_that_stops_holds_only_itself_back() {
                 super::a_reader_that_stops_holds_only_itself_back($backend);
+            }
+
+            #[test]
+            fn a_preempted_sequence_says_what_it_says_alone() {
+                super::a_preempted_sequence_says_what_it_says_alone($backend);
+            }
+
+            #[test]
+            fn a_conversation_is_not_read_again() {
+                super::a_conversation_is_not_read_again($backend);
+            }
+
+            #[test]
+            fn a_running_sequence_lends_its_head() {
+                super::a_running_sequence_lends_its_head($backend);
+            }
+
+            #[test]
+            fn what_is_kept_survives_the_steps_of_others() {
+                super::what_is_kept_survives_the_steps_of_others($backend);
             }
         }
     };
@@ -81,7 +112,7 @@ fn a_cancelled_sequence_leaves_no_trace<B: Backend + 'static>(backend: impl Fn(u
         drop(submit(&engine, prompt, 1000));
     }
     assert_eq!(run(&engine, &prompts[0], 30), expected);
-    assert_eq!(engine.gauges().waiting.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 0);
     assert!(!engine.is_stopped());
 }
 
@@ -108,6 +139,187 @@ fn a_reader_that_stops_holds_only_itself_back<B: Backend + 'static>(backend: imp
     assert_eq!(finish(stopped), expected[0], "and goes on where it was");
 }
 
+fn a_preempted_sequence_says_what_it_says_alone<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
+    let prompts = prompts();
+    let alone = start(backend(1), 512);
+    let sampled = |prompt: &[i64]| {
+        let mut job = job(prompt, 200);
+        (job.priority, job.sampling.temperature, job.sampling.top_p) = (5, 1.5, 1.0);
+        job
+    };
+    let expected = finish(alone.submit(sampled(&prompts[0])).unwrap());
+    let engine = start(backend(1), 7);
+    // Its reader is slow, so it is still there whenever an urgent one comes.
+    let mut patient = engine.submit(sampled(&prompts[0])).unwrap();
+    let mut said = Vec::new();
+    for prompt in &prompts[1..4] {
+        said.extend(patient.blocking_next());
+        until_busy(&engine);
+        assert_eq!(run(&engine, prompt, 10), run(&alone, prompt, 10));
+    }
+    let (rest, end) = finish(patient);
+    said.extend(rest);
+    assert_eq!((said, end), expected);
+    assert_eq!(gauge(&engine.gauges().preempted), 3);
+}
+
+fn a_conversation_is_not_read_again<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
+    let engine = start(backend(2), 64);
+    let mut text: Vec<i64> = (0..50).map(|i| i * 7 % 240).collect();
+    for turn in 0..4 {
+        let (reused, prefilled) = (gauge(&engine.gauges().reused), gauge(&engine.gauges().prefilled));
+        let said = run(&engine, &text, 30);
+        assert_eq!(said, run(&start(backend(1), 512), &text, 30), "in turn {turn}");
+        // All of the last turn is kept but its last token, which was said and never fed.
+        let kept = if turn == 0 { 0 } else { text.len() as u64 - 4 };
+        assert_eq!(gauge(&engine.gauges().reused) - reused, kept);
+        assert_eq!(gauge(&engine.gauges().prefilled) - prefilled, text.len() as u64 - kept);
+        text.extend(said.0.into_iter().map(i64::from));
+        text.extend([1, 2, 3]);
+    }
+}
+
+/// How much is reused depends on whether the backend copies; that the text is the same does not.
+fn a_running_sequence_lends_its_head<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
+    let copies = backend(2).copy_prefix(0, 1, 0);
+    let head: Vec<i64> = (0..60).map(|i| i * 7 % 240).collect();
+    let engine = start(backend(2), 16);
+    let mut lender = submit(&engine, &head, 300);
+    let first = lender.blocking_next();
+    let longer: Vec<i64> = head.iter().copied().chain([5, 6, 7]).collect();
+    let alone = start(backend(1), 512);
+    assert_eq!(run(&engine, &longer, 30), run(&alone, &longer, 30));
+    assert_eq!(gauge(&engine.gauges().reused), if copies { 60 } else { 0 });
+    let (rest, _) = finish(lender);
+    assert_eq!(first.into_iter().chain(rest).collect::<Vec<_>>(), run(&alone, &head, 300).0);
+}
+
+fn what_is_kept_survives_the_steps_of_others<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
+    let [low, middle, high] = [5, 7, 11].map(|step| (0..60).map(|i| i * step % 240).collect::<Vec<i64>>());
+    let alone = start(backend(1), 512);
+    let engine = start(backend(3), 16);
+    let below = submit(&engine, &low, 300);
+    let between = submit(&engine, &middle, 40);
+    let above = submit(&engine, &high, 300);
+    assert_eq!(finish(between), run(&alone, &middle, 40));
+    // The slot in the middle is free, and some two hundred steps for the one above compute it and write to it.
+    assert_eq!(finish(above), run(&alone, &high, 300));
+    let reused = gauge(&engine.gauges().reused);
+    assert_eq!(run(&engine, &middle, 300), run(&alone, &middle, 300));
+    assert_eq!(gauge(&engine.gauges().reused) - reused, 59);
+    assert_eq!(finish(below), run(&alone, &low, 300));
+}
+
+#[test]
+fn a_cancelled_prompt_ends_in_the_middle_of_a_step() {
+    let scripted = || ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
+    let expected = run(&start(scripted(), 512), &[1, 2, 3, 4], 1);
+    let pace = Duration::from_secs(3);
+    let (announce, begun) = mpsc::channel();
+    let engine = start(Announcing { backend: scripted().with_pace(pace), announce }, 512);
+    let cancelled = submit(&engine, &[1, 2, 3], 100);
+    begun.recv().unwrap();
+    let dropped = Instant::now();
+    drop(cancelled);
+    while engine.gauges().busy.load(Ordering::Relaxed) > 0 {
+        thread::yield_now();
+    }
+    assert!(dropped.elapsed() < pace / 2, "the slot was free after {:?}", dropped.elapsed());
+    assert_eq!(gauge(&engine.gauges().interrupted), 1);
+    assert_eq!(run(&engine, &[1, 2, 3, 4], 1), expected, "the next step is not interrupted");
+}
+
+#[test]
+fn a_cancellation_leaves_the_prompt_of_another_alone() {
+    let scripted = || ScriptedBackend::new(Capacity { slots: 2, context: 1024, vocabulary: 16 });
+    let expected = run(&start(scripted(), 512), &[1, 2, 3], 1);
+    let (announce, begun) = mpsc::channel();
+    let pace = Duration::from_millis(300);
+    let engine = start(Announcing { backend: scripted().with_pace(pace), announce }, 512);
+    let first = submit(&engine, &[1, 2, 3], 1);
+    let second = submit(&engine, &[4, 5, 6], 1);
+    begun.recv().unwrap();
+    drop(second);
+    assert_eq!(finish(first), expected);
+    assert_eq!(gauge(&engine.gauges().interrupted), 0);
+}
+
+#[test]
+fn a_preempted_sequence_is_never_refused() {
+    let backend = ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
+    let engine = EngineHandle::start("test", backend, options(64, 2, &[])).unwrap();
+    let mut running = submit(&engine, &[1], 200);
+    running.blocking_next();
+    let waiting = submit(&engine, &[2], 200);
+    let mut urgent = engine.submit(Job { priority: -1, ..job(&[3], 200) }).unwrap();
+    urgent.blocking_next();
+    assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 2, "the preempted one is counted");
+    assert!(matches!(engine.submit(job(&[4], 2)), Err(SubmitError::QueueFull { waiting: 2 })));
+    let lengths = [urgent, running, waiting].map(|reader| finish(reader).0.len());
+    assert_eq!(lengths, [199, 199, 200]);
+    assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn adapters_change_the_text_of_their_own_sequences_only() {
+    let scripted = |slots| ScriptedBackend::new(Capacity { slots, context: 1024, vocabulary: 251 });
+    let adapter = |name: &str| Arc::new(Adapter { name: name.to_owned(), ..Adapter::default() });
+    let adapters = [None, Some(adapter("one")), Some(adapter("two"))];
+    // The same prompt every time: what another adapter computed must not be reused.
+    let prompt: Vec<i64> = (0..60).collect();
+    let with = |adapter: &Option<Arc<Adapter>>| Job { adapter: adapter.clone(), ..job(&prompt, 30) };
+    let expected =
+        adapters.each_ref().map(|adapter| finish(start(scripted(1), 512).submit(with(adapter)).unwrap()));
+    assert!(expected[0] != expected[1] && expected[1] != expected[2] && expected[0] != expected[2]);
+    let engine = start(scripted(2), 16);
+    for _ in 0..3 {
+        let readers = adapters.each_ref().map(|adapter| engine.submit(with(adapter)).unwrap());
+        assert_eq!(readers.map(finish), expected);
+    }
+    assert!(gauge(&engine.gauges().reused) > 0, "what the same adapter computed is");
+}
+
+#[test]
+fn a_refused_adapter_ends_its_own_sequence_only() {
+    let backend = ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
+    let expected = run(&start(backend, 512), &[1, 2], 20);
+    let backend = ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
+    let (announce, _begun) = mpsc::channel();
+    let engine = start(Announcing { backend, announce }, 512);
+    for _ in 0..2 {
+        let adapter = Some(Arc::new(Adapter::default()));
+        let mut refused = engine.submit(Job { adapter, ..job(&[1, 2], 20) }).unwrap();
+        assert_eq!(refused.blocking_next(), None);
+        assert_eq!(refused.outcome(), Err(EngineError::Backend));
+        assert_eq!(run(&engine, &[1, 2], 20), expected);
+    }
+}
+
+/// Says when it begins to read a prompt, and takes no adapters.
+struct Announcing {
+    backend: ScriptedBackend,
+    announce: Sender<()>,
+}
+
+impl Backend for Announcing {
+    fn capacity(&self) -> Capacity {
+        self.backend.capacity()
+    }
+
+    fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
+        let _ = self.announce.send(());
+        self.backend.prefill(slot, past, tokens)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
+        self.backend.decode(rows)
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        self.backend.interrupter()
+    }
+}
+
 #[test]
 fn a_full_queue_refuses_and_recovers() {
     let backend = ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
@@ -115,9 +327,7 @@ fn a_full_queue_refuses_and_recovers() {
         EngineHandle::start("test", backend.with_pace(Duration::from_millis(1)), options(512, 2, &[]));
     let engine = engine.unwrap();
     let running = submit(&engine, &[1], 1000);
-    while engine.gauges().busy.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-        thread::yield_now();
-    }
+    until_busy(&engine);
     let waiting = [submit(&engine, &[2], 2), submit(&engine, &[3], 2)];
     assert!(matches!(engine.submit(job(&[4], 2)), Err(SubmitError::QueueFull { waiting: 2 })));
     drop(running);
@@ -140,6 +350,19 @@ fn smollm2_says_what_its_transcripts_say() {
         return;
     }
     says_what_its_transcripts_say(Transcripts::smollm2_fp32(), &package, 5);
+}
+
+/// A package as onnxruntime-genai's model builder writes it, and what onnxruntime-genai says on those very files.
+#[test]
+fn a_builders_package_says_what_onnxruntime_genai_says() {
+    let package = cache_dir().unwrap_or_default().join("models/smollm2-fp32-genai");
+    if !package.is_dir() && std::env::var_os("REQUIRE_SMOLLM2").is_none() {
+        eprintln!(
+            "SKIPPED: no smollm2-fp32-genai in the cache; `ci/models smollm2 --variant fp32 --flavour genai` makes it"
+        );
+        return;
+    }
+    says_what_its_transcripts_say(Transcripts::smollm2_fp32_genai(), &package, 5);
 }
 
 fn says_what_its_transcripts_say(golden: io::Result<Transcripts>, package: &Path, slots: usize) {
@@ -177,7 +400,7 @@ fn start(backend: impl Backend + 'static, prefill_chunk: usize) -> EngineHandle 
 
 fn job(prompt: &[i64], max_new_tokens: usize) -> Job {
     let sampling = greedy_parameters(max_new_tokens as i64);
-    Job { prompt: prompt.to_vec(), priority: 0, sampling, seed: 1 }
+    Job { prompt: prompt.to_vec(), priority: 0, sampling, seed: 1, adapter: None }
 }
 
 fn submit(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> EventReader {
@@ -191,6 +414,16 @@ fn finish(mut reader: EventReader) -> (Vec<u32>, Finish) {
 
 fn run(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> (Vec<u32>, Finish) {
     finish(submit(engine, prompt, max_new_tokens))
+}
+
+fn until_busy(engine: &EngineHandle) {
+    while engine.gauges().busy.load(Ordering::Relaxed) == 0 {
+        thread::yield_now();
+    }
+}
+
+fn gauge(gauge: &AtomicU64) -> u64 {
+    gauge.load(Ordering::Relaxed)
 }
 
 /// Of many lengths and beginnings.

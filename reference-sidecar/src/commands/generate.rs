@@ -29,7 +29,7 @@ pub fn generate(raw: Generate) -> Result<(), Failure> {
     let started = Instant::now();
     let prompt = model.tokenizer.encode(&config.prompt)?;
     let prompt_tokens = prompt.len();
-    let job = Job { prompt, priority: 0, sampling: config.sampling, seed: config.seed };
+    let job = Job { prompt, priority: 0, sampling: config.sampling, seed: config.seed, adapter: None };
     let mut reader = model.engine.submit(job)?;
 
     let mut out = io::stdout().lock();

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{EngineError, sequence::Command};
+use super::{EngineError, interrupts::Interrupts, sequence::Command};
 use crate::scheduler::SequenceId;
 
 /// Why a sequence ended well.
@@ -29,11 +29,18 @@ pub enum Finish {
 }
 
 /// Both ends of a new sequence's channel, which holds `ahead` tokens; memory is taken as they come.
-pub(super) fn channel(id: SequenceId, ahead: usize, commands: Sender<Command>) -> (EventWriter, EventReader) {
+pub(super) fn channel(id: SequenceId, ahead: usize, ways: WaysIn) -> (EventWriter, EventReader) {
     let (tokens, received) = mpsc::channel(ahead.max(1));
     let shared = Arc::new(Shared::default());
     let writer = EventWriter { tokens, shared: Arc::clone(&shared) };
-    (writer, EventReader { id, tokens: received, shared, commands })
+    (writer, EventReader { id, tokens: received, shared, ways })
+}
+
+/// How a reader reaches the engine.
+#[derive(Clone, Debug)]
+pub(super) struct WaysIn {
+    pub(super) commands: Sender<Command>,
+    pub(super) interrupts: Arc<Interrupts>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +74,11 @@ impl EventWriter {
         let _ = self.tokens.try_send(token);
     }
 
+    /// The reader is gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.tokens.is_closed()
+    }
+
     /// Ends the channel, after the tokens that are still in it.
     pub(super) fn finish(self, outcome: Result<Finish, EngineError>) {
         let _ = self.shared.outcome.set(outcome);
@@ -79,7 +91,7 @@ pub struct EventReader {
     id: SequenceId,
     tokens: mpsc::Receiver<u32>,
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    ways: WaysIn,
 }
 
 impl EventReader {
@@ -111,7 +123,7 @@ impl EventReader {
 
     fn made_room(&self) {
         if self.shared.starved.load(Ordering::SeqCst) && self.shared.starved.swap(false, Ordering::SeqCst) {
-            let _ = self.commands.send(Command::Wake);
+            let _ = self.ways.commands.send(Command::Wake);
         }
     }
 }
@@ -119,7 +131,11 @@ impl EventReader {
 impl Drop for EventReader {
     fn drop(&mut self) {
         if self.shared.outcome.get().is_none() {
-            let _ = self.commands.send(Command::Cancel(self.id));
+            // In this order, so that the engine, before it begins a step of this sequence and after, sees either the
+            // closed channel or the interruption.
+            self.tokens.close();
+            let _ = self.ways.commands.send(Command::Cancel(self.id));
+            self.ways.interrupts.interrupt(self.id);
         }
     }
 }

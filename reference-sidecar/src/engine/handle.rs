@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{self, Sender},
+        mpsc,
     },
     thread,
 };
@@ -13,12 +13,15 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    EventReader, SamplingParameters, events,
+    EventReader, SamplingParameters,
+    events::{self, WaysIn},
+    interrupts::Interrupts,
     sequence::{Command, Sequence},
     step_loop::StepLoop,
 };
 use crate::{
     backends::{Backend, Capacity},
+    models::Adapter,
     scheduler::{Limits, SequenceId},
 };
 
@@ -27,7 +30,7 @@ use crate::{
 pub struct EngineOptions {
     /// Requests that may wait for a slot; one more is refused (CONCURRENCY-006).
     pub queue: usize,
-    /// Prompt tokens read between two decode steps.
+    /// Prompt tokens read between two decode steps, and in one chunk at most.
     pub prefill_chunk: usize,
     /// Tokens that a reader may be behind before its sequence is held back. A sequence that is held back keeps its
     /// slot, and a token takes four bytes: so this should be more than most generations are long.
@@ -47,6 +50,8 @@ pub struct Job {
     pub sampling: SamplingParameters,
     /// Of the draw.
     pub seed: u64,
+    /// What it is computed with besides the model.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 /// A job that was not taken.
@@ -88,20 +93,36 @@ pub enum EngineError {
 /// Counters that move while the engine runs; reading them waits for nobody.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Requests that wait for a slot.
+    /// Requests that wait for a slot, those among them that had one and were preempted.
     pub waiting: AtomicUsize,
     /// Slots that are not free.
     pub busy: AtomicUsize,
     /// Tokens generated since the start.
     pub generated: AtomicU64,
-    /// Prompt tokens read since the start.
+    /// Tokens read since the start: of prompts, and of preempted sequences' texts; only those that were computed.
     pub prefilled: AtomicU64,
+    /// Tokens that need not be computed, because a slot held them.
+    pub reused: AtomicU64,
+    /// Decode steps.
+    pub steps: AtomicU64,
+    /// Sequences continued by all decode steps together: divided by `steps`, the mean width of a batch.
+    pub rows: AtomicU64,
+    /// Prompt chunks, each one step.
+    pub chunks: AtomicU64,
+    /// Sequences sent back to the queue for a more urgent one.
+    pub preempted: AtomicU64,
+    /// Prompt chunks ended before their time, because their reader was gone.
+    pub interrupted: AtomicU64,
+    /// Time in decode steps.
+    pub decode_micros: AtomicU64,
+    /// Time in prompt chunks.
+    pub prefill_micros: AtomicU64,
 }
 
 /// A running engine. The last handle's end lets running sequences finish, and then ends the thread.
 #[derive(Debug)]
 pub struct EngineHandle {
-    commands: Sender<Command>,
+    ways: WaysIn,
     capacity: Capacity,
     queue: usize,
     ahead: usize,
@@ -120,11 +141,14 @@ impl EngineHandle {
         let (commands, received) = mpsc::channel();
         let capacity = backend.capacity();
         let gauges = Arc::new(Gauges::default());
-        let limits = Limits { slots: capacity.slots, prefill_chunk: options.prefill_chunk };
+        let interrupts = Arc::new(Interrupts::new(backend.interrupter()));
+        let limits = Limits { slots: capacity.slots, prefill_budget: options.prefill_chunk };
         let (queue, ahead) = (options.queue, options.ahead);
-        let step_loop = StepLoop::new(backend, limits, options.end_of_text, received, Arc::clone(&gauges));
+        let shared = (Arc::clone(&gauges), Arc::clone(&interrupts));
+        let step_loop = StepLoop::new(backend, limits, options.end_of_text, received, shared);
         let thread = thread::Builder::new().name(format!("engine {name}")).spawn(move || step_loop.run())?;
-        Ok(Self { commands, capacity, queue, ahead, next_id: AtomicU64::new(0), gauges, thread })
+        let ways = WaysIn { commands, interrupts };
+        Ok(Self { ways, capacity, queue, ahead, next_id: AtomicU64::new(0), gauges, thread })
     }
 
     /// Queues a job; the reader gets its tokens, and cancels it when dropped.
@@ -139,9 +163,9 @@ impl EngineHandle {
         let place = Place::take(&self.gauges, self.queue + self.free_slots())
             .ok_or(SubmitError::QueueFull { waiting: self.queue })?;
         let id = SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let (writer, reader) = events::channel(id, self.ahead, self.commands.clone());
+        let (writer, reader) = events::channel(id, self.ahead, self.ways.clone());
         let sequence = Box::new(Sequence::new(id, job, context, writer));
-        self.commands.send(Command::Submit(sequence, place)).map_err(|_| EngineError::Stopped)?;
+        self.ways.commands.send(Command::Submit(sequence, place)).map_err(|_| EngineError::Stopped)?;
         Ok(reader)
     }
 
@@ -166,7 +190,7 @@ impl EngineHandle {
     }
 }
 
-/// A place in the queue; given back when dropped, at admission or cancellation.
+/// A place in the queue; given up when dropped, at admission or cancellation.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Gauges>);
 
@@ -176,6 +200,13 @@ impl Place {
             (waiting < limit).then_some(waiting + 1)
         });
         taken.ok().map(|_| Self(Arc::clone(gauges)))
+    }
+
+    /// For a sequence that must leave its slot: it was accepted long ago, so the limit is not asked. There are never
+    /// more of them than slots, which bounds the queue still.
+    pub(super) fn give_back(gauges: &Arc<Gauges>) -> Self {
+        gauges.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(gauges))
     }
 }
 

@@ -7,11 +7,15 @@
 //! ```
 //!
 //! Tokens go in and come out; text is not known here. A reader that does not take its tokens holds its own sequence
-//! back and no other (CONCURRENCY-005); a reader that is dropped frees its slot within one step (CONCURRENCY-003).
+//! back and no other (CONCURRENCY-005); a reader that is dropped frees its slot within one step, and its prompt's step
+//! ends at once (CONCURRENCY-003). A sequence may lose its slot to a more urgent one; its reader sees a pause.
 
 mod events;
 mod handle;
+mod interrupts;
+mod prefix;
 mod sampling;
+mod seats;
 mod sequence;
 mod step_loop;
 

@@ -1,11 +1,13 @@
 //! One generation inside the engine, and what the outside may tell the engine about it.
 
+use std::sync::Arc;
+
 use super::{
     EngineError, Finish, Sampler,
     events::EventWriter,
     handle::{Job, Place},
 };
-use crate::scheduler::SequenceId;
+use crate::{backends::Row, models::Adapter, scheduler::SequenceId};
 
 /// What reaches the engine's thread.
 #[derive(Debug)]
@@ -18,17 +20,19 @@ pub(super) enum Command {
     Wake,
 }
 
-/// A sequence from submission to its end.
+/// A sequence from submission to its end. It can be taken out of its slot at any time and seated again: all that it is
+/// made of is here, and what the slot held can be computed again from `tokens`.
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) id: SequenceId,
     pub(super) priority: i32,
-    pub(super) prompt: Vec<i64>,
-    /// Valid tokens in its slot.
+    pub(super) adapter: Option<Arc<Adapter>>,
+    /// The prompt, and what was generated.
+    tokens: Vec<i64>,
+    /// Of which so many are the prompt's.
+    prompt: usize,
+    /// Of which so many are valid in its slot.
     pub(super) past: usize,
-    /// The token that the next decode step feeds.
-    pub(super) next: i64,
-    generated: usize,
     /// Tokens to generate at most, for whichever of two reasons is nearer.
     bound: (usize, Finish),
     sampler: Sampler,
@@ -42,8 +46,41 @@ impl Sequence {
         let room = (context - job.prompt.len()).max(1);
         let bound = if asked <= room { (asked, Finish::MaxNewTokens) } else { (room, Finish::ContextFull) };
         let sampler = Sampler::new(job.sampling, job.seed, &job.prompt);
-        let Job { priority, prompt, .. } = job;
-        Self { id, priority, prompt, past: 0, next: 0, generated: 0, bound, sampler, events }
+        let Job { priority, prompt: tokens, adapter, .. } = job;
+        let prompt = tokens.len();
+        Self { id, priority, adapter, tokens, prompt, past: 0, bound, sampler, events }
+    }
+
+    /// All tokens: `tokens()[start..end]` are what a chunk reads.
+    pub(super) fn tokens(&self) -> &[i64] {
+        &self.tokens
+    }
+
+    /// How many tokens to read before decoding: the whole prompt, whose last logits choose the first token; or, of a
+    /// sequence that was preempted, all but the last, which the next decode step feeds.
+    pub(super) fn to_read(&self) -> usize {
+        if self.has_begun() { self.tokens.len() - 1 } else { self.tokens.len() }
+    }
+
+    /// What it may take over from a slot that holds the same. Never all of a fresh prompt: the last token is computed,
+    /// for its logits.
+    pub(super) fn reusable(&self) -> &[i64] {
+        &self.tokens[..self.tokens.len() - 1]
+    }
+
+    /// Some of its text is with the reader.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.tokens.len() > self.prompt
+    }
+
+    /// What its slot holds.
+    pub(super) fn held(&self) -> &[i64] {
+        &self.tokens[..self.past]
+    }
+
+    /// Its part in a decode step, whether it decodes or is passed over.
+    pub(super) fn row(&self) -> Row {
+        Row { token: self.tokens.get(self.past).copied().unwrap_or_default(), past: self.past }
     }
 
     /// Draws the next token from `logits` and hands it to the reader. `Some` when that was the last.
@@ -52,14 +89,18 @@ impl Sequence {
         if end_of_text.contains(&token) {
             return Some(Finish::EndOfText);
         }
-        self.next = i64::from(token);
-        self.generated += 1;
+        self.tokens.push(i64::from(token));
         self.events.send(token);
-        (self.generated >= self.bound.0).then_some(self.bound.1)
+        (self.tokens.len() - self.prompt >= self.bound.0).then_some(self.bound.1)
     }
 
     pub(super) fn has_room(&self) -> bool {
         self.events.has_room()
+    }
+
+    /// Its reader is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.events.is_closed()
     }
 
     pub(super) fn finish(self, outcome: Result<Finish, EngineError>) {

@@ -7,32 +7,33 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::Ordering,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, TryRecvError},
     },
+    time::Instant,
 };
 
 use super::{
     EngineError, Finish,
     handle::{Gauges, Place},
+    interrupts::Interrupts,
+    seats::Seats,
     sequence::{Command, Sequence},
 };
 use crate::{
-    backends::{Backend, Row},
-    scheduler::{Limits, Plan, Scheduler, SequenceId, SlotState},
+    backends::{Backend, BackendError},
+    scheduler::{Limits, Plan, Scheduler, SequenceId},
 };
 
 pub(super) struct StepLoop<B> {
-    backend: B,
     scheduler: Scheduler,
+    /// By slot, as the scheduler's.
+    seats: Seats<B>,
     end_of_text: Vec<u32>,
     commands: Receiver<Command>,
     gauges: Arc<Gauges>,
+    interrupts: Arc<Interrupts>,
     waiting: HashMap<SequenceId, (Box<Sequence>, Place)>,
-    /// By slot; as the scheduler's.
-    running: Vec<Option<Box<Sequence>>>,
-    /// Scratch of a decode step.
-    rows: Vec<Row>,
 }
 
 impl<B: Backend> StepLoop<B> {
@@ -41,12 +42,10 @@ impl<B: Backend> StepLoop<B> {
         limits: Limits,
         end_of_text: Vec<u32>,
         commands: Receiver<Command>,
-        gauges: Arc<Gauges>,
+        (gauges, interrupts): (Arc<Gauges>, Arc<Interrupts>),
     ) -> Self {
-        let scheduler = Scheduler::new(limits);
-        let running = scheduler.slots().iter().map(|_| None).collect();
-        let (waiting, rows) = (HashMap::new(), Vec::with_capacity(limits.slots));
-        Self { backend, scheduler, end_of_text, commands, gauges, waiting, running, rows }
+        let (scheduler, seats) = (Scheduler::new(limits), Seats::new(backend));
+        Self { scheduler, seats, end_of_text, commands, gauges, interrupts, waiting: HashMap::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -78,13 +77,13 @@ impl<B: Backend> StepLoop<B> {
     fn take(&mut self, command: Command) {
         match command {
             Command::Submit(sequence, place) => {
-                self.scheduler.arrive(sequence.id, sequence.priority, sequence.prompt.len());
+                self.scheduler.arrive(sequence.id, sequence.priority);
                 self.waiting.insert(sequence.id, (sequence, place));
             }
             Command::Cancel(id) => {
                 self.waiting.remove(&id);
                 if let Some(slot) = self.scheduler.leave(id) {
-                    self.running[slot] = None;
+                    self.seats.vacate(slot);
                     self.count_busy();
                 }
             }
@@ -93,80 +92,112 @@ impl<B: Backend> StepLoop<B> {
     }
 
     fn admit(&mut self) {
-        while let Some((id, slot)) = self.scheduler.admit() {
-            if let Some((sequence, _place)) = self.waiting.remove(&id) {
-                self.running[slot] = Some(sequence);
+        while let Some(admission) = self.scheduler.admit() {
+            if let Some(slot) = admission.preempted {
+                self.put_back(slot);
             }
+            let Some((sequence, place)) = self.waiting.remove(&admission.ticket.id) else { continue };
+            let Some(choice) = self.seats.choose(&sequence) else { continue };
+            let (slot, total) = (choice.slot, sequence.to_read());
+            self.scheduler.seat(&admission, slot, total);
+            let seated = self.seats.seat(choice, sequence);
+            drop(place);
             self.count_busy();
+            match seated {
+                Ok(reused) => {
+                    count(&self.gauges.reused, reused);
+                    self.scheduler.prefilled(slot, reused);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "failed to take an adapter");
+                    self.end(slot, Err(EngineError::Backend));
+                }
+            }
+        }
+    }
+
+    /// Takes the sequence out of the slot that the scheduler has given to another.
+    fn put_back(&mut self, slot: usize) {
+        if let Some(sequence) = self.seats.vacate(slot) {
+            count(&self.gauges.preempted, 1);
+            self.waiting.insert(sequence.id, (sequence, Place::give_back(&self.gauges)));
         }
     }
 
     fn hold_back_the_starved(&mut self) {
-        for (slot, sequence) in self.running.iter().enumerate() {
-            if let Some(sequence) = sequence {
-                self.scheduler.set_ready(slot, sequence.has_room());
-            }
+        for (slot, sequence) in self.seats.sequences() {
+            self.scheduler.set_ready(slot, sequence.has_room());
         }
     }
 
     fn prefill(&mut self, slot: usize, start: usize, end: usize) {
-        let Some(sequence) = &mut self.running[slot] else { return };
-        let finish = match self.backend.prefill(slot, start, &sequence.prompt[start..end]) {
+        let Some(sequence) = self.seats.get(slot) else { return };
+        self.interrupts.begin(sequence.id);
+        if sequence.is_abandoned() {
+            self.interrupts.end();
+            return self.end(slot, Err(EngineError::Stopped));
+        }
+        let began = Instant::now();
+        let step = self.seats.prefill(slot, start, end);
+        self.interrupts.end();
+        count(&self.gauges.prefill_micros, began.elapsed().as_micros() as usize);
+        count(&self.gauges.chunks, 1);
+        let Some((sequence, logits)) = step else { return };
+        let outcome = match logits {
             Ok(logits) => {
-                sequence.past = end;
-                let last = end == sequence.prompt.len();
-                self.gauges.generated.fetch_add(u64::from(last), Ordering::Relaxed);
-                last.then(|| sequence.advance(logits, &self.end_of_text)).flatten().map(Ok)
+                count(&self.gauges.prefilled, end - start);
+                // A sequence that was preempted has drawn this token before.
+                let draws = end == sequence.to_read() && !sequence.has_begun();
+                count(&self.gauges.generated, usize::from(draws));
+                draws.then(|| sequence.advance(logits, &self.end_of_text)).flatten().map(Ok)
+            }
+            Err(BackendError::Interrupted) => {
+                // Its reader did that, and reads no outcome.
+                count(&self.gauges.interrupted, 1);
+                Some(Err(EngineError::Stopped))
             }
             Err(error) => {
                 tracing::error!(%error, "failed to read a prompt");
                 Some(Err(EngineError::Backend))
             }
         };
-        self.scheduler.prefilled(slot, end);
-        self.gauges.prefilled.fetch_add((end - start) as u64, Ordering::Relaxed);
-        if let Some(outcome) = finish {
-            self.end(slot, outcome);
+        match outcome {
+            Some(outcome) => self.end(slot, outcome),
+            None => self.scheduler.prefilled(slot, end),
         }
     }
 
     fn decode(&mut self, rows: usize) {
-        self.rows.clear();
-        self.rows.extend(self.running[..rows].iter().map(|sequence| match sequence {
-            Some(sequence) => Row { token: sequence.next, past: sequence.past },
-            None => Row::default(),
-        }));
-        let vocabulary = self.backend.capacity().vocabulary;
-        let mut ended: Vec<(usize, Result<Finish, EngineError>)> = Vec::new();
-        match self.backend.decode(&self.rows) {
-            Ok(logits) => {
-                let slots = self.scheduler.slots().iter().zip(&mut self.running);
-                for (slot, ((state, sequence), logits)) in
-                    slots.zip(logits.chunks_exact_mut(vocabulary)).enumerate()
-                {
-                    let (true, Some(sequence)) = (state.decodes(), sequence) else { continue };
-                    sequence.past += 1;
-                    self.gauges.generated.fetch_add(1, Ordering::Relaxed);
-                    if let Some(finish) = sequence.advance(logits, &self.end_of_text) {
-                        ended.push((slot, Ok(finish)));
-                    }
-                }
+        let decodes = |slot: usize| self.scheduler.slots()[slot].decodes();
+        let began = Instant::now();
+        let ended: Vec<(usize, Result<Finish, EngineError>)> = match self.seats.decode(rows, decodes) {
+            Ok(sequences) => {
+                count(&self.gauges.decode_micros, began.elapsed().as_micros() as usize);
+                count(&self.gauges.steps, 1);
+                let mut width = 0;
+                let ended = sequences.inspect(|_| width += 1).filter_map(|(slot, sequence, logits)| {
+                    Some((slot, Ok(sequence.advance(logits, &self.end_of_text)?)))
+                });
+                let ended = ended.collect();
+                count(&self.gauges.rows, width);
+                count(&self.gauges.generated, width);
+                ended
             }
             Err(error) => {
                 tracing::error!(%error, "failed to run a decode step");
-                let failed = |(slot, state): (usize, &SlotState)| {
-                    state.decodes().then_some((slot, Err(EngineError::Backend)))
-                };
-                ended.extend(self.scheduler.slots()[..rows].iter().enumerate().filter_map(failed));
+                (0..rows)
+                    .filter(|slot| decodes(*slot))
+                    .map(|slot| (slot, Err(EngineError::Backend)))
+                    .collect()
             }
-        }
+        };
         for (slot, outcome) in ended {
             self.end(slot, outcome);
         }
     }
 
     fn end(&mut self, slot: usize, outcome: Result<Finish, EngineError>) {
-        if let Some(sequence) = self.running[slot].take() {
+        if let Some(sequence) = self.seats.vacate(slot) {
             self.scheduler.leave(sequence.id);
             self.count_busy();
             sequence.finish(outcome);
@@ -174,7 +205,10 @@ impl<B: Backend> StepLoop<B> {
     }
 
     fn count_busy(&self) {
-        let busy = self.running.iter().flatten().count();
-        self.gauges.busy.store(busy, Ordering::Relaxed);
+        self.gauges.busy.store(self.seats.busy(), Ordering::Relaxed);
     }
+}
+
+fn count(gauge: &AtomicU64, more: usize) {
+    gauge.fetch_add(more as u64, Ordering::Relaxed);
 }

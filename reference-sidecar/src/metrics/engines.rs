@@ -15,10 +15,7 @@ use prometheus_client::{
 };
 
 use super::ledger::Ledger;
-use crate::{
-    engine::{EngineHandle, Gauges},
-    models::LoadedModel,
-};
+use crate::{engine::Gauges, models::LoadedModel};
 
 /// A figure that only grows, over all the loads of a model.
 struct Grows {
@@ -33,27 +30,44 @@ struct Grows {
 struct Level {
     name: &'static str,
     help: &'static str,
-    read: fn(&EngineHandle) -> usize,
+    read: fn(&LoadedModel) -> usize,
 }
 
-const GROWS: [Grows; 2] = [
+const GROWS: [Grows; 10] = [
     grows("generation_tokens", "Tokens generated", 1.0, |gauges| &gauges.generated),
     grows("prefill_tokens", "Prompt tokens computed", 1.0, |gauges| &gauges.prefilled),
+    grows("prefix_tokens", "Prompt tokens taken over from a slot that held them", 1.0, |gauges| {
+        &gauges.reused
+    }),
+    grows("decode_steps", "Decode steps", 1.0, |gauges| &gauges.steps),
+    grows("decode_rows", "Sequences in all decode steps together", 1.0, |gauges| &gauges.rows),
+    grows("decode_seconds", "Time in decode steps", 1e-6, |gauges| &gauges.decode_micros),
+    grows("prefill_chunks", "Prompt chunks computed", 1.0, |gauges| &gauges.chunks),
+    grows("prefill_seconds", "Time in prompt chunks", 1e-6, |gauges| &gauges.prefill_micros),
+    grows("preemptions", "Generations sent back to the queue for a more urgent one", 1.0, |gauges| {
+        &gauges.preempted
+    }),
+    grows("prefills_interrupted", "Prompt chunks ended because nobody waited any more", 1.0, |gauges| {
+        &gauges.interrupted
+    }),
 ];
 
-const LEVELS: [Level; 3] = [
-    level("requests_waiting", "Requests that wait for a slot", |engine| {
-        engine.gauges().waiting.load(Ordering::Relaxed)
+const LEVELS: [Level; 4] = [
+    level("requests_waiting", "Requests that wait for a slot", |model| {
+        model.engine.gauges().waiting.load(Ordering::Relaxed)
     }),
-    level("slots_busy", "Slots that are not free", |engine| engine.gauges().busy.load(Ordering::Relaxed)),
-    level("slots", "Generations that can run at once", |engine| engine.capacity().slots),
+    level("slots_busy", "Slots that are not free", |model| {
+        model.engine.gauges().busy.load(Ordering::Relaxed)
+    }),
+    level("slots", "Generations that can run at once", |model| model.engine.capacity().slots),
+    level("memory_bytes", "Weights, and the KV cache with all slots full", |model| model.memory as usize),
 ];
 
 const fn grows(name: &'static str, help: &'static str, scale: f64, read: fn(&Gauges) -> &AtomicU64) -> Grows {
     Grows { name, help, scale, read }
 }
 
-const fn level(name: &'static str, help: &'static str, read: fn(&EngineHandle) -> usize) -> Level {
+const fn level(name: &'static str, help: &'static str, read: fn(&LoadedModel) -> usize) -> Level {
     Level { name, help, read }
 }
 
@@ -83,7 +97,7 @@ impl Collector for Engines {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (model, _, living) in &all {
                 let labels = [("model", model.as_str())];
-                let value: usize = living.iter().map(|model| read(&model.engine)).sum();
+                let value: usize = living.iter().map(|model| read(model)).sum();
                 family.encode_family(&labels)?.encode_gauge(&(value as f64))?;
             }
         }

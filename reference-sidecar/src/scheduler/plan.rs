@@ -7,21 +7,23 @@ pub struct SequenceId(pub u64);
 /// What one KV slot holds.
 ///
 /// ```text
-/// Free ──admitted──▶ Prefill { done: 0 } ──chunks──▶ Decode ──ended──▶ Free
-///                          └───────────cancelled───────────────────────▲
+/// Free ──seated──▶ Prefill { done: 0 } ──kept head, chunks──▶ Decode ──ended, cancelled, preempted──▶ Free
+///                          └──────────────cancelled, preempted─────────────────────────────────────▲
 /// ```
+///
+/// A preempted sequence comes back as `Prefill` of all that it had in the cache, prompt and text, and goes on decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlotState {
     /// Nobody's.
     #[default]
     Free,
-    /// `done` of `total` prompt tokens are in the KV cache.
+    /// `done` of `total` tokens are in the KV cache.
     Prefill {
         /// Whose.
         id: SequenceId,
         /// Tokens read so far.
         done: usize,
-        /// Tokens of the whole prompt.
+        /// Tokens of the whole prompt; of prompt and text, less the last token, for one that was preempted.
         total: usize,
     },
     /// One token a step; held back while `ready` is false, because its reader has not taken the last ones.
@@ -54,7 +56,7 @@ impl SlotState {
 pub enum Plan {
     /// Nothing can run: wait for an arrival or a reader.
     Idle,
-    /// Read the prompt's tokens `start..end` into `slot`.
+    /// Read the sequence's tokens `start..end` into `slot`.
     Prefill {
         /// Where.
         slot: usize,

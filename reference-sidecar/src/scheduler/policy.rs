@@ -1,14 +1,15 @@
 //! The scheduler itself: slots, queue, and the choice of the next step.
 
-use super::{Plan, Queue, SequenceId, SlotState};
+use super::{Plan, Queue, SequenceId, SlotState, Ticket, reading::Reading};
 
 /// What the scheduler may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sequences that run at once.
     pub slots: usize,
-    /// Prompt tokens read in one step: bounds what a long prompt adds to another stream's gap between tokens.
-    pub prefill_chunk: usize,
+    /// Prompt tokens read between two decode steps, in one chunk or several: bounds what prompts add to another
+    /// stream's gap between tokens.
+    pub prefill_budget: usize,
 }
 
 /// Which sequence is where. The engine reports what happened; [`Scheduler::plan`] says what to do.
@@ -17,58 +18,92 @@ pub struct Scheduler {
     limits: Limits,
     queue: Queue,
     slots: Vec<SlotState>,
-    /// Slots whose prompt is being read, in order of admission.
-    reading: Vec<usize>,
-    /// The last step read a prompt: a decode step is due.
-    decode_is_due: bool,
-    /// The last prompt step went to the shortest: the oldest is due.
-    oldest_is_due: bool,
+    /// By slot.
+    tenants: Vec<Option<Tenant>>,
+    admissions: u64,
+    reading: Reading,
+    /// Prompt tokens that may be read before the next decode step.
+    budget: usize,
+}
+
+/// Who has a slot, and since which admission.
+#[derive(Clone, Copy, Debug)]
+struct Tenant {
+    ticket: Ticket,
+    admitted: u64,
+}
+
+/// A sequence on its way from the queue to a slot.
+#[derive(Debug)]
+#[must_use = "it waits no more and has no slot yet: `Scheduler::seat` it"]
+pub struct Admission {
+    /// Whose turn it is.
+    pub ticket: Ticket,
+    /// The slot of the sequence that went back to the queue for it.
+    pub preempted: Option<usize>,
 }
 
 impl Scheduler {
     /// All slots free, nobody waiting.
     pub fn new(limits: Limits) -> Self {
-        let slots = vec![SlotState::Free; limits.slots.max(1)];
+        let limits = Limits { slots: limits.slots.max(1), prefill_budget: limits.prefill_budget.max(1) };
         Self {
             limits,
             queue: Queue::default(),
-            slots,
-            reading: Vec::new(),
-            decode_is_due: false,
-            oldest_is_due: false,
+            slots: vec![SlotState::Free; limits.slots],
+            tenants: vec![None; limits.slots],
+            admissions: 0,
+            reading: Reading::default(),
+            budget: limits.prefill_budget,
         }
     }
 
-    /// A request of `prompt` tokens (at least one) arrives.
-    pub fn arrive(&mut self, id: SequenceId, priority: i32, prompt: usize) {
-        self.queue.push(id, priority, prompt);
+    /// A request arrives.
+    pub fn arrive(&mut self, id: SequenceId, priority: i32) {
+        self.queue.push(id, priority);
     }
 
-    /// Gives one free slot to the next request, if there are both. Returns who got which.
-    pub fn admit(&mut self) -> Option<(SequenceId, usize)> {
-        let slot = self.slots.iter().position(|state| *state == SlotState::Free)?;
-        let (id, total) = self.queue.pop()?;
+    /// Takes the next from the queue when there is a slot for it: a free one, or one that a less urgent sequence must
+    /// leave. Afterwards some slot is free, and the caller, who knows what each still holds, chooses which.
+    pub fn admit(&mut self) -> Option<Admission> {
+        let full = self.slots.iter().all(|state| *state != SlotState::Free);
+        let preempted = if full { Some(self.least_urgent()?) } else { None };
+        // The next is called before the preempted one goes back, which may be the oldest of all and due itself.
+        let ticket = self.queue.pop()?;
+        if let Some(tenant) = preempted.and_then(|slot| self.vacate(slot)) {
+            self.queue.put_back(tenant.ticket);
+        }
+        Some(Admission { ticket, preempted })
+    }
+
+    /// Gives an admitted sequence a free slot, where it reads `total` tokens (at least one).
+    pub fn seat(&mut self, admission: &Admission, slot: usize, total: usize) {
+        let Ticket { id, priority, .. } = admission.ticket;
         self.slots[slot] = SlotState::Prefill { id, done: 0, total };
-        self.reading.push(slot);
-        Some((id, slot))
+        self.tenants[slot] = Some(Tenant { ticket: admission.ticket, admitted: self.admissions });
+        self.admissions += 1;
+        self.reading.push(slot, priority);
     }
 
     /// The next step. Call [`Scheduler::admit`] until it returns `None` first.
     pub fn plan(&mut self) -> Plan {
         let rows = self.slots.iter().rposition(|state| state.decodes()).map_or(0, |last| last + 1);
-        if rows > 0 && (self.decode_is_due || self.reading.is_empty()) {
-            self.decode_is_due = false;
-            return Plan::Decode { rows };
+        if rows == 0 {
+            // Nobody is kept waiting by a prompt.
+            self.budget = self.limits.prefill_budget;
         }
-        self.decode_is_due = true;
-        self.next_prompt().unwrap_or(Plan::Idle)
+        if let Some(plan) = self.next_chunk() {
+            return plan;
+        }
+        self.budget = self.limits.prefill_budget;
+        if rows > 0 { Plan::Decode { rows } } else { Plan::Idle }
     }
 
-    /// The slot has its prompt's tokens up to `end` in the cache.
+    /// The slot has its tokens up to `end` in the cache.
     pub fn prefilled(&mut self, slot: usize, end: usize) {
         if let SlotState::Prefill { id, total, .. } = self.slots[slot] {
             self.slots[slot] = if end >= total {
-                self.reading.retain(|reading| *reading != slot);
+                self.reading.remove(slot);
                 SlotState::Decode { id, ready: true }
             } else {
                 SlotState::Prefill { id, done: end, total }
@@ -89,8 +124,7 @@ impl Scheduler {
             return None;
         }
         let slot = self.slots.iter().position(|state| state.id() == Some(id))?;
-        self.slots[slot] = SlotState::Free;
-        self.reading.retain(|reading| *reading != slot);
+        self.vacate(slot);
         Some(slot)
     }
 
@@ -104,19 +138,38 @@ impl Scheduler {
         self.queue.len()
     }
 
-    /// The next chunk of a prompt: in turns of the one with least to read, which soonest becomes a running stream, and
-    /// of the one admitted first, which a flow of short prompts must not put off for good.
-    fn next_prompt(&mut self) -> Option<Plan> {
-        let unread = |slot: &usize| match self.slots[*slot] {
+    /// The slot to preempt: of the least urgent sequence that may be, if one that waits is more urgent.
+    fn least_urgent(&self) -> Option<usize> {
+        let urgent = self.queue.most_urgent()?;
+        let tenants = self.tenants.iter().enumerate().filter_map(|(slot, tenant)| Some((slot, (*tenant)?)));
+        let least = tenants
+            .filter(|(_, tenant)| tenant.ticket.priority > urgent && !tenant.ticket.is_shielded())
+            .max_by_key(|(_, tenant)| (tenant.ticket.priority, tenant.admitted));
+        least.map(|(slot, _)| slot)
+    }
+
+    fn vacate(&mut self, slot: usize) -> Option<Tenant> {
+        self.slots[slot] = SlotState::Free;
+        self.reading.remove(slot);
+        self.tenants[slot].take()
+    }
+
+    /// The next chunk within the budget. Prompts are cut only where a whole budget is too small for the rest: a short
+    /// chunk costs nearly as much as a decode step.
+    fn next_chunk(&mut self) -> Option<Plan> {
+        let unread = |slot: usize| match self.slots[slot] {
             SlotState::Prefill { done, total, .. } => total - done,
             _ => 0,
         };
-        let oldest = self.reading.first().copied()?;
-        let shortest = self.reading.iter().copied().min_by_key(unread)?;
-        let slot = if self.oldest_is_due { oldest } else { shortest };
-        self.oldest_is_due = slot != oldest;
+        let slot = self.reading.next(unread)?;
+        let untouched = self.budget == self.limits.prefill_budget;
+        if unread(slot) > self.budget && !untouched {
+            return None;
+        }
         let SlotState::Prefill { done: start, total, .. } = self.slots[slot] else { return None };
-        let end = total.min(start + self.limits.prefill_chunk.max(1));
+        let end = total.min(start + self.budget);
+        self.budget -= end - start;
+        self.reading.took_turn(slot);
         Some(Plan::Prefill { slot, start, end })
     }
 }

@@ -2,38 +2,70 @@
 
 use super::SequenceId;
 
-/// After so many admissions past the longest-waiting request, it goes next whatever its priority: under a steady flow
-/// of urgent work the request at place `p` is admitted within `(MAX_OVERTAKES + 1) * p` admissions (CONCURRENCY-008).
+/// After so many admissions past the longest-waiting request, it goes next whatever its priority (CONCURRENCY-008).
 pub const MAX_OVERTAKES: u32 = 16;
+
+/// A sequence that was preempted so often keeps its next slot to its end: each preemption may cost its whole text
+/// being read again, so the waste is bounded, and so is the wait.
+pub const MAX_PREEMPTIONS: u32 = 4;
+
+/// A sequence's standing among the others, from its arrival to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Whose.
+    pub id: SequenceId,
+    /// Lower first.
+    pub priority: i32,
+    /// Its place in the order of arrival.
+    arrival: u64,
+    preemptions: u32,
+    /// Admitted because it had been overtaken too often.
+    aged: bool,
+}
+
+impl Ticket {
+    /// It has waited enough: nobody takes its slot.
+    pub const fn is_shielded(&self) -> bool {
+        self.aged || self.preemptions >= MAX_PREEMPTIONS
+    }
+}
 
 /// Requests that wait, in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    waiting: Vec<Waiting>,
+    waiting: Vec<Ticket>,
+    arrivals: u64,
+    /// Admissions since the one that waits longest was last admitted.
     overtakes: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    id: SequenceId,
-    priority: i32,
-    prompt: usize,
-}
-
 impl Queue {
-    /// Adds an arrival of `prompt` tokens at the end.
-    pub fn push(&mut self, id: SequenceId, priority: i32, prompt: usize) {
-        self.waiting.push(Waiting { id, priority, prompt });
+    /// Adds an arrival at the end.
+    pub fn push(&mut self, id: SequenceId, priority: i32) {
+        let ticket = Ticket { id, priority, arrival: self.arrivals, preemptions: 0, aged: false };
+        self.arrivals += 1;
+        self.waiting.push(ticket);
     }
 
-    /// Takes the next to admit, with its prompt's length.
-    pub fn pop(&mut self) -> Option<(SequenceId, usize)> {
+    /// Takes one back that was preempted: to its place by arrival, which is the first among its equals.
+    pub fn put_back(&mut self, ticket: Ticket) {
+        let place = self.waiting.partition_point(|waiting| waiting.arrival < ticket.arrival);
+        self.waiting.insert(place, Ticket { preemptions: ticket.preemptions + 1, ..ticket });
+    }
+
+    /// Takes the next to admit.
+    pub fn pop(&mut self) -> Option<Ticket> {
         // `min_by_key` keeps the first of equals, which is the first come: the list is in order of arrival.
         let urgent = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.priority)?.0;
-        let next = if self.overtakes >= MAX_OVERTAKES { 0 } else { urgent };
+        let aged = self.overtakes >= MAX_OVERTAKES;
+        let next = if aged { 0 } else { urgent };
         self.overtakes = if next == 0 { 0 } else { self.overtakes + 1 };
-        let Waiting { id, prompt, .. } = self.waiting.remove(next);
-        Some((id, prompt))
+        Some(Ticket { aged, ..self.waiting.remove(next) })
+    }
+
+    /// The priority of the most urgent one.
+    pub fn most_urgent(&self) -> Option<i32> {
+        self.waiting.iter().map(|waiting| waiting.priority).min()
     }
 
     /// Forgets one that will not be served; true when it was waiting.

@@ -73,7 +73,9 @@ impl Refusal {
             | Self::Submit(SubmitError::EmptyPrompt | SubmitError::PromptTooLong { .. }) => {
                 Code::InvalidArgument
             }
-            Self::Adapter(AdapterError::Unknown) | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
+            Self::Adapter(AdapterError::Unknown) | Self::Model(RegistryError::Unknown { .. }) => {
+                Code::NotFound
+            }
             Self::Submit(SubmitError::QueueFull { .. }) | Self::Model(RegistryError::NoRoom { .. }) => {
                 Code::ResourceExhausted
             }

@@ -39,6 +39,8 @@ pub(super) struct Graph {
     pub(super) logits: TensorElementType,
     /// Layers that take adapters.
     pub(super) adapted: Vec<AdaptedLayer>,
+    /// Of adapters: float or half.
+    pub(super) lora: TensorElementType,
 }
 
 /// How a graph learns how long each sequence is.
@@ -64,8 +66,12 @@ impl Graph {
             positions: input(POSITIONS).is_some(),
             cache: TensorElementType::Float32,
             logits: TensorElementType::Float32,
-            adapted: if input(LORA_INDEX).is_some() { adapted(session)? } else { Vec::new() },
+            adapted: Vec::new(),
+            lora: TensorElementType::Float32,
         };
+        if input(LORA_INDEX).is_some() {
+            (graph.adapted, graph.lora) = adapted(session)?;
+        }
         let shape = package.cache();
         let past = [None, Some(shape.kv_heads), None, Some(shape.head_size)];
         for (at, (name, _)) in shape.names.iter().enumerate() {
@@ -120,35 +126,42 @@ impl Graph {
     }
 }
 
-/// The layers with `<name>.lora_A` of `[adapters, inputs, rank]` and `<name>.lora_B` of `[adapters, rank, outputs]`.
-fn adapted(session: &Session) -> Result<Vec<AdaptedLayer>, OnnxError> {
-    let dims = |name: &str| {
+/// The layers with `<name>.lora_A` of `[adapters, inputs, rank]` and `<name>.lora_B` of `[adapters, rank, outputs]`, and the
+/// type of all of these.
+fn adapted(session: &Session) -> Result<(Vec<AdaptedLayer>, TensorElementType), OnnxError> {
+    let names: Vec<_> =
+        session.inputs().iter().filter_map(|input| input.name().strip_suffix(LORA_A)).collect();
+    let mut kind = None;
+    let mut dims = |name: String| {
         let input = session.inputs().iter().find(|input| input.name() == name);
-        let shape = input.and_then(|input| input.dtype().tensor_shape().map(|shape| shape.to_vec()));
-        match shape.as_deref() {
-            Some([_, rows, columns]) if *rows > 0 && *columns > 0 => Ok((*rows as usize, *columns as usize)),
-            _ => Err(OnnxError::Mismatch {
-                name: name.to_owned(),
-                found: input.map_or_else(|| "missing".to_owned(), |input| input.dtype().to_string()),
-                expected: "a float tensor of [adapters, rows, columns]".to_owned(),
-            }),
+        let mismatch = || OnnxError::Mismatch {
+            name: name.clone(),
+            found: input.map_or_else(|| "missing".to_owned(), |input| input.dtype().to_string()),
+            expected: "a float tensor of [adapters, rows, columns], of one type with the others".to_owned(),
+        };
+        let found = input.ok_or_else(mismatch)?.dtype();
+        let own = agree(&name, found, &[None, None, None])?;
+        match found.tensor_shape().map(|shape| &shape[..]) {
+            Some([_, rows, columns]) if *rows > 0 && *columns > 0 && *kind.get_or_insert(own) == own => {
+                Ok((*rows as usize, *columns as usize))
+            }
+            _ => Err(mismatch()),
         }
     };
-    let names = session.inputs().iter().filter_map(|input| input.name().strip_suffix(LORA_A));
-    names
-        .map(|name| {
-            let (inputs, rank) = dims(&format!("{name}{LORA_A}"))?;
-            let (rank_of_b, outputs) = dims(&format!("{name}{LORA_B}"))?;
-            if rank != rank_of_b {
-                return Err(OnnxError::Mismatch {
-                    name: format!("{name}{LORA_B}"),
-                    found: format!("rank {rank_of_b}"),
-                    expected: format!("rank {rank}, as its A"),
-                });
-            }
-            Ok(AdaptedLayer { name: name.to_owned(), inputs, rank, outputs })
+    let layer = |name: &str| {
+        let (inputs, rank) = dims(format!("{name}{LORA_A}"))?;
+        let (rank_of_b, outputs) = dims(format!("{name}{LORA_B}"))?;
+        if rank == rank_of_b {
+            return Ok(AdaptedLayer { name: name.to_owned(), inputs, rank, outputs });
+        }
+        Err(OnnxError::Mismatch {
+            name: format!("{name}{LORA_B}"),
+            found: format!("rank {rank_of_b}"),
+            expected: format!("rank {rank}, as its A"),
         })
-        .collect()
+    };
+    let layers = names.into_iter().map(layer).collect::<Result<_, _>>()?;
+    Ok((layers, kind.unwrap_or(TensorElementType::Float32)))
 }
 
 /// Float or half tensors of these dimensions, where both sides know them.

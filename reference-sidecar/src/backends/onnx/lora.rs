@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
+use half::f16;
+use ort::value::TensorElementType;
+
 use super::{
     OnnxError,
     feeds::named,
-    graph::{LORA_A, LORA_B, LORA_INDEX},
-    raw::{Arena, Named, Region},
+    graph::{Graph, LORA_A, LORA_B, LORA_INDEX},
+    raw::{Arena, Element, Named, Region},
 };
 use crate::models::{AdaptedLayer, Adapter};
 
@@ -18,6 +21,7 @@ pub(super) struct Lora {
     layers: Vec<AdaptedLayer>,
     /// As `layers`.
     stacks: Vec<Stack>,
+    kind: TensorElementType,
     /// int64 `[slots]`.
     index: Region,
     /// What lies in each slot's place.
@@ -28,22 +32,24 @@ pub(super) struct Lora {
 }
 
 struct Stack {
-    /// float `[places, inputs, rank]`.
+    /// Of the graph's type, `[places, inputs, rank]`.
     a: Region,
-    /// float `[places, rank, outputs]`.
+    /// Of the graph's type, `[places, rank, outputs]`.
     b: Region,
 }
 
 impl Lora {
-    pub(super) fn new(arena: &Arena, layers: &[AdaptedLayer], slots: usize) -> ort::Result<Self> {
+    pub(super) fn new(arena: &Arena, graph: &Graph, slots: usize) -> ort::Result<Self> {
+        let layers = &graph.adapted;
         let places = slots + 1;
         let stack = |layer: &AdaptedLayer| {
             let (a, b) = (layer.inputs * layer.rank, layer.rank * layer.outputs);
-            Ok(Stack { a: arena.region::<f32>(places * a)?, b: arena.region::<f32>(places * b)? })
+            Ok(Stack { a: arena.host(graph.lora, places * a)?, b: arena.host(graph.lora, places * b)? })
         };
         Ok(Self {
             stacks: layers.iter().map(stack).collect::<ort::Result<_>>()?,
-            layers: layers.to_vec(),
+            layers: layers.clone(),
+            kind: graph.lora,
             index: arena.region::<i64>(slots)?,
             held: vec![None; slots],
             active: vec![false; slots],
@@ -72,7 +78,10 @@ impl Lora {
                 return false;
             }
             for (layer, stack) in self.layers.iter().zip(&self.stacks) {
-                stack.write(arena, layer, slot + 1, adapter);
+                match self.kind {
+                    TensorElementType::Float16 => stack.write(arena, layer, slot + 1, adapter, f16::from_f32),
+                    _ => stack.write(arena, layer, slot + 1, adapter, |value: f32| value),
+                }
             }
             self.held[slot] = Some(Arc::clone(adapter));
         }
@@ -91,20 +100,26 @@ impl Lora {
 
 impl Stack {
     /// Writes one adapter's matrices, padded with zeros to the graph's rank; all zeros where it has none.
-    fn write(&self, arena: &mut Arena, layer: &AdaptedLayer, place: usize, adapter: &Adapter) {
-        let AdaptedLayer { name, inputs, rank, outputs } = layer;
-        let a = &mut arena.get_mut::<f32>(&self.a)[place * inputs * rank..(place + 1) * inputs * rank];
-        a.fill(0.0);
+    fn write<T: Element>(
+        &self,
+        arena: &mut Arena,
+        AdaptedLayer { name, inputs, rank, outputs }: &AdaptedLayer,
+        place: usize,
+        adapter: &Adapter,
+        convert: impl Fn(f32) -> T,
+    ) {
         let matrices = adapter.layers.get(name);
+        let a = &mut arena.get_mut::<T>(&self.a)[place * inputs * rank..(place + 1) * inputs * rank];
+        a.fill(convert(0.0));
         if let Some(low) = matrices {
             for (row, from) in a.chunks_exact_mut(*rank).zip(low.a.chunks_exact(low.rank)) {
-                row[..low.rank].copy_from_slice(from);
+                row.iter_mut().zip(from).for_each(|(to, from)| *to = convert(*from));
             }
         }
-        let b = &mut arena.get_mut::<f32>(&self.b)[place * rank * outputs..(place + 1) * rank * outputs];
-        b.fill(0.0);
+        let b = &mut arena.get_mut::<T>(&self.b)[place * rank * outputs..(place + 1) * rank * outputs];
+        b.fill(convert(0.0));
         if let Some(low) = matrices {
-            b[..low.b.len()].copy_from_slice(&low.b);
+            b.iter_mut().zip(&low.b).for_each(|(to, from)| *to = convert(*from));
         }
     }
 }

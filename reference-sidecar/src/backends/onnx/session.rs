@@ -152,8 +152,7 @@ impl OnnxBackend {
         };
         let widened =
             if graph.logits == TensorElementType::Float16 { slots * capacity.vocabulary } else { 0 };
-        let lora =
-            (!graph.adapted.is_empty()).then(|| Lora::new(&arena, &graph.adapted, slots)).transpose()?;
+        let lora = (!graph.adapted.is_empty()).then(|| Lora::new(&arena, &graph, slots)).transpose()?;
         let mut backend = Self {
             cache: KvCache::new(&arena, &session, options.provider, shape.clone(), (slots, graph.cache))?,
             logits: arena.host(graph.logits, rows * capacity.vocabulary)?,
