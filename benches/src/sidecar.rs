@@ -30,6 +30,8 @@ pub struct Start<'a> {
     pub queue: usize,
     /// Threads of one step.
     pub threads: usize,
+    /// A Ctrl-C at the terminal is for us alone: we have questions to ask it still, and stop it ourselves.
+    pub outlives_interrupt: bool,
 }
 
 /// A running sidecar.
@@ -60,9 +62,11 @@ impl Sidecar {
             .env_remove("CY_LLM_INTERNAL_TOKEN")
             .env_remove("SIDECAR_TOKEN_ENV")
             .env("SIDECAR_LOG", env::var_os("SIDECAR_LOG").unwrap_or_else(|| "warn".into()))
-            .process_group(0) // a Ctrl-C at the terminal is for us: the server must live until we have reported
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if start.outlives_interrupt {
+            command.process_group(0);
+        }
         let mut child = command.spawn()?;
         let stdout =
             child.stdout.take().ok_or_else(|| io::Error::other("the sidecar has no standard output"))?;

@@ -10,14 +10,13 @@ use anyhow::Context as _;
 use benches::client::{Address, Connection, greedy};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
-    signal,
     task::JoinSet,
     time::{sleep, sleep_until},
 };
 use tonic::{Code, Status};
 
 use super::{
-    connect,
+    Interrupt, connect,
     follower::Follower,
     options::Options,
     outage,
@@ -35,6 +34,7 @@ pub(crate) async fn run(
     addresses: &[Address],
     references: &References,
     pid: Option<u32>,
+    interrupt: &mut Interrupt,
     verdicts: &mut Vec<Verdict>,
 ) -> anyhow::Result<Vec<Sample>> {
     let connections = connect(addresses, options.connections).await?;
@@ -56,12 +56,11 @@ pub(crate) async fn run(
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut samples = Vec::new();
     let mut failed = None;
-    let mut interrupted = std::pin::pin!(signal::ctrl_c());
     while Instant::now() < until {
         let next = until.min(Instant::now() + Duration::from_secs_f64(options.every.max(0.1)));
         tokio::select! {
             () = sleep_until(next.into()) => {}
-            _ = &mut interrupted => break,
+            () = interrupt.came() => break,
         }
         match watch.sample(tally.counts()).await {
             Ok(sample) => {
@@ -93,7 +92,10 @@ pub(crate) async fn run(
     match Growth::of(&samples) {
         Some(growth) => verdicts.push(growth.verdict()),
         None if pid.is_none() => eprintln!("the server's memory is unknown: no --pid"),
-        None => eprintln!("too few samples to judge the server's memory"),
+        None => {
+            let seen = format!("{} samples are too few to say: run for longer", samples.len());
+            verdicts.push(Verdict::new("the server's memory does not grow", false, seen));
+        }
     }
     Ok(samples)
 }

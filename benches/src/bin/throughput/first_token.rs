@@ -1,16 +1,18 @@
 //! What the network edge adds to the first token: the same prompts over gRPC and straight into the engine, in turns.
+//!
+//! Measured with the package, and with `tiny`, whose own time is too short to hide anything.
 
 use std::{path::Path, thread, time::Duration};
 
 use anyhow::Context as _;
 use benches::statistics::Summary;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use reference_sidecar::text::Tokenizer;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{
     grpc::Served,
+    in_process,
     options::{Options, Role},
     peer::Peer,
     workload::Workload,
@@ -19,6 +21,7 @@ use super::{
 /// Times to the first token, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FirstToken {
+    pub(crate) model: String,
     /// Tokens of a prompt.
     pub(crate) prompt: usize,
     /// As a client saw it.
@@ -31,16 +34,18 @@ pub(crate) struct FirstToken {
     pub(crate) differences: Vec<f64>,
 }
 
-/// Measures, with nothing else running. `None` where no tries are asked for.
-pub(crate) fn run(
-    options: &Options,
-    package: &Path,
-    tokenizer: &Tokenizer,
-    runtime: &Runtime,
-) -> anyhow::Result<Option<FirstToken>> {
+/// Measures, with nothing else running.
+pub(crate) fn run(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Result<Vec<FirstToken>> {
     if options.first_token_tries == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
+    let packages = [package, &fixtures::tiny()];
+    packages.iter().map(|package| measure(options, package, runtime)).collect()
+}
+
+fn measure(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Result<FirstToken> {
+    let model = package.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let tokenizer = &in_process::tokenizer(package)?;
     let prompt = options.first_token_prompt;
     let mut served = Served::start(options, package, runtime)?;
     let mut engine = Peer::ourselves(Role::Engine, package, options).context("cannot start the engine")?;
@@ -67,13 +72,14 @@ pub(crate) fn run(
     let differences: Vec<f64> =
         over_grpc.iter().zip(&in_process).map(|(grpc, engine)| grpc - engine).collect();
     let summary = |values: &[f64]| Summary::of(values).context("nothing was measured");
-    Ok(Some(FirstToken {
+    Ok(FirstToken {
+        model,
         prompt,
         over_grpc: summary(&over_grpc)?,
         in_process: summary(&in_process)?,
         overhead: summary(&differences)?,
         differences,
-    }))
+    })
 }
 
 /// Enough for memory to be taken and pages to be touched.

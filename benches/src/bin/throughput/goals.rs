@@ -33,8 +33,8 @@ pub(crate) struct Goal {
 pub(crate) fn judge(results: &Results) -> Vec<Goal> {
     let mut goals: Vec<Goal> =
         ratios(&results.cells).into_iter().filter_map(|ratio| of_ratio(&ratio)).collect();
-    goals.extend(results.first_token.as_ref().map(|first| Goal {
-        what: "sidecar, time to the first token beyond the engine's".to_owned(),
+    goals.extend(results.first_token.iter().map(|first| Goal {
+        what: format!("sidecar, {}: time to the first token beyond the engine's", first.model),
         wanted: format!("at most {MOST_OVERHEAD_MS} ms"),
         seen: format!("{:.2} ms", first.overhead.median),
         met: first.overhead.median <= MOST_OVERHEAD_MS,
@@ -73,7 +73,7 @@ pub(crate) fn widths(cells: &[Cell]) -> Vec<usize> {
 fn of_ratio(ratio: &Ratio) -> Option<Goal> {
     let wanted = least(ratio.to, ratio.streams)?;
     Some(Goal {
-        what: format!("sidecar / {} at {} streams", ratio.to, ratio.streams),
+        what: format!("sidecar / {} at {}", ratio.to, ratio.streams),
         wanted: format!("at least {wanted:.2}"),
         seen: format!("{:.3}", ratio.summary.median),
         met: ratio.summary.median >= wanted,
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn judged(cells: Vec<Cell>) -> Vec<(String, bool)> {
-        let results = Results { cells, first_token: None };
+        let results = Results { cells, first_token: Vec::new() };
         judge(&results).into_iter().map(|goal| (goal.what, goal.met)).collect()
     }
 
@@ -140,6 +140,6 @@ mod tests {
             judged(vec![cell(1, streams, Kind::Sidecar, 149.0), cell(1, streams, Kind::LlamaCpp, 100.0)])
         };
         assert_eq!(at(1), []);
-        assert_eq!(at(8), [("sidecar / llama.cpp at 8 streams".to_owned(), false)]);
+        assert_eq!(at(8), [("sidecar / llama.cpp at 8".to_owned(), false)]);
     }
 }

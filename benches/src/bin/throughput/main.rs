@@ -45,7 +45,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     let package = package::without_end(&options.package()?).context("cannot prepare the package")?;
     let tokenizer = in_process::tokenizer(&package)?;
     let cells = rounds::run(options, &package, &tokenizer, &runtime)?;
-    let first_token = first_token::run(options, &package, &tokenizer, &runtime)?;
+    let first_token = first_token::run(options, &package, &runtime)?;
     let results = Results { cells, first_token };
     let goals = goals::judge(&results);
     report::print(options, &results, &goals);

@@ -51,8 +51,12 @@ fn markdown(options: &Options, results: &Results, goals: &[Goal]) -> String {
     );
     rates(&mut out, &results.cells);
     ratio_table(&mut out, &ratios(&results.cells));
-    if let Some(first) = &results.first_token {
-        let _ = writeln!(out, "Time to the first token, {} prompt tokens, idle, ms:\n", first.prompt);
+    for first in &results.first_token {
+        let _ = writeln!(
+            out,
+            "Time to the first token, {}, {} prompt tokens, idle, ms:\n",
+            first.model, first.prompt
+        );
         let _ = writeln!(out, "| what | median | 95 % interval | range |\n|---|---|---|---|");
         for (what, summary) in [
             ("over gRPC", &first.over_grpc),
@@ -82,7 +86,7 @@ fn rates(out: &mut String, cells: &[Cell]) {
     let widths = widths(cells);
     let _ = write!(
         out,
-        "Decode, tokens/s of all streams together, median (and ms until all have their first):\n\n| engine |"
+        "Decode, tokens/s of all streams together at each number of streams, median (and ms until all have their first):\n\n| engine |"
     );
     for width in &widths {
         let _ = write!(out, " {width} |");

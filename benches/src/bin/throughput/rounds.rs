@@ -30,7 +30,7 @@ use super::{
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     pub(crate) cells: Vec<Cell>,
-    pub(crate) first_token: Option<FirstToken>,
+    pub(crate) first_token: Vec<FirstToken>,
 }
 
 /// One engine at one width in one round.
