@@ -89,6 +89,13 @@ impl Served {
         if measured.tokens < least {
             bail!("only {:.0} tokens came while all streams ran: ask for more --tokens", measured.tokens);
         }
+        let step = measured.seconds * streams as f64 / measured.tokens;
+        if step < SHORTEST_STEP {
+            bail!(
+                "a step takes {:.2} ms, too short to be timed by arrivals: use a larger model",
+                step * 1000.0
+            );
+        }
         Ok(measured)
     }
 
@@ -130,5 +137,8 @@ impl Served {
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Well below the time after which a server asks whether a connection still lives.
 const MOST_REST: Duration = Duration::from_secs(2);
+/// In seconds. A client that is late by a part of a millisecond at the window's start finds chunks waiting, and counts
+/// them as fresh: among steps of a millisecond or more that is little.
+const SHORTEST_STEP: f64 = 0.001;
 /// The part of the tokens that must lie in the window, or it says little.
 const LEAST_WINDOW: f64 = 0.5;

@@ -1,6 +1,6 @@
 //! A copy of a package that never ends a text, so that every sequence has as many tokens as were asked for.
 //!
-//! The copy stands beside the original, in a directory that no server lists, and its large files are the same files.
+//! The copy stands in the cache, and where the original does too, its large files are the same files.
 
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use reference_sidecar::models::Package;
+use reference_sidecar::{config::cache_dir, models::Package};
 use serde_json::Value;
 
 /// Makes the copy, or takes the one that is there.
@@ -16,9 +16,9 @@ pub(crate) fn without_end(package: &Path) -> anyhow::Result<PathBuf> {
     let package = package
         .canonicalize()
         .with_context(|| format!("there is no package {}: run `ci/models smollm2`", package.display()))?;
-    let (parent, name) = (package.parent(), package.file_name());
-    let (parent, name) = parent.zip(name).context("a package must have a name")?;
-    let copy = parent.join(".bench").join(name);
+    // Beside the cache's models: what is in there, a server lists.
+    let cache = cache_dir().context("no home directory: set AI_INFERENCE_CACHE")?;
+    let copy = cache.join("bench/endless").join(package.file_name().context("a package must have a name")?);
     fs::create_dir_all(&copy)?;
     for entry in fs::read_dir(&package)? {
         let entry = entry?;
@@ -36,7 +36,7 @@ pub(crate) fn without_end(package: &Path) -> anyhow::Result<PathBuf> {
     Ok(copy)
 }
 
-/// A second name for a file; a copy where the file system knows no such thing.
+/// A second name for a file; a copy where it is on another file system.
 fn same_file(from: &Path, to: &Path) -> io::Result<()> {
     match fs::remove_file(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
