@@ -1,4 +1,4 @@
-//! What a token costs besides the model: sampling, detokenising, encoding.
+//! What a token costs besides the model: sampling, detokenising, encoding, deciding what to do next.
 
 use std::hint::black_box;
 
@@ -7,6 +7,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fixtures::Transcripts;
 use reference_sidecar::{
     engine::{Sampler, SamplingParameters},
+    scheduler::{Limits, Plan, Scheduler, SequenceId},
     text::{Incremental, Tokenizer},
 };
 
@@ -58,5 +59,53 @@ fn codec(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, sampler, detokeniser, codec);
+/// One sequence ends, the next of a thousand takes its slot, its prompt is read, and all decode: two steps.
+fn scheduler(criterion: &mut Criterion) {
+    for slots in [16, 256] {
+        let mut scheduler = Scheduler::new(Limits { slots, prefill_chunk: PROMPT });
+        let mut arrived = 0;
+        let mut arrive = |scheduler: &mut Scheduler| {
+            scheduler.arrive(SequenceId(arrived), (arrived % 7) as i32, PROMPT);
+            arrived += 1;
+        };
+        for _ in 0..slots + WAITING {
+            arrive(&mut scheduler);
+        }
+        for _ in 0..slots {
+            scheduler.admit();
+        }
+        // Prompts and decoding take turns.
+        for _ in 0..2 * slots {
+            step(&mut scheduler);
+        }
+        let mut ends = 0;
+        criterion.bench_function(&format!("scheduler step/{slots} slots, {WAITING} waiting"), |bencher| {
+            bencher.iter(|| {
+                let ending = scheduler.slots()[ends].id().expect("every slot is busy");
+                ends = (ends + 1) % slots;
+                scheduler.leave(ending);
+                arrive(&mut scheduler);
+                scheduler.admit().expect("a slot is free and many wait");
+                [step(&mut scheduler), step(&mut scheduler)]
+            });
+        });
+        assert_eq!(scheduler.waiting(), WAITING, "the load stayed what its name says");
+        assert!(scheduler.slots().iter().all(|slot| slot.decodes()), "every prompt was read");
+    }
+}
+
+fn step(scheduler: &mut Scheduler) -> Plan {
+    let plan = scheduler.plan();
+    if let Plan::Prefill { slot, end, .. } = plan {
+        scheduler.prefilled(slot, end);
+    }
+    plan
+}
+
+/// Streams that wait behind the running ones.
+const WAITING: usize = 1000;
+/// Tokens of a prompt: one chunk.
+const PROMPT: usize = 64;
+
+criterion_group!(benches, sampler, detokeniser, codec, scheduler);
 criterion_main!(benches);

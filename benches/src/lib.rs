@@ -1,1 +1,9 @@
-//! Criterion benches of the hot paths; run with `cargo bench -p benches`. There is no code here but the benches.
+//! What the programs of this crate share: a sidecar as a child process, a client of either dialect, statistics.
+//!
+//! `throughput` compares decode rates, `soak` keeps a server under load for minutes, and the criterion benches (`cargo
+//! bench -p benches`) time single functions. The README beside this crate says how to run and read each.
+
+pub mod client;
+pub mod process;
+pub mod sidecar;
+pub mod statistics;
