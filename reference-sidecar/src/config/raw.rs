@@ -61,6 +61,22 @@ pub struct Serve {
     #[arg(long, value_name = "NAME", env = "SIDECAR_TOKEN_ENV", value_parser = NonEmptyStringValueParser::new())]
     pub token_env: Option<String>,
 
+    /// Connections at once over all addresses; one more is closed at once
+    #[arg(long, value_name = "N", env = "SIDECAR_CONNECTIONS", default_value_t = 1024, value_parser = connections)]
+    pub connections: usize,
+
+    /// Certificate chain (PEM): TCP addresses then speak TLS, Unix sockets stay plain
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// CA certificates (PEM): clients must show a certificate that one of these signed
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CLIENT_CA")]
+    pub tls_client_ca: Option<PathBuf>,
+
     /// How long running generations may take to finish after SIGTERM, e.g. `30s` or `2min`
     #[arg(long, value_name = "DUR", env = "SIDECAR_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
@@ -171,6 +187,10 @@ fn slots(text: &str) -> Result<usize, String> {
     between(text, 256)
 }
 
+fn connections(text: &str) -> Result<usize, String> {
+    between(text, 1_000_000)
+}
+
 fn threads(text: &str) -> Result<usize, String> {
     between(text, 1024)
 }
@@ -196,7 +216,7 @@ Environment:
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
 
 const SERVE_EXAMPLES: &str = "\
-Prints `listening on ADDR` for each address, once ready. SIGTERM or SIGINT: no new work, running generations finish
+Prints `listening on ADDR` for each address, once ready; `https://host:port` where it speaks TLS. SIGTERM or SIGINT: no new work, running generations finish
 within --grace, exit 0; a second signal ends at once.
 
 Without --token-env the token is that of CY_LLM_INTERNAL_TOKEN where this is set, else none is asked for.

@@ -10,7 +10,7 @@ use std::{
 use ai_inference_proto::Sampling;
 use thiserror::Error;
 
-use super::{Address, Generate, OnnxArgs, Serve};
+use super::{Address, Generate, OnnxArgs, Serve, Tls, TlsError};
 use crate::{
     backends::onnx::Provider,
     engine::{ParameterError, SamplingParameters},
@@ -37,6 +37,9 @@ pub enum ConfigError {
     /// The same address twice.
     #[error("--listen {0} is given twice")]
     Twice(Address),
+    /// A certificate, a key, or the CA of clients.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A sampling parameter.
     #[error("{0}")]
     Parameter(#[from] ParameterError),
@@ -79,6 +82,10 @@ pub struct ResolvedServe {
     pub queue: usize,
     /// The token to ask for.
     pub token: Option<Token>,
+    /// Connections at once, over all addresses.
+    pub connections: usize,
+    /// What TCP listeners speak, where a certificate was given.
+    pub tls: Option<Tls>,
     /// How long a drain may take.
     pub grace: Duration,
     /// How to run models.
@@ -100,6 +107,8 @@ impl TryFrom<Serve> for ResolvedServe {
             slots: raw.slots,
             queue: raw.queue,
             token: Token::from_env(raw.token_env)?,
+            connections: raw.connections,
+            tls: tls(raw.tls_cert, raw.tls_key, raw.tls_client_ca)?,
             grace: raw.grace,
             onnx: raw.onnx.into(),
             listen: raw.listen,
@@ -195,6 +204,20 @@ pub fn cache_dir() -> Option<PathBuf> {
 pub fn models_dir(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let named = named.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
     named.or_else(|| cache_dir().map(|cache| cache.join("models"))).ok_or(ConfigError::NoCache)
+}
+
+/// An empty name, as an unset variable leaves it, is none.
+fn tls(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+) -> Result<Option<Tls>, ConfigError> {
+    let named = |file: Option<PathBuf>| file.filter(|file| !file.as_os_str().is_empty());
+    match (named(cert), named(key), named(client_ca)) {
+        (Some(cert), Some(key), client_ca) => Ok(Some(Tls::read(&cert, &key, client_ca.as_deref())?)),
+        (None, None, None) => Ok(None),
+        _ => Err(TlsError::Incomplete.into()),
+    }
 }
 
 /// Reads `\n`, `\t`, `\r` and `\\`; anything else behind a backslash stays as it is.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ai_inference_proto::GenerationRequest;
-use tokio::task;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Phase, Refusal, State};
 use crate::{
@@ -14,14 +14,16 @@ use crate::{
 /// ERROR-003.
 pub(super) const MOST_CHARACTERS: usize = 50_000;
 
-/// Checks a request and starts it.
+/// Checks a request and starts it. `held` is the room that its text takes until then.
 pub(super) async fn admit(
     state: Arc<State>,
     request: GenerationRequest,
+    held: Result<OwnedSemaphorePermit, Refusal>,
 ) -> Result<(Arc<LoadedModel>, EventReader), Refusal> {
     if state.phase() != Phase::Serving {
         return Err(Refusal::Draining);
     }
+    let _held = held?;
     let sampling = SamplingParameters::resolve(request.sampling)?;
     // No adapter root is configured, so no adapter is known; the name is not looked at (ERROR-009).
     if !request.adapter.is_empty() {
@@ -31,10 +33,7 @@ pub(super) async fn admit(
         return Err(Refusal::PromptTooLong);
     }
     let model = state.registry.get(&request.model_id).await?;
-    // Tens of milliseconds for the longest prompts: not on a thread that answers Health (HEALTH-005).
-    let (tokenizer, prompt) = (model.tokenizer.clone(), request.prompt);
-    let encoded = task::spawn_blocking(move || tokenizer.encode(&prompt)).await;
-    let prompt = encoded.map_err(|_| Refusal::Internal)?.map_err(|_| Refusal::Unspeakable)?;
+    let prompt = state.intake.encode(model.tokenizer.clone(), request.prompt).await?;
     let job = Job { prompt, priority: request.priority, sampling, seed: rand::random() };
     let reader = model.engine.submit(job)?;
     Ok((model, reader))

@@ -58,7 +58,9 @@ impl Generation {
             empty if empty.is_empty() => Uuid::new_v4().to_string(),
             given => given,
         };
-        let admitted = admit(Arc::clone(state), request);
+        // Now, not when it is first polled: it takes its room from now on.
+        let held = state.intake.hold(&request);
+        let admitted = admit(Arc::clone(state), request, held);
         let starting = Box::pin(async { admitted.await.map(Running::new) });
         Self { trace_id, arrived, index: 0, counted, stage: Stage::Starting(starting) }
     }

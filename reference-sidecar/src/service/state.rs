@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
-use super::Counters;
+use super::{Counters, Intake};
 use crate::{backends::onnx::Provider, config::Token, models::Registry};
 
 /// Where the server is in its life. Only ever moves on.
@@ -25,6 +25,8 @@ pub struct State {
     pub registry: Registry,
     /// What was asked and how it ended.
     pub counters: Arc<Counters>,
+    /// Prompts on their way to an engine.
+    pub intake: Intake,
     /// Where in its life.
     pub phase: watch::Sender<Phase>,
     /// The token to ask for.
@@ -39,7 +41,8 @@ impl State {
     /// A server that takes work from now on.
     pub fn new(registry: Registry, token: Option<Token>, provider: Provider) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
-        Self { registry, counters: Arc::default(), phase, token, provider, started: Instant::now() }
+        let (counters, intake) = (Arc::default(), Intake::default());
+        Self { registry, counters, intake, phase, token, provider, started: Instant::now() }
     }
 
     /// Where in its life it is now.

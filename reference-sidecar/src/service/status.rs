@@ -6,7 +6,7 @@
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use super::admission::MOST_CHARACTERS;
+use super::{admission::MOST_CHARACTERS, stream_predict::LONGEST_TRACE};
 use crate::{
     engine::{EngineError, ParameterError, SubmitError},
     models::RegistryError,
@@ -24,6 +24,18 @@ pub enum Refusal {
     /// ERROR-003.
     #[error("the prompt has more than {MOST_CHARACTERS} characters")]
     PromptTooLong,
+    /// It is sent back with every response.
+    #[error("the trace_id has more than {LONGEST_TRACE} bytes")]
+    TraceTooLong,
+    /// It is sent back with the answer.
+    #[error("the command or its trace_id is too long")]
+    CommandTooLong,
+    /// TRANSPORT-007: more text than the server holds for one connection, or for all.
+    #[error("too much text is under way at once; try again later")]
+    TooMuchAtOnce,
+    /// TRANSPORT-007.
+    #[error("a request message took too long from its first byte to its last")]
+    SlowMessage,
     /// The model's alphabet does not hold the prompt.
     #[error("the prompt cannot be written in the model's tokens")]
     Unspeakable,
@@ -66,15 +78,17 @@ impl Refusal {
             Self::NoRequest
             | Self::TraceInUse
             | Self::PromptTooLong
+            | Self::TraceTooLong
+            | Self::CommandTooLong
             | Self::Unspeakable
             | Self::Parameter(_)
             | Self::Submit(SubmitError::EmptyPrompt | SubmitError::PromptTooLong { .. }) => {
                 Code::InvalidArgument
             }
             Self::Adapter | Self::Model(RegistryError::Unknown { .. }) => Code::NotFound,
-            Self::Submit(SubmitError::QueueFull { .. }) => Code::ResourceExhausted,
+            Self::TooMuchAtOnce | Self::Submit(SubmitError::QueueFull { .. }) => Code::ResourceExhausted,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Deadline => Code::DeadlineExceeded,
+            Self::Deadline | Self::SlowMessage => Code::DeadlineExceeded,
             Self::Draining
             | Self::Cut
             | Self::Engine(EngineError::Stopped)
