@@ -69,8 +69,9 @@ async fn mutual_tls_serves_only_clients_with_a_certificate_of_its_ca() {
     let (pki, stranger) = (Pki::new(), Pki::new());
     let server = pki.serve(&["--tls-client-ca", pki.ca.to_str().unwrap()]);
     let own = pki.issue("client");
-    let mut served = Client::<Contract>::over(pki.client(&pki.ca, Some(own)).channel(&server).await.unwrap());
-    text_of("t", &served.generate(request("Hello", "t", 8)).await.unwrap());
+    let mut trusted =
+        Client::<Contract>::over(pki.client(&pki.ca, Some(own)).channel(&server).await.unwrap());
+    text_of("t", &trusted.generate(request("Hello", "t", 8)).await.unwrap());
 
     for (name, certificate) in [("none", None), ("another CA's", Some(stranger.issue("client")))] {
         // The server's verdict comes after the client's last word, so that the client may learn it only later.
@@ -80,7 +81,7 @@ async fn mutual_tls_serves_only_clients_with_a_certificate_of_its_ca() {
         };
         assert!(refused, "a certificate: {name}");
     }
-    text_of("t", &served.generate(request("Hello", "t", 8)).await.unwrap());
+    text_of("t", &trusted.generate(request("Hello", "t", 8)).await.unwrap());
 }
 
 #[tokio::test]
