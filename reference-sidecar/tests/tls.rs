@@ -13,7 +13,7 @@ use ai_inference_proto::{Contract, CyLlm};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use support::server::{Client, Server, command, fresh_socket, request, text_of};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -98,6 +98,9 @@ async fn silent_clients_in_the_handshake_delay_nobody_and_are_gone_in_time() {
     let good = pki.client(&pki.ca, None).channel(&server).await.unwrap();
     text_of("t", &Client::<Contract>::over(good).generate(request("Hello", "t", 8)).await.unwrap());
     assert!(began.elapsed() < Duration::from_secs(8), "it did not wait for those before it");
+    // The oldest made room for the newest.
+    assert_eq!(silent[0].read(&mut [0; 64]).await.unwrap(), 0);
+    assert!(began.elapsed() < Duration::from_secs(8), "it is closed before its time");
     for stream in silent {
         let closed = async {
             stream.readable().await.unwrap();
