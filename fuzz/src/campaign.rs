@@ -97,14 +97,14 @@ pub async fn execute<T: Target>(target: &T, batch: &[Vec<u8>]) -> Result<Vec<(Ve
                 .map(|seen| (input, seen))
         });
     }
-    let mut seen = Vec::new();
-    while let Some(outcome) = running.join_next().await {
-        seen.push(outcome.map_err(|error| error.to_string())??);
-    }
+    let outcomes = running.join_all().await;
+    let well = target.check().await;
+    // Whatever else is wrong, a panic belongs to this batch and not to the next one that is looked at.
+    panics::check()?;
+    let mut seen = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    well?;
     // In one order, whoever was first: the corpus grows the same from the same seed, as far as the server lets it.
     seen.sort();
-    target.check().await?;
-    panics::check()?;
     Ok(seen)
 }
 
