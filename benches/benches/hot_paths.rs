@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fixtures::Transcripts;
 use reference_sidecar::{
     engine::{Sampler, SamplingParameters},
-    scheduler::{Limits, Plan, Scheduler, SequenceId},
+    scheduler::{Limits, Plan, Scheduler, SequenceId, SlotState},
     text::{Incremental, Tokenizer},
 };
 
@@ -62,17 +62,17 @@ fn codec(criterion: &mut Criterion) {
 /// One sequence ends, the next of a thousand takes its slot, its prompt is read, and all decode: two steps.
 fn scheduler(criterion: &mut Criterion) {
     for slots in [16, 256] {
-        let mut scheduler = Scheduler::new(Limits { slots, prefill_chunk: PROMPT });
+        let mut scheduler = Scheduler::new(Limits { slots, prefill_budget: PROMPT });
         let mut arrived = 0;
         let mut arrive = |scheduler: &mut Scheduler| {
-            scheduler.arrive(SequenceId(arrived), (arrived % 7) as i32, PROMPT);
+            scheduler.arrive(SequenceId(arrived), (arrived % 7) as i32);
             arrived += 1;
         };
         for _ in 0..slots + WAITING {
             arrive(&mut scheduler);
         }
         for _ in 0..slots {
-            scheduler.admit();
+            seat_next(&mut scheduler);
         }
         // Prompts and decoding take turns.
         for _ in 0..2 * slots {
@@ -85,13 +85,19 @@ fn scheduler(criterion: &mut Criterion) {
                 ends = (ends + 1) % slots;
                 scheduler.leave(ending);
                 arrive(&mut scheduler);
-                scheduler.admit().expect("a slot is free and many wait");
+                seat_next(&mut scheduler);
                 [step(&mut scheduler), step(&mut scheduler)]
             });
         });
         assert_eq!(scheduler.waiting(), WAITING, "the load stayed what its name says");
         assert!(scheduler.slots().iter().all(|slot| slot.decodes()), "every prompt was read");
     }
+}
+
+fn seat_next(scheduler: &mut Scheduler) {
+    let admission = scheduler.admit().expect("many wait");
+    let free = scheduler.slots().iter().position(|slot| *slot == SlotState::Free).expect("a slot is free");
+    scheduler.seat(&admission, free, PROMPT);
 }
 
 fn step(scheduler: &mut Scheduler) -> Plan {

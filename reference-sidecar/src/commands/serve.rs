@@ -14,7 +14,7 @@ use crate::{
     backends::onnx::{OnnxOptions, Runtime},
     config::{ResolvedServe, Serve, TcpAddress},
     drain::{self, LAST_BYTES, Signals},
-    listen::Listener,
+    listen::{Listener, Places},
     metrics,
     models::{Adapters, Loader, Registry},
     service::{self, Exposed, State},
@@ -56,17 +56,19 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
     let id = state.registry.default_id();
     state.registry.get("").await.map_err(|_| Failure::Default { id: id.to_owned() })?;
     state.set_ready();
-    announce(&listeners, scraped)?;
+    announce(&listeners, config.tls.is_some(), scraped)?;
 
     let exposed = Exposed::new().await;
     let (stop, _) = watch::channel(false);
     let mut serving = JoinSet::new();
+    let places = Places::new(config.connections);
     for listener in listeners {
         let mut stopped = stop.subscribe();
         let shutdown = async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        serving.spawn(service::serve(Arc::clone(state), exposed.clone(), listener, shutdown));
+        let incoming = listener.incoming(config.tls.as_ref(), places.clone());
+        serving.spawn(service::serve(Arc::clone(state), exposed.clone(), incoming, shutdown));
     }
     let drained = drain::drain(signals, Arc::clone(state), exposed, config.grace);
     tokio::select! {
@@ -93,10 +95,11 @@ async fn scraped(address: Option<&TcpAddress>, state: &Arc<State>) -> Result<Opt
 }
 
 /// One line for each address, for people and scripts that wait for the server.
-fn announce(listeners: &[Listener], scraped: Option<SocketAddr>) -> io::Result<()> {
+fn announce(listeners: &[Listener], tls: bool, scraped: Option<SocketAddr>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for listener in listeners {
-        writeln!(out, "listening on {}", listener.address()?)?;
+        let scheme = if tls && matches!(listener, Listener::Tcp(_)) { "https://" } else { "" };
+        writeln!(out, "listening on {scheme}{}", listener.address()?)?;
     }
     if let Some(address) = scraped {
         writeln!(out, "metrics on http://{address}/metrics")?;

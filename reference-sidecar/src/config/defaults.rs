@@ -11,6 +11,8 @@ use crate::telemetry::LogFormat;
 pub(super) const LISTEN: [&str; 2] = ["unix:///tmp/cy_sidecar.sock", "127.0.0.1:50051"];
 /// An hour's work for one model on a small machine: who comes later had better be told to go elsewhere.
 pub(super) const QUEUE: usize = 1024;
+/// Each costs two buffers and a task; a gateway needs a handful.
+pub(super) const CONNECTIONS: usize = 1024;
 /// What process managers allow before they kill.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// One line for each generation, and what happens once.
@@ -33,10 +35,11 @@ pub(super) fn show_in_help(command: Command) -> Command {
     command.mut_subcommands(show_in_help)
 }
 
-fn shown() -> [(&'static str, String); 6] {
+fn shown() -> [(&'static str, String); 7] {
     [
         ("listen", LISTEN.join(",")),
         ("queue", QUEUE.to_string()),
+        ("connections", CONNECTIONS.to_string()),
         ("grace", humantime::format_duration(GRACE).to_string()),
         ("log", LOG.to_owned()),
         ("log_format", LOG_FORMAT.name().to_owned()),

@@ -7,7 +7,7 @@ use serde::{Deserialize as _, Deserializer, de::Error};
 
 use super::{
     ConfigError, Serve,
-    raw::{MOST_SLOTS, MOST_THREADS},
+    raw::{MOST_CONNECTIONS, MOST_SLOTS, MOST_THREADS},
 };
 
 /// A file's values, and the paths of the keys that it sets (`queue`, `onnx.threads`).
@@ -62,6 +62,10 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Dur
 
 pub(super) fn slots<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {
     between(value, MOST_SLOTS)
+}
+
+pub(super) fn connections<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {
+    between(value, MOST_CONNECTIONS)
 }
 
 pub(super) fn threads<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {

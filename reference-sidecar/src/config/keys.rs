@@ -3,6 +3,8 @@
 //! [`KEYS`] is the one ordered list of keys; the printed file and the guide's table follow from it, and a test holds
 //! that no flag is missing in it.
 
+use std::path::Path;
+
 use toml::Value;
 
 use super::{ConfigError, ResolvedServe, Serve, file::File, origin::Origin};
@@ -23,24 +25,24 @@ const KEYS: &[Key] = &[
         option: "listen",
         value: |config| Some(config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().into()),
     },
-    Key {
-        path: "models",
-        option: "models",
-        value: |config| Some(config.models.display().to_string().into()),
-    },
+    Key { path: "models", option: "models", value: |config| shown(Some(&config.models)) },
     Key {
         path: "default_model",
         option: "default_model",
         value: |config| config.default_model.clone().map(Value::from),
     },
-    Key {
-        path: "adapters",
-        option: "adapters",
-        value: |config| config.adapters.as_ref().map(|path| path.display().to_string().into()),
-    },
+    Key { path: "adapters", option: "adapters", value: |config| shown(config.adapters.as_deref()) },
     Key { path: "slots", option: "slots", value: |config| config.slots.map(number) },
     Key { path: "queue", option: "queue", value: |config| Some(number(config.queue)) },
     Key { path: "token_env", option: "token_env", value: |config| config.token_env.clone().map(Value::from) },
+    Key { path: "connections", option: "connections", value: |config| Some(number(config.connections)) },
+    Key { path: "tls_cert", option: "tls_cert", value: |config| shown(config.tls_cert.as_deref()) },
+    Key { path: "tls_key", option: "tls_key", value: |config| shown(config.tls_key.as_deref()) },
+    Key {
+        path: "tls_client_ca",
+        option: "tls_client_ca",
+        value: |config| shown(config.tls_client_ca.as_deref()),
+    },
     Key {
         path: "grace",
         option: "grace",
@@ -62,7 +64,7 @@ const KEYS: &[Key] = &[
     Key {
         path: "onnx.onnxruntime",
         option: "onnxruntime",
-        value: |config| config.onnx.library.as_ref().map(|path| path.display().to_string().into()),
+        value: |config| shown(config.onnx.library.as_deref()),
     },
 ];
 
@@ -87,6 +89,10 @@ pub fn explain(mut raw: Serve) -> Result<String, ConfigError> {
         });
     }
     Ok(lines.join("\n") + "\n")
+}
+
+fn shown(path: Option<&Path>) -> Option<Value> {
+    path.map(|path| path.display().to_string().into())
 }
 
 fn number(number: usize) -> Value {

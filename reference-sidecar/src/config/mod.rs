@@ -12,6 +12,7 @@ mod origin;
 mod parse;
 mod raw;
 mod resolved;
+mod tls;
 
 pub use address::{Address, AddressError, TcpAddress, TcpAddressError};
 pub use keys::explain;
@@ -21,6 +22,7 @@ pub use raw::{Check, Cli, Command, Generate, List, Measure, Models, ModelsComman
 pub use resolved::{
     ConfigError, ResolvedGenerate, ResolvedOnnx, ResolvedServe, Token, cache_dir, models_dir,
 };
+pub use tls::{Tls, TlsError};
 
 #[cfg(test)]
 use parse::command;

@@ -74,6 +74,23 @@ pub struct Serve {
     #[serde(deserialize_with = "file::not_empty")]
     pub token_env: Option<String>,
 
+    /// Connections at once over all addresses; one more is closed at once
+    #[arg(long, value_name = "N", env = "SIDECAR_CONNECTIONS", value_parser = connections)]
+    #[serde(deserialize_with = "file::connections")]
+    pub connections: Option<usize>,
+
+    /// Certificate chain (PEM): TCP addresses then speak TLS, Unix sockets stay plain
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// CA certificates (PEM): clients must show a certificate that one of these signed
+    #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CLIENT_CA")]
+    pub tls_client_ca: Option<PathBuf>,
+
     /// How long running generations may take to finish after SIGTERM, e.g. `30s` or `2min`
     #[arg(long, value_name = "DUR", env = "SIDECAR_GRACE", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "file::duration")]
@@ -115,6 +132,10 @@ impl Serve {
             slots: self.slots.or(below.slots),
             queue: self.queue.or(below.queue),
             token_env: self.token_env.or(below.token_env),
+            connections: self.connections.or(below.connections),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
             grace: self.grace.or(below.grace),
             metrics_listen: self.metrics_listen.or(below.metrics_listen),
             log: self.log.or(below.log),
@@ -271,6 +292,10 @@ fn slots(text: &str) -> Result<usize, String> {
     between(text, MOST_SLOTS)
 }
 
+fn connections(text: &str) -> Result<usize, String> {
+    between(text, MOST_CONNECTIONS)
+}
+
 fn threads(text: &str) -> Result<usize, String> {
     between(text, MOST_THREADS)
 }
@@ -282,6 +307,9 @@ fn between(text: &str, most: usize) -> Result<usize, String> {
 
 /// More rows than any provider decodes faster.
 pub(super) const MOST_SLOTS: usize = 256;
+
+/// More than a process may open.
+pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// More than one machine's cores.
 pub(super) const MOST_THREADS: usize = 1024;
@@ -303,7 +331,7 @@ Environment:
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
 
 const SERVE_EXAMPLES: &str = "\
-Prints `listening on ADDR` for each address, once ready. SIGTERM or SIGINT: no new work, running generations finish
+Prints `listening on ADDR` for each address, once ready; `https://host:port` where it speaks TLS. SIGTERM or SIGINT: no new work, running generations finish
 within --grace, exit 0; a second signal ends at once.
 
 Flags win over environment variables, these over the file of --config, and that over the defaults; the file's keys are the

@@ -10,7 +10,7 @@ use std::{
 use ai_inference_proto::Sampling;
 use thiserror::Error;
 
-use super::{Address, Generate, OnnxArgs, Serve, TcpAddress, defaults, file::File};
+use super::{Address, Generate, OnnxArgs, Serve, TcpAddress, Tls, TlsError, defaults, file::File};
 use crate::{
     backends::onnx::ProviderChoice,
     engine::{ParameterError, SamplingParameters},
@@ -55,6 +55,9 @@ pub enum ConfigError {
     /// A default that does not hold, which a test would have seen.
     #[error("the default address {0} is none")]
     Default(String),
+    /// A certificate, a key, or the CA of clients.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A sampling parameter.
     #[error("{0}")]
     Parameter(#[from] ParameterError),
@@ -101,6 +104,16 @@ pub struct ResolvedServe {
     pub token: Option<Token>,
     /// Where the token was found. The name, which may be shown.
     pub token_env: Option<String>,
+    /// Connections at once, over all addresses.
+    pub connections: usize,
+    /// What TCP listeners speak, where a certificate was given.
+    pub tls: Option<Tls>,
+    /// Where that was read from, to be shown.
+    pub tls_cert: Option<PathBuf>,
+    /// As above.
+    pub tls_key: Option<PathBuf>,
+    /// As above.
+    pub tls_client_ca: Option<PathBuf>,
     /// How long a drain may take.
     pub grace: Duration,
     /// Where to answer scrapers and probes.
@@ -147,6 +160,11 @@ impl ResolvedServe {
             queue: said.queue.unwrap_or(defaults::QUEUE),
             token,
             token_env,
+            connections: said.connections.unwrap_or(defaults::CONNECTIONS),
+            tls: tls(said.tls_cert.as_deref(), said.tls_key.as_deref(), said.tls_client_ca.as_deref())?,
+            tls_cert: said.tls_cert,
+            tls_key: said.tls_key,
+            tls_client_ca: said.tls_client_ca,
             grace: said.grace.unwrap_or(defaults::GRACE),
             metrics_listen: said.metrics_listen,
             // A variable that is set to nothing is not set.
@@ -253,6 +271,21 @@ pub fn cache_dir() -> Option<PathBuf> {
 pub fn models_dir(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let named = named.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
     named.or_else(|| cache_dir().map(|cache| cache.join("models"))).ok_or(ConfigError::NoCache)
+}
+
+/// An empty name, as an unset variable leaves it, is none.
+fn tls(
+    cert: Option<&Path>,
+    key: Option<&Path>,
+    client_ca: Option<&Path>,
+) -> Result<Option<Tls>, ConfigError> {
+    let [cert, key, client_ca] =
+        [cert, key, client_ca].map(|file| file.filter(|file| !file.as_os_str().is_empty()));
+    match (cert, key, client_ca) {
+        (Some(cert), Some(key), client_ca) => Ok(Some(Tls::read(cert, key, client_ca)?)),
+        (None, None, None) => Ok(None),
+        _ => Err(TlsError::Incomplete.into()),
+    }
 }
 
 /// Reads `\n`, `\t`, `\r` and `\\`; anything else behind a backslash stays as it is.

@@ -11,9 +11,9 @@ use std::{
 
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::UnixListenerStream;
 
-use crate::config::Address;
+use super::{Incoming, Places, incoming::Door};
+use crate::config::{Address, Tls};
 
 /// A bound address. The socket file goes when it is dropped.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket.
-    Unix(UnixListenerStream, SocketFile),
+    Unix(UnixListener, SocketFile),
 }
 
 /// An address that cannot be listened on.
@@ -66,7 +66,7 @@ impl Listener {
                 // TRANSPORT-005: the owner and the group.
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(system)?;
                 let file = SocketFile::new(path).map_err(system)?;
-                Ok(Self::Unix(UnixListenerStream::new(listener), file))
+                Ok(Self::Unix(listener, file))
             }
         }
     }
@@ -77,6 +77,16 @@ impl Listener {
             Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?.to_string())),
             Self::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
         }
+    }
+
+    /// What comes in. TLS is for TCP only: a socket's file is guarded by its mode, and its bytes leave no machine.
+    pub fn incoming(self, tls: Option<&Tls>, places: Places) -> Incoming {
+        let door = match (self, tls) {
+            (Self::Unix(listener, file), _) => Door::Unix(listener, file),
+            (Self::Tcp(listener), Some(tls)) => Door::Tls(listener, tls.acceptor()),
+            (Self::Tcp(listener), None) => Door::Tcp(listener),
+        };
+        Incoming::new(door, places)
     }
 }
 

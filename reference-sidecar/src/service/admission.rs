@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ai_inference_proto::GenerationRequest;
-use tokio::task;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Phase, Refusal, State};
 use crate::{
@@ -23,24 +23,27 @@ pub(super) struct Admission {
     pub(super) prompt_tokens: Option<usize>,
 }
 
-/// Checks a request and starts it.
+/// Checks a request and starts it. `held` is the room that its text takes until then.
 pub(super) async fn admit(
     state: Arc<State>,
     request: GenerationRequest,
+    held: Result<OwnedSemaphorePermit, Refusal>,
 ) -> (Admission, Result<EventReader, Refusal>) {
     let mut known = Admission::default();
-    let outcome = start(&state, request, &mut known).await;
+    let outcome = start(&state, request, held, &mut known).await;
     (known, outcome)
 }
 
 async fn start(
     state: &State,
     request: GenerationRequest,
+    held: Result<OwnedSemaphorePermit, Refusal>,
     known: &mut Admission,
 ) -> Result<EventReader, Refusal> {
     if state.phase() != Phase::Serving {
         return Err(Refusal::Draining);
     }
+    let _held = held?;
     let sampling = SamplingParameters::resolve(request.sampling)?;
     if request.prompt.chars().nth(MOST_CHARACTERS).is_some() {
         return Err(Refusal::PromptTooLong);
@@ -51,10 +54,7 @@ async fn start(
         "" => None,
         name => Some(state.adapters.get(name, &model.adapted).await?),
     };
-    // Tens of milliseconds for the longest prompts: not on a thread that answers Health (HEALTH-005).
-    let (tokenizer, prompt) = (model.tokenizer.clone(), request.prompt);
-    let encoded = task::spawn_blocking(move || tokenizer.encode(&prompt)).await;
-    let prompt = encoded.map_err(|_| Refusal::Internal)?.map_err(|_| Refusal::Unspeakable)?;
+    let prompt = state.intake.encode(model.tokenizer.clone(), request.prompt).await?;
     known.prompt_tokens = Some(prompt.len());
     let job = Job { prompt, priority: request.priority, sampling, seed: rand::random(), adapter };
     Ok(model.engine.submit(job)?)

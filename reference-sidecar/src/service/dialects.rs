@@ -40,7 +40,7 @@ macro_rules! serve {
                 &self,
                 request: Request<$wire::ControlMessage>,
             ) -> Result<Response<$wire::ControlMessage>, Status> {
-                let answer = control::control(&self.state, request.into_inner().into()).await;
+                let answer = control::control(&self.state, request.into_inner().into()).await?;
                 Ok(Response::new(answer.into()))
             }
 

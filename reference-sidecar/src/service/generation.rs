@@ -66,8 +66,10 @@ impl Generation {
             given => given,
         };
         let account = Account::open(state, &trace_id, dialect, request.priority, parent);
+        // Now, not when it is first polled: it takes its room from now on.
+        let held = state.intake.hold(&request);
         // Entered while it is admitted, so that a load says in the log for whom it was.
-        let admitted = admit(Arc::clone(state), request).instrument(account.span());
+        let admitted = admit(Arc::clone(state), request, held).instrument(account.span());
         Self { trace_id, index: 0, account: Some(account), stage: Stage::Starting(Box::pin(admitted)) }
     }
 

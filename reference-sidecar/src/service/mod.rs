@@ -15,12 +15,15 @@ mod dialects;
 mod gate;
 mod generation;
 mod health;
+mod inbound;
+mod intake;
 mod stack;
 mod state;
 mod status;
 mod stream_predict;
 
 pub use counters::{Counted, Counters};
+pub use intake::Intake;
 pub use stack::{Exposed, serve};
 pub use state::{Phase, State};
 pub use status::Refusal;

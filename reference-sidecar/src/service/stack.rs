@@ -7,37 +7,37 @@ use ai_inference_proto::{
     cy_llm::ai_inference_server as cy_llm_server,
 };
 use http::Request;
-use tokio_stream::StreamExt as _;
-use tonic::{
-    body::Body,
-    codec::CompressionEncoding,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{body::Body, codec::CompressionEncoding, service::Routes, transport::Server};
 use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
 use tonic_reflection::server::{Builder as ReflectionBuilder, Error as ReflectionError};
 
-use super::{State, auth, content_type, dialects::Edge, gate::Gate};
-use crate::listen::{Lenient, Listener};
+use tower::util::MapRequestLayer;
 
-/// Serves a listener until `shutdown`, then until its connections are closed.
+use super::{State, auth, content_type, dialects::Edge, gate::Gate, inbound};
+use crate::listen::Incoming;
+
+/// Serves what comes in until `shutdown`, then until its connections are closed.
 pub async fn serve(
     state: Arc<State>,
     exposed: Exposed,
-    listener: Listener,
+    incoming: Incoming,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let router = Server::builder()
+    Server::builder()
         // A client that is gone without a word is noticed within a minute, and its work cancelled.
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         // One connection may carry all of a gateway's users; the queue, not the transport, says when it is too much.
-        .max_concurrent_streams(4096)
+        .max_concurrent_streams(MOST_STREAMS)
         // Room for the longest prompts in one flight; also the bound of what a connection can make us hold.
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         // Metadata is small; larger is abuse (TRANSPORT-007).
-        .http2_max_header_list_size(16 << 10)
+        .http2_max_header_list_size(LARGEST_HEADERS)
+        // Rapid reset, where the client resets and where it makes us reset (TRANSPORT-007). Without the second line
+        // there would be no bound: tonic hands hyper an explicit none.
+        .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
+        .http2_max_local_error_reset_streams(Some(MOST_RESETS))
         // What is not gRPC is answered in HTTP, so it must be turned away before anything answers in gRPC.
         .layer(Gate::<Body, Body>::new(content_type::check))
         // Before routing and decoding: a stranger costs no more than its headers (AUTH-004).
@@ -45,20 +45,12 @@ pub async fn serve(
             let token = state.token.clone();
             move |request: &Request<Body>| auth::check(token.as_ref(), request)
         }))
+        // After those that look at heads only: a body that never ends, or too many large ones (TRANSPORT-007).
+        .layer(MapRequestLayer::new(inbound::watch))
         // Both dialects, health checking and reflection; any other path is UNIMPLEMENTED (WIRE-006).
-        .add_routes(exposed.routes(&state));
-    match listener {
-        Listener::Tcp(tcp) => {
-            // A chunk is one small packet: it must not wait for the next (STREAM-007).
-            let incoming = TcpIncoming::from(tcp).with_nodelay(Some(true));
-            router.serve_with_incoming_shutdown(incoming, shutdown).await
-        }
-        Listener::Unix(unix, _socket) => {
-            // The C core's clients name a socket's path as authority, which HTTP/2's parser would refuse.
-            let incoming = unix.map(|accepted| accepted.map(Lenient::new));
-            router.serve_with_incoming_shutdown(incoming, shutdown).await
-        }
-    }
+        .add_routes(exposed.routes(&state))
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await
 }
 
 /// What is the same on every listener, so that they answer alike (TRANSPORT-001).
@@ -121,4 +113,11 @@ fn log_no_reflection(error: &ReflectionError) {
 }
 
 /// gRPC's customary limit, twenty times the largest legal prompt (WIRE-008, WIRE-013).
-const LARGEST_MESSAGE: usize = 4 << 20;
+pub(super) const LARGEST_MESSAGE: usize = 4 << 20;
+/// Calls at once on one connection.
+const MOST_STREAMS: u32 = 4096;
+/// Of one request, decoded. The contract's own headers take less than 1 KiB.
+const LARGEST_HEADERS: u32 = 16 << 10;
+/// Streams that were reset before they were looked at, and streams that we reset for an error, before the connection
+/// ends. A gateway whose users all leave at once resets calls that were looked at long ago.
+const MOST_RESETS: usize = 256;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Counters;
+use super::{Counters, Intake};
 use crate::{
     backends::onnx::Provider,
     config::Token,
@@ -37,6 +37,8 @@ pub struct State {
     pub counters: Arc<Counters>,
     /// What operators see of it.
     pub metrics: Metrics,
+    /// Prompts on their way to an engine.
+    pub intake: Intake,
     /// Where in its life.
     pub phase: watch::Sender<Phase>,
     ready: OnceLock<()>,
@@ -54,7 +56,8 @@ impl State {
         let phase = watch::Sender::new(Phase::Serving);
         let (metrics, ready) = (Metrics::new(provider.backend_name()), OnceLock::new());
         let started = Instant::now();
-        Self { registry, adapters, counters: Arc::default(), metrics, phase, ready, token, provider, started }
+        let (counters, intake) = (Arc::default(), Intake::default());
+        Self { registry, adapters, counters, metrics, intake, phase, ready, token, provider, started }
     }
 
     /// The default model is loaded: those who ask before they send requests may send them.

@@ -6,7 +6,7 @@
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use super::admission::MOST_CHARACTERS;
+use super::{admission::MOST_CHARACTERS, stream_predict::LONGEST_TRACE};
 use crate::{
     engine::{EngineError, ParameterError, SubmitError},
     metrics::Outcome,
@@ -25,6 +25,18 @@ pub enum Refusal {
     /// ERROR-003.
     #[error("the prompt has more than {MOST_CHARACTERS} characters")]
     PromptTooLong,
+    /// It is sent back with every response.
+    #[error("the trace_id has more than {LONGEST_TRACE} bytes")]
+    TraceTooLong,
+    /// It is sent back with the answer.
+    #[error("the command or its trace_id is too long")]
+    CommandTooLong,
+    /// TRANSPORT-007: more text than the server holds for one connection, or for all.
+    #[error("too much text is under way at once; try again later")]
+    TooMuchAtOnce,
+    /// TRANSPORT-007.
+    #[error("a request message took too long from its first byte to its last")]
+    SlowMessage,
     /// The model's alphabet does not hold the prompt.
     #[error("the prompt cannot be written in the model's tokens")]
     Unspeakable,
@@ -67,6 +79,8 @@ impl Refusal {
             Self::NoRequest
             | Self::TraceInUse
             | Self::PromptTooLong
+            | Self::TraceTooLong
+            | Self::CommandTooLong
             | Self::Unspeakable
             | Self::Parameter(_)
             | Self::Adapter(AdapterError::Unfit)
@@ -76,11 +90,11 @@ impl Refusal {
             Self::Adapter(AdapterError::Unknown) | Self::Model(RegistryError::Unknown { .. }) => {
                 Code::NotFound
             }
-            Self::Submit(SubmitError::QueueFull { .. }) | Self::Model(RegistryError::NoRoom { .. }) => {
-                Code::ResourceExhausted
-            }
+            Self::TooMuchAtOnce
+            | Self::Submit(SubmitError::QueueFull { .. })
+            | Self::Model(RegistryError::NoRoom { .. }) => Code::ResourceExhausted,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Deadline => Code::DeadlineExceeded,
+            Self::Deadline | Self::SlowMessage => Code::DeadlineExceeded,
             Self::Draining
             | Self::Cut
             | Self::Engine(EngineError::Stopped)
@@ -96,6 +110,10 @@ impl Refusal {
             Self::NoRequest => "no_request",
             Self::TraceInUse => "trace_in_use",
             Self::PromptTooLong => "prompt_too_long",
+            Self::TraceTooLong => "trace_too_long",
+            Self::CommandTooLong => "command_too_long",
+            Self::TooMuchAtOnce => "too_much_at_once",
+            Self::SlowMessage => "slow_message",
             Self::Unspeakable => "unspeakable",
             Self::Adapter(AdapterError::Unknown) => "adapter_unknown",
             Self::Adapter(AdapterError::Unfit) => "adapter_unfit",

@@ -93,6 +93,9 @@ where
 
     fn start(&mut self, request: GenerationRequest) -> Result<(), Refusal> {
         self.started = true;
+        if request.trace_id().len() > LONGEST_TRACE {
+            return Err(Refusal::TraceTooLong);
+        }
         let generation = Generation::new(&self.state, request, self.dialect, self.parent.as_ref());
         if self.running.contains_key(generation.trace_id()) {
             return Err(generation.refuse(Refusal::TraceInUse));
@@ -160,3 +163,5 @@ where
 
 /// Unfinished generations of one call; further requests stay in the transport, which holds their sender back.
 const AT_ONCE: usize = 256;
+/// A trace_id is sent back with every chunk: a long one would make a small request a large answer.
+pub(super) const LONGEST_TRACE: usize = 4096;

@@ -4,6 +4,7 @@
 
 #![expect(dead_code, reason = "each test crate uses its part of this module")]
 
+pub(crate) mod raw;
 pub(crate) mod server;
 
 use std::path::Path;

@@ -36,7 +36,8 @@ pub(crate) fn tokenizer(package: &Path) -> anyhow::Result<Tokenizer> {
 /// Answers tasks until standard input closes.
 pub(crate) fn serve(role: Role, options: &Options) -> anyhow::Result<()> {
     let package = Package::open(&options.package()?)?;
-    let onnx = OnnxOptions { provider: Provider::Cpu, slots: options.slots()?, threads: options.threads };
+    let onnx =
+        OnnxOptions { provider: Provider::Cpu, slots: Some(options.slots()?), threads: options.threads };
     let backend = OnnxBackend::load(&Runtime::load(None)?, &package, onnx)?;
     let mut measure: Box<Measure> = match role {
         Role::Bare => {
@@ -97,7 +98,7 @@ fn first_token(engine: &EngineHandle, task: &Task) -> anyhow::Result<Measured> {
     let sampling = SamplingParameters { max_new_tokens: 1, top_p: 0.001, ..SamplingParameters::default() };
     let prompt = task.prompts.first().context("there is no prompt")?.clone();
     let began = Instant::now();
-    let mut reader = engine.submit(Job { prompt, priority: 0, sampling, seed: 1 })?;
+    let mut reader = engine.submit(Job { prompt, priority: 0, sampling, seed: 1, adapter: None })?;
     let token = reader.blocking_next();
     let prefill_seconds = began.elapsed().as_secs_f64();
     ensure!(token.is_some(), "the engine gave no token: {:?}", reader.outcome());

@@ -1,0 +1,247 @@
+//! Watches a request's body on its way in: how long a message takes, and how much of the server it fills.
+//!
+//! The transport bounds what lies unread in a connection, and nothing bounds what a call has read and not yet made a
+//! message of: four thousand streams with half a large message each would be gigabytes. And a message that never ends
+//! would hold its call for ever. A stream that is open and silent between messages is neither: it may be so for as
+//! long as its client likes.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Frame, SizeHint};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
+};
+use tonic::{Status, body::Body};
+
+use super::{Refusal, stack::LARGEST_MESSAGE};
+use crate::listen::Peer;
+
+/// Puts the watch around a request's body.
+pub(super) fn watch(request: Request<Body>) -> Request<Body> {
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    let watched = |inner| Watched { inner, peer, framing: Framing::default(), patience: None, held: None };
+    request.map(|body| Body::new(watched(body)))
+}
+
+struct Watched {
+    inner: Body,
+    peer: Peer,
+    framing: Framing,
+    /// Runs while a message is incomplete.
+    patience: Option<Pin<Box<Sleep>>>,
+    /// For the largest message so far. The decoder keeps its buffers as long as the call reads, so this stays as long.
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Watched {
+    fn follow(&mut self, data: &[u8]) -> Result<(), Refusal> {
+        let mut at = 0;
+        while at < data.len() {
+            let began = self.framing.is_between();
+            if let Some(head) = self.framing.advance(data, &mut at) {
+                self.hold(head.cost())?;
+            }
+            if self.framing.is_between() {
+                self.patience = None;
+            } else if began || self.patience.is_none() {
+                self.patience = Some(Box::pin(sleep(PATIENCE)));
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, cost: usize) -> Result<(), Refusal> {
+        let held = self.held.as_ref().map_or(FREE, OwnedSemaphorePermit::num_permits);
+        if cost <= held {
+            return Ok(());
+        }
+        let missing = cost - self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = self.peer.hold(missing as u32).ok_or(Refusal::TooMuchAtOnce)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            // Only with nothing left to read: what waited for us did not come late.
+            let expired = |sleep: &mut Pin<Box<Sleep>>| sleep.as_mut().poll(context).is_ready();
+            let expired = self.patience.as_mut().is_some_and(expired);
+            return if expired { Poll::Ready(Some(Err(Refusal::SlowMessage.into()))) } else { Poll::Pending };
+        };
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Err(refusal) = self.follow(data)
+        {
+            return Poll::Ready(Some(Err(refusal.into())));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Where in gRPC's framing the bytes are: five bytes of head, then as many as it says.
+#[derive(Debug, Default)]
+struct Framing {
+    head: [u8; HEAD],
+    /// Bytes of the head that have come.
+    read: usize,
+    /// Bytes of the message to come.
+    rest: usize,
+}
+
+impl Framing {
+    const fn is_between(&self) -> bool {
+        self.read == 0 && self.rest == 0
+    }
+
+    /// Steps over the rest of a head, which is returned, or of a message.
+    fn advance(&mut self, data: &[u8], at: &mut usize) -> Option<Head> {
+        if self.rest > 0 {
+            let step = self.rest.min(data.len() - *at);
+            self.rest -= step;
+            *at += step;
+            return None;
+        }
+        let step = (HEAD - self.read).min(data.len() - *at);
+        self.head[self.read..self.read + step].copy_from_slice(&data[*at..*at + step]);
+        self.read += step;
+        *at += step;
+        if self.read < HEAD {
+            return None;
+        }
+        self.read = 0;
+        let [compressed, length @ ..] = self.head;
+        self.rest = u32::from_be_bytes(length) as usize;
+        Some(Head { compressed: compressed != 0, length: self.rest })
+    }
+}
+
+struct Head {
+    compressed: bool,
+    length: usize,
+}
+
+impl Head {
+    /// What the message will fill at most. One above the limit is refused by its head and fills nothing.
+    fn cost(&self) -> usize {
+        match self.length {
+            length if length > LARGEST_MESSAGE => 0,
+            length if self.compressed => length.saturating_mul(DEFLATE).min(LARGEST_MESSAGE),
+            length => length,
+        }
+    }
+}
+
+/// Of a message: one byte of flags, four of length.
+const HEAD: usize = 5;
+/// Messages of ordinary size are not counted: a stream's own state is not much smaller.
+const FREE: usize = 16 << 10;
+/// The most that DEFLATE can blow a byte up to.
+const DEFLATE: usize = 1032;
+/// Four megabytes at 70 kB/s, from the message's first byte to its last.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+    use tokio::time;
+    use tokio_stream::StreamExt as _;
+    use tonic::Code;
+
+    use super::*;
+
+    fn watched(
+        body: impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+        peer: &Peer,
+    ) -> Body {
+        let mut request = Request::new(Body::new(body));
+        request.extensions_mut().insert(peer.clone());
+        watch(request).into_body()
+    }
+
+    fn message(flag: u8, length: u32, sent: usize) -> Bytes {
+        [&[flag][..], &length.to_be_bytes(), &vec![0; sent]].concat().into()
+    }
+
+    fn at_once(bytes: Bytes) -> impl http_body::Body<Data = Bytes, Error = Status> {
+        Full::new(bytes).map_err(|never| match never {})
+    }
+
+    #[tokio::test]
+    async fn a_connections_large_messages_are_bounded_and_room_returns() {
+        let peer = Peer::default();
+        let mut calls = Vec::new();
+        let refused = loop {
+            let mut call = watched(at_once(message(0, 4 << 20, 0)), &peer);
+            match call.frame().await {
+                Some(Ok(_)) => calls.push(call),
+                other => break other.and_then(Result::err),
+            }
+        };
+        assert_eq!(calls.len(), 64, "256 MiB of 4 MiB");
+        assert_eq!(refused.map(|status| status.code()), Some(Code::ResourceExhausted));
+        assert!(watched(at_once(message(0, 1000, 1000)), &peer).frame().await.is_some_and(|f| f.is_ok()));
+        assert!(watched(at_once(message(1, 1000, 1000)), &peer).frame().await.is_some_and(|f| f.is_err()));
+        calls.pop();
+        assert!(watched(at_once(message(0, 4 << 20, 0)), &peer).frame().await.is_some_and(|f| f.is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_drips_is_ended_and_a_silent_stream_is_not() {
+        let dripping = tokio_stream::once(message(0, 1000, 0))
+            .chain(tokio_stream::iter(vec![Bytes::from_static(b"x"); 900]).throttle(Duration::from_secs(1)));
+        let body = StreamBody::new(dripping.map(|bytes| Ok(Frame::data(bytes))));
+        let began = time::Instant::now();
+        let refused = watched(body, &Peer::default()).collect().await.map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::DeadlineExceeded);
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+
+        // Two messages in one piece, and an hour between pieces.
+        let pair = Bytes::from([message(0, 3, 3), message(0, 0, 0)].concat());
+        let patient = tokio_stream::iter(vec![pair; 3]).throttle(Duration::from_hours(1));
+        let body = StreamBody::new(patient.map(|bytes| Ok(Frame::data(bytes))));
+        let whole = watched(body, &Peer::default()).collect().await.unwrap();
+        assert_eq!(whole.to_bytes().len(), 3 * 13);
+    }
+
+    #[test]
+    fn framing_is_followed_however_the_bytes_are_cut() {
+        let bytes = [message(0, 7, 7), message(1, 0, 0), message(0, 300, 300)].concat();
+        for size in 1..bytes.len() {
+            let (mut framing, mut lengths) = (Framing::default(), Vec::new());
+            for chunk in bytes.chunks(size) {
+                let mut at = 0;
+                while at < chunk.len() {
+                    lengths.extend(framing.advance(chunk, &mut at).map(|head| head.length));
+                }
+            }
+            assert_eq!(lengths, [7, 0, 300], "in chunks of {size}");
+            assert!(framing.is_between(), "in chunks of {size}");
+        }
+    }
+}
