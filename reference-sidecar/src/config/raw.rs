@@ -79,15 +79,16 @@ pub struct Serve {
     #[serde(deserialize_with = "file::connections")]
     pub connections: Option<usize>,
 
-    /// Certificate chain (PEM): TCP addresses then speak TLS, Unix sockets stay plain
+    /// Certificate chain (PEM): TCP addresses then speak TLS, Unix sockets stay plain [default: none: TCP is plain]
     #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key (PEM)
+    /// The certificate's private key (PEM) [default: none]
     #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
 
-    /// CA certificates (PEM): clients must show a certificate that one of these signed
+    /// CA certificates (PEM): clients must show a certificate that one of these signed [default:
+    /// none: clients need no certificate]
     #[arg(long, value_name = "FILE", env = "SIDECAR_TLS_CLIENT_CA")]
     pub tls_client_ca: Option<PathBuf>,
 

@@ -13,7 +13,7 @@ use tonic_reflection::server::{Builder as ReflectionBuilder, Error as Reflection
 
 use tower::util::MapRequestLayer;
 
-use super::{State, auth, content_type, dialects::Edge, gate::Gate, inbound};
+use super::{Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound};
 use crate::listen::Incoming;
 
 /// Serves what comes in until `shutdown`, then until its connections are closed.
@@ -42,8 +42,12 @@ pub async fn serve(
         .layer(Gate::<Body, Body>::new(content_type::check))
         // Before routing and decoding: a stranger costs no more than its headers (AUTH-004).
         .layer(Gate::<Body, Body>::new({
-            let token = state.token.clone();
-            move |request: &Request<Body>| auth::check(token.as_ref(), request)
+            let state = Arc::clone(&state);
+            move |request: &Request<Body>| {
+                let refused = auth::check(state.token.as_ref(), request)?;
+                state.metrics.events.refused(Refusal::Unauthenticated.reason());
+                Some(refused)
+            }
         }))
         // After those that look at heads only: a body that never ends, or too many large ones (TRANSPORT-007).
         .layer(MapRequestLayer::new(inbound::watch))

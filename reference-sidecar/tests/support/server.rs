@@ -98,6 +98,8 @@ pub(crate) fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reference-sidecar"));
     command
         .env_remove("CY_LLM_INTERNAL_TOKEN")
+        // A line for each generation is more than anybody reads in a test's output.
+        .env("SIDECAR_LOG", "warn")
         .envs(environment.iter().copied())
         .args(["serve", "--default-model", "tiny", "--threads", "1", "--models"])
         .arg(fixtures::models())
