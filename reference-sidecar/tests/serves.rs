@@ -10,7 +10,7 @@ use std::{
 };
 
 use ai_inference_proto::{Contract, CyLlm, Dialect, GenerationRequest, Sampling, WireDialect};
-use fixtures::Transcripts;
+use fixtures::{Shift, Transcripts};
 use support::server::{Client, Server, collect, command, fresh_socket, request, text_of};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
@@ -125,6 +125,53 @@ async fn wrong_requests_are_refused_and_the_next_is_served() {
     assert_eq!(collect::<Contract>(empty).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(client.counter("requests_failed").await, 9);
     assert_eq!(client.counter("requests_success").await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_row_of_a_batch_has_its_own_adapter() {
+    let adapters = format!("--adapters={}", fixtures::adapters().display());
+    let server = Server::start(&[&adapters, "--slots=5"]);
+    let client = server.client::<CyLlm>().await;
+    let adapted = |prompt: &str, trace: &str, adapter: &str| GenerationRequest {
+        model_id: "tiny-lora".to_owned(),
+        adapter: adapter.to_owned(),
+        ..request(prompt, trace, 48)
+    };
+    let plain = ("", Transcripts::tiny().unwrap());
+    let shifted = Shift::ALL.map(|shift| (shift.name(), Transcripts::tiny_lora(shift).unwrap()));
+    let mut running = JoinSet::new();
+    for (adapter, golden) in [plain].into_iter().chain(shifted) {
+        for (number, expected) in golden.transcripts.into_iter().enumerate() {
+            let (mut client, trace) = (client.clone(), format!("{adapter} {number}"));
+            let request = adapted(&expected.prompt, &trace, adapter);
+            running.spawn(async move {
+                let responses = client.generate(request).await.unwrap();
+                assert_eq!(text_of(&trace, &responses), expected.text, "{trace}");
+            });
+        }
+    }
+    running.join_all().await;
+
+    let mut client = client;
+    for unknown in [
+        "nobody",
+        "../adapters/shift1",
+        "/etc/passwd",
+        "shift1/../shift2",
+        "..",
+        "shift3/adapter_config.json",
+    ] {
+        let refused = client.generate(adapted("Hello", "t", unknown)).await.unwrap_err();
+        let said = (refused.code(), refused.message().to_owned());
+        let expected = match unknown {
+            "shift3/adapter_config.json" => (Code::InvalidArgument, "the adapter does not fit this model"),
+            _ => (Code::NotFound, "the adapter is not known here"),
+        };
+        assert_eq!(said, (expected.0, expected.1.to_owned()), "{unknown}");
+    }
+    let takes_none = GenerationRequest { adapter: "shift1".to_owned(), ..request("Hello", "t", 4) };
+    assert_eq!(client.generate(takes_none).await.unwrap_err().code(), Code::InvalidArgument);
+    text_of("t", &client.generate(adapted("Hello", "t", "shift2")).await.unwrap());
 }
 
 #[tokio::test]

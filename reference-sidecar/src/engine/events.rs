@@ -2,19 +2,19 @@
 //!
 //! The engine never waits for a reader: it looks for room before a step, and a sequence without room sits the step
 //! out. The reader wakes the engine when it makes room that the engine has missed, and cancels when it is dropped.
+//!
+//! A token that is sent wakes nobody yet: the writer hands out the reader's waker, and the engine rings all of a step at
+//! once (`alarms`).
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Sender,
-    },
-    task::{Context, Poll, ready},
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
-use tokio::sync::mpsc;
-
-use super::{EngineError, interrupts::Interrupts, sequence::Command};
+use super::{EngineError, alarms::Alarms, interrupts::Interrupts, sequence::Command};
 use crate::scheduler::SequenceId;
 
 /// Why a sequence ended well.
@@ -30,10 +30,9 @@ pub enum Finish {
 
 /// Both ends of a new sequence's channel, which holds `ahead` tokens; memory is taken as they come.
 pub(super) fn channel(id: SequenceId, ahead: usize, ways: WaysIn) -> (EventWriter, EventReader) {
-    let (tokens, received) = mpsc::channel(ahead.max(1));
-    let shared = Arc::new(Shared::default());
-    let writer = EventWriter { tokens, shared: Arc::clone(&shared) };
-    (writer, EventReader { id, tokens: received, shared, ways })
+    let channel = Arc::new(Channel::default());
+    let writer = EventWriter { channel: Arc::clone(&channel), ahead: ahead.max(1) };
+    (writer, EventReader { id, channel, ways })
 }
 
 /// How a reader reaches the engine.
@@ -44,44 +43,71 @@ pub(super) struct WaysIn {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    /// Set once, before the channel closes; unset at its close means that the engine died.
-    outcome: OnceLock<Result<Finish, EngineError>>,
+struct Channel(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    tokens: VecDeque<u32>,
+    /// Behind the last token.
+    outcome: Option<Result<Finish, EngineError>>,
+    /// The reader waits.
+    waker: Option<Waker>,
     /// The engine waits for room.
-    starved: AtomicBool,
+    starved: bool,
+    /// The reader is gone.
+    closed: bool,
 }
 
-/// The engine's end.
+impl Channel {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The engine's end. Dropped before its end, it says that the engine died.
 #[derive(Debug)]
 pub(super) struct EventWriter {
-    tokens: mpsc::Sender<u32>,
-    shared: Arc<Shared>,
+    channel: Arc<Channel>,
+    ahead: usize,
 }
 
 impl EventWriter {
     /// There is room for the next token. If not, the reader will wake the engine when there is.
     pub(super) fn has_room(&self) -> bool {
-        if self.tokens.capacity() > 0 {
-            return true;
-        }
-        // The reader may have made room between the look and the flag, and not have seen the flag: look again.
-        self.shared.starved.store(true, Ordering::SeqCst);
-        self.tokens.capacity() > 0
+        let mut state = self.channel.lock();
+        state.starved = state.tokens.len() >= self.ahead;
+        !state.starved
     }
 
     /// Hands a token over. Call only when there is room; what a reader that left would have got is dropped.
-    pub(super) fn send(&self, token: u32) {
-        let _ = self.tokens.try_send(token);
+    pub(super) fn send(&self, token: u32, alarms: &mut Alarms) {
+        let mut state = self.channel.lock();
+        if !state.closed {
+            state.tokens.push_back(token);
+        }
+        alarms.extend(state.waker.take());
     }
 
     /// The reader is gone.
     pub(super) fn is_closed(&self) -> bool {
-        self.tokens.is_closed()
+        self.channel.lock().closed
     }
 
     /// Ends the channel, after the tokens that are still in it.
-    pub(super) fn finish(self, outcome: Result<Finish, EngineError>) {
-        let _ = self.shared.outcome.set(outcome);
+    pub(super) fn finish(self, outcome: Result<Finish, EngineError>, alarms: &mut Alarms) {
+        let mut state = self.channel.lock();
+        state.outcome = Some(outcome);
+        alarms.extend(state.waker.take());
+    }
+}
+
+impl Drop for EventWriter {
+    fn drop(&mut self) {
+        let mut state = self.channel.lock();
+        state.outcome.get_or_insert(Err(EngineError::Stopped));
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -89,53 +115,70 @@ impl EventWriter {
 #[derive(Debug)]
 pub struct EventReader {
     id: SequenceId,
-    tokens: mpsc::Receiver<u32>,
-    shared: Arc<Shared>,
+    channel: Arc<Channel>,
     ways: WaysIn,
 }
 
 impl EventReader {
     /// The next token; `None` when the sequence has ended, and then [`EventReader::outcome`] says how.
     pub async fn next(&mut self) -> Option<u32> {
-        let token = self.tokens.recv().await;
-        self.made_room();
-        token
+        poll_fn(|context| self.poll_next(context)).await
     }
 
     /// As [`EventReader::next`], polled.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<u32>> {
-        let token = ready!(self.tokens.poll_recv(context));
-        self.made_room();
-        Poll::Ready(token)
+        let mut state = self.channel.lock();
+        let Some(token) = state.tokens.pop_front() else {
+            if state.outcome.is_some() {
+                return Poll::Ready(None);
+            }
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                state.waker = Some(context.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut state.starved) {
+            let _ = self.ways.commands.send(Command::Wake);
+        }
+        Poll::Ready(Some(token))
     }
 
     /// As [`EventReader::next`], for callers outside an async runtime.
     pub fn blocking_next(&mut self) -> Option<u32> {
-        let token = self.tokens.blocking_recv();
-        self.made_room();
-        token
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match self.poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(token) => return token,
+                Poll::Pending => thread::park(),
+            }
+        }
     }
 
     /// How the sequence ended, once `next` has returned `None`.
     pub fn outcome(&self) -> Result<Finish, EngineError> {
-        self.shared.outcome.get().cloned().unwrap_or(Err(EngineError::Stopped))
-    }
-
-    fn made_room(&self) {
-        if self.shared.starved.load(Ordering::SeqCst) && self.shared.starved.swap(false, Ordering::SeqCst) {
-            let _ = self.ways.commands.send(Command::Wake);
-        }
+        self.channel.lock().outcome.clone().unwrap_or(Err(EngineError::Stopped))
     }
 }
 
 impl Drop for EventReader {
     fn drop(&mut self) {
-        if self.shared.outcome.get().is_none() {
+        let mut state = self.channel.lock();
+        if state.outcome.is_none() {
             // In this order, so that the engine, before it begins a step of this sequence and after, sees either the
             // closed channel or the interruption.
-            self.tokens.close();
+            state.closed = true;
+            drop(state);
             let _ = self.ways.commands.send(Command::Cancel(self.id));
             self.ways.interrupts.interrupt(self.id);
         }
+    }
+}
+
+/// Wakes a thread that waits for a token.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -10,6 +10,7 @@
 //! back and no other (CONCURRENCY-005); a reader that is dropped frees its slot within one step, and its prompt's step
 //! ends at once (CONCURRENCY-003). A sequence may lose its slot to a more urgent one; its reader sees a pause.
 
+mod alarms;
 mod events;
 mod handle;
 mod interrupts;

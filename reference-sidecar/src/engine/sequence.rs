@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     EngineError, Finish, Sampler,
+    alarms::Alarms,
     events::EventWriter,
     handle::{Job, Place},
 };
@@ -84,13 +85,18 @@ impl Sequence {
     }
 
     /// Draws the next token from `logits` and hands it to the reader. `Some` when that was the last.
-    pub(super) fn advance(&mut self, logits: &mut [f32], end_of_text: &[u32]) -> Option<Finish> {
+    pub(super) fn advance(
+        &mut self,
+        logits: &mut [f32],
+        end_of_text: &[u32],
+        alarms: &mut Alarms,
+    ) -> Option<Finish> {
         let token = self.sampler.sample(logits);
         if end_of_text.contains(&token) {
             return Some(Finish::EndOfText);
         }
         self.tokens.push(i64::from(token));
-        self.events.send(token);
+        self.events.send(token, alarms);
         (self.tokens.len() - self.prompt >= self.bound.0).then_some(self.bound.1)
     }
 
@@ -103,7 +109,7 @@ impl Sequence {
         self.events.is_closed()
     }
 
-    pub(super) fn finish(self, outcome: Result<Finish, EngineError>) {
-        self.events.finish(outcome);
+    pub(super) fn finish(self, outcome: Result<Finish, EngineError>, alarms: &mut Alarms) {
+        self.events.finish(outcome, alarms);
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     EngineError, Finish,
+    alarms::Alarms,
     handle::{Gauges, Place},
     interrupts::Interrupts,
     seats::Seats,
@@ -33,6 +34,7 @@ pub(super) struct StepLoop<B> {
     commands: Receiver<Command>,
     gauges: Arc<Gauges>,
     interrupts: Arc<Interrupts>,
+    alarms: Alarms,
     waiting: HashMap<SequenceId, (Box<Sequence>, Place)>,
 }
 
@@ -45,13 +47,23 @@ impl<B: Backend> StepLoop<B> {
         (gauges, interrupts): (Arc<Gauges>, Arc<Interrupts>),
     ) -> Self {
         let (scheduler, seats) = (Scheduler::new(limits), Seats::new(backend));
-        Self { scheduler, seats, end_of_text, commands, gauges, interrupts, waiting: HashMap::new() }
+        Self {
+            scheduler,
+            seats,
+            end_of_text,
+            commands,
+            gauges,
+            interrupts,
+            alarms: Alarms::new(),
+            waiting: HashMap::new(),
+        }
     }
 
     pub(super) fn run(mut self) {
         while self.take_commands() {
             self.admit();
             self.hold_back_the_starved();
+            self.alarms.ring();
             match self.scheduler.plan() {
                 Plan::Prefill { slot, start, end } => self.prefill(slot, start, end),
                 Plan::Decode { rows } => self.decode(rows),
@@ -149,7 +161,7 @@ impl<B: Backend> StepLoop<B> {
                 // A sequence that was preempted has drawn this token before.
                 let draws = end == sequence.to_read() && !sequence.has_begun();
                 count(&self.gauges.generated, usize::from(draws));
-                draws.then(|| sequence.advance(logits, &self.end_of_text)).flatten().map(Ok)
+                draws.then(|| sequence.advance(logits, &self.end_of_text, &mut self.alarms)).flatten().map(Ok)
             }
             Err(BackendError::Interrupted) => {
                 // Its reader did that, and reads no outcome.
@@ -161,9 +173,10 @@ impl<B: Backend> StepLoop<B> {
                 Some(Err(EngineError::Backend))
             }
         };
-        match outcome {
-            Some(outcome) => self.end(slot, outcome),
-            None => self.scheduler.prefilled(slot, end),
+        if let Some(outcome) = outcome {
+            self.end(slot, outcome);
+        } else {
+            self.scheduler.prefilled(slot, end);
         }
     }
 
@@ -176,7 +189,7 @@ impl<B: Backend> StepLoop<B> {
                 count(&self.gauges.steps, 1);
                 let mut width = 0;
                 let ended = sequences.inspect(|_| width += 1).filter_map(|(slot, sequence, logits)| {
-                    Some((slot, Ok(sequence.advance(logits, &self.end_of_text)?)))
+                    Some((slot, Ok(sequence.advance(logits, &self.end_of_text, &mut self.alarms)?)))
                 });
                 let ended = ended.collect();
                 count(&self.gauges.rows, width);
@@ -200,7 +213,7 @@ impl<B: Backend> StepLoop<B> {
         if let Some(sequence) = self.seats.vacate(slot) {
             self.scheduler.leave(sequence.id);
             self.count_busy();
-            sequence.finish(outcome);
+            sequence.finish(outcome, &mut self.alarms);
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) fn health(state: &State) -> HealthAnswer {
             ("queue_waiting", sum(&|engine| engine.gauges().waiting.load(Ordering::Relaxed) as u64)),
             ("tokens_generated", sum(&|engine| engine.gauges().generated.load(Ordering::Relaxed))),
             ("tokens_prefilled", sum(&|engine| engine.gauges().prefilled.load(Ordering::Relaxed))),
+            ("memory_reserved_bytes", loaded.iter().map(|model| model.memory).sum::<u64>().to_string()),
             ("uptime_seconds", state.started.elapsed().as_secs().to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value)),

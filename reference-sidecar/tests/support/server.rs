@@ -38,7 +38,9 @@ impl Server {
     }
 
     pub(crate) fn start_at(socket: PathBuf, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        // A line for each generation is more than anybody reads in a test's output.
         let mut child = command(args, environment)
+            .env("SIDECAR_LOG", "warn")
             .arg(format!("--listen=unix://{}", socket.display()))
             .arg("--listen=127.0.0.1:0")
             .stdout(Stdio::piped())
@@ -98,8 +100,6 @@ pub(crate) fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reference-sidecar"));
     command
         .env_remove("CY_LLM_INTERNAL_TOKEN")
-        // A line for each generation is more than anybody reads in a test's output.
-        .env("SIDECAR_LOG", "warn")
         .envs(environment.iter().copied())
         .args(["serve", "--default-model", "tiny", "--threads", "1", "--models"])
         .arg(fixtures::models())
