@@ -49,7 +49,10 @@ pub(super) fn prove(backend: &mut OnnxBackend) -> Result<(), String> {
     let mut rows = vec![Row::default(); capacity.slots];
     rows[other] = Row { token: last, past: head.len() };
     let decoded = run(backend.decode(&rows))?[other * capacity.vocabulary..].to_vec();
-    same(&decoded, "a token that is decoded differs from one that is read: the slots are not kept apart")?;
+    same(
+        &decoded,
+        "a token that is decoded differs from one that is read: the KV cache is not kept in its slot",
+    )?;
     adapters(backend, &prompt, &whole)
 }
 

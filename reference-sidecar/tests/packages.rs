@@ -1,0 +1,73 @@
+//! Packages that cannot be served, and the words that say why: each is `tiny`, with one line of its configuration wrong.
+
+use std::{fs, path::Path};
+
+use reference_sidecar::{
+    backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Provider, Runtime},
+    models::Package,
+};
+use tempfile::TempDir;
+
+#[test]
+fn a_cache_that_is_not_kept_in_place_is_seen_by_the_self_test() {
+    // What the graph gives out as keys is fed back as values: no run fails, and the text is nonsense.
+    let swapped = [
+        ("present.%d.key", "present.%d.spare"),
+        ("present.%d.value", "present.%d.key"),
+        ("present.%d.spare", "present.%d.value"),
+    ];
+    let error = load(&fixtures::tiny(), &swapped, Some(2)).unwrap_err();
+    assert!(matches!(&error, OnnxError::SelfTest(why) if why.contains("KV cache")), "{error}");
+}
+
+#[test]
+fn what_the_configuration_says_wrongly_is_named() {
+    let cases = [
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "`past_key_values.1.key`"),
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "`past_key_values.2.key` is missing"),
+        ("\"head_size\": 32", "\"head_size\": 16", "[?, 2, ?, 16]"),
+        ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4", "[?, 4, ?, 32]"),
+        ("\"vocab_size\": 256", "\"vocab_size\": 512", "`logits`"),
+        ("present.%d.value", "present.%d.other", "no output `present.0.other`"),
+    ];
+    for (right, wrong, words) in cases {
+        let error = load(&fixtures::tiny(), &[(right, wrong)], Some(2)).unwrap_err();
+        assert!(error.to_string().contains(words), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn a_cache_that_no_memory_holds_is_refused_before_it_is_filled() {
+    // A context of a million tokens: 1 GiB a slot, of which nothing is touched before somebody says so much.
+    let million = [("\"context_length\": 1024", "\"context_length\": 1000000")];
+    let error = load(&fixtures::tiny(), &million, Some(256)).unwrap_err();
+    assert!(matches!(error, OnnxError::NoRoom { .. }), "{error}");
+    assert!(error.to_string().contains("256 slots"), "{error}");
+}
+
+#[test]
+fn the_same_package_with_nothing_wrong_loads() {
+    let backend = load(&fixtures::tiny(), &[], None).unwrap();
+    assert!(backend.adapted_layers().is_empty());
+    let backend = load(&fixtures::tiny_lora(), &[], Some(2)).unwrap();
+    assert_eq!(backend.adapted_layers().len(), 14);
+}
+
+/// Loads a copy of the package with replacements in its configuration.
+fn load(package: &Path, replace: &[(&str, &str)], slots: Option<usize>) -> Result<OnnxBackend, OnnxError> {
+    let dir = TempDir::new().unwrap();
+    for file in fs::read_dir(package).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    let config = dir.path().join(Package::CONFIG);
+    let mut text = fs::read_to_string(&config).unwrap();
+    for (right, wrong) in replace {
+        assert!(text.contains(right), "{right} is in the configuration");
+        text = text.replace(right, wrong);
+    }
+    fs::write(&config, text).unwrap();
+    let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
+    let options = OnnxOptions { provider: Provider::Cpu, slots, threads: 1 };
+    OnnxBackend::load(&runtime, &Package::open(dir.path()).unwrap(), options)
+}
