@@ -86,11 +86,11 @@ impl<B: Backend> Seats<B> {
             if let Some(spare) = choice.save {
                 self.copy(choice.slot, spare, self.slots[choice.slot].kept.len());
             }
-            sequence.past = match choice.reuse {
+            sequence.take_over(match choice.reuse {
                 Reuse::InPlace(tokens) => tokens,
                 Reuse::Copy { from, tokens } if self.copy(from, choice.slot, tokens) => tokens,
                 Reuse::Copy { .. } => 0,
-            };
+            });
         }
         let reused = sequence.past;
         let seat = &mut self.slots[choice.slot];
@@ -105,10 +105,10 @@ impl<B: Backend> Seats<B> {
         let most = self.backend.capacity().context.saturating_sub(1);
         let seat = self.slots.get_mut(slot)?;
         let mut sequence = seat.sequence.take()?;
-        let held = sequence.held();
-        seat.kept = held[..held.len().min(most)].to_vec();
+        let head = sequence.head();
+        seat.kept = head[..head.len().min(most)].to_vec();
         seat.adapter.clone_from(&sequence.adapter);
-        sequence.past = 0;
+        sequence.forget();
         Some(sequence)
     }
 
@@ -122,10 +122,10 @@ impl<B: Backend> Seats<B> {
         let sequence = self.slots.get_mut(slot)?.sequence.as_deref_mut()?;
         let logits = self.backend.prefill(slot, start, &sequence.tokens()[start..end]);
         match &logits {
-            Ok(_) => sequence.past = end,
+            Ok(_) => sequence.has_read(end),
             // What was there before the step is still valid.
             Err(BackendError::Interrupted) => {}
-            Err(BackendError::Failed(_)) => sequence.past = 0,
+            Err(BackendError::Failed(_)) => sequence.forget(),
         }
         Some((sequence, logits))
     }
@@ -154,7 +154,7 @@ impl<B: Backend> Seats<B> {
                 let taking_part = seats.enumerate().filter(|(slot, _)| decodes(*slot));
                 taking_part
                     .filter_map(|(_, seat)| seat.sequence.as_mut())
-                    .for_each(|sequence| sequence.past = 0);
+                    .for_each(|sequence| sequence.forget());
                 Err(error)
             }
         }
@@ -188,7 +188,7 @@ impl Seat {
     fn head(&self) -> Head<'_> {
         match &self.sequence {
             Some(sequence) => {
-                Head { tokens: sequence.held(), adapter: sequence.adapter.as_ref(), free: false }
+                Head { tokens: sequence.head(), adapter: sequence.adapter.as_ref(), free: false }
             }
             None => Head { tokens: &self.kept, adapter: self.adapter.as_ref(), free: true },
         }

@@ -34,6 +34,8 @@ pub(super) struct Sequence {
     prompt: usize,
     /// Of which so many are valid in its slot.
     pub(super) past: usize,
+    /// Of which so many were read, several at a time.
+    read: usize,
     /// Tokens to generate at most, for whichever of two reasons is nearer.
     bound: (usize, Finish),
     sampler: Sampler,
@@ -49,7 +51,7 @@ impl Sequence {
         let sampler = Sampler::new(job.sampling, job.seed, &job.prompt);
         let Job { priority, prompt: tokens, adapter, .. } = job;
         let prompt = tokens.len();
-        Self { id, priority, adapter, tokens, prompt, past: 0, bound, sampler, events }
+        Self { id, priority, adapter, tokens, prompt, past: 0, read: 0, bound, sampler, events }
     }
 
     /// All tokens: `tokens()[start..end]` are what a chunk reads.
@@ -63,10 +65,10 @@ impl Sequence {
         if self.has_begun() { self.tokens.len() - 1 } else { self.tokens.len() }
     }
 
-    /// What it may take over from a slot that holds the same. Never all of a fresh prompt: the last token is computed,
-    /// for its logits.
+    /// What it may take over from a slot that holds the same. Two tokens are left to read: the last for its logits, and not
+    /// alone, see [`Self::head`].
     pub(super) fn reusable(&self) -> &[i64] {
-        &self.tokens[..self.tokens.len() - 1]
+        &self.tokens[..self.to_read().saturating_sub(2)]
     }
 
     /// Some of its text is with the reader.
@@ -74,9 +76,29 @@ impl Sequence {
         self.tokens.len() > self.prompt
     }
 
-    /// What its slot holds.
-    pub(super) fn held(&self) -> &[i64] {
-        &self.tokens[..self.past]
+    /// What its slot holds that another sequence may take over: what was read, not what was decoded. A quantised model
+    /// rounds otherwise when it computes a single token, so a decoded head would give another text than the same
+    /// head read, and equal requests unequal answers (SAMPLING-003).
+    pub(super) fn head(&self) -> &[i64] {
+        &self.tokens[..self.read]
+    }
+
+    /// The slot holds its first `tokens`, which another sequence has read.
+    pub(super) fn take_over(&mut self, tokens: usize) {
+        (self.past, self.read) = (tokens, tokens);
+    }
+
+    /// The tokens up to `end` were read.
+    pub(super) fn has_read(&mut self, end: usize) {
+        if end - self.past > 1 && self.read == self.past {
+            self.read = end;
+        }
+        self.past = end;
+    }
+
+    /// The slot holds nothing of it any more.
+    pub(super) fn forget(&mut self) {
+        self.take_over(0);
     }
 
     /// Its part in a decode step, whether it decodes or is passed over.
