@@ -16,6 +16,13 @@ pub(super) struct Alarms {
     runtime: Option<Handle>,
 }
 
+/// An engine that dies leaves nobody asleep.
+impl Drop for Alarms {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.wakers).into_iter().for_each(Waker::wake);
+    }
+}
+
 impl Alarms {
     /// For readers in the runtime from which this is called, if it is one.
     pub(super) fn new() -> Self {

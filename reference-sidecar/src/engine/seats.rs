@@ -138,7 +138,12 @@ impl<B: Backend> Seats<B> {
     ) -> Result<impl Iterator<Item = (usize, &mut Sequence, &mut [f32])>, BackendError> {
         let vocabulary = self.vocabulary();
         self.rows.clear();
-        self.rows.extend(self.slots[..rows].iter().map(Seat::row));
+        // A row that is passed over feeds a token that every model has: what its own prompt says next may be one that this
+        // model has not, and would fail the step of all.
+        self.rows.extend(self.slots[..rows].iter().enumerate().map(|(slot, seat)| match seat.row() {
+            row if decodes(slot) => row,
+            row => Row { token: 0, ..row },
+        }));
         let seats = self.slots[..rows].iter_mut();
         match self.backend.decode(&self.rows) {
             Ok(logits) => {
