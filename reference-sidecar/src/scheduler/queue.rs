@@ -71,6 +71,10 @@ impl Queue {
     /// Forgets one that will not be served; true when it was waiting.
     pub fn remove(&mut self, id: SequenceId) -> bool {
         let place = self.waiting.iter().position(|waiting| waiting.id == id);
+        if place == Some(0) {
+            // It was overtaken, not the one that is the oldest now.
+            self.overtakes = 0;
+        }
         place.map(|place| self.waiting.remove(place)).is_some()
     }
 
