@@ -6,7 +6,7 @@
 //! ```
 //!
 //! While it drains the server still answers: that it takes no new work, to those who ask and to those who try.
-//! A second signal ends the process at once.
+//! A second signal ends the process after the step that the models are in.
 
 use std::{process, sync::Arc, time::Duration};
 
@@ -44,9 +44,11 @@ pub async fn drain(mut signals: Signals, state: Arc<State>, exposed: Exposed, gr
     tracing::info!(running = state.counters.inflight(), grace = ?grace, "draining");
     state.phase.send_replace(Phase::Draining);
     exposed.set_not_serving().await;
+    let stopped = Arc::clone(&state);
     tokio::spawn(async move {
         signals.recv().await;
         tracing::warn!("second signal: ending at once");
+        stopped.registry.stop(LAST_STEP);
         process::exit(130);
     });
     if timeout(grace, idle(&state)).await.is_err() {
@@ -58,6 +60,9 @@ pub async fn drain(mut signals: Signals, state: Arc<State>, exposed: Exposed, gr
 
 /// How long clients may take to read what was already said once nothing runs; one may hold its connection for ever.
 pub const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// How long the models' last steps may take: a chunk of a prompt, at most, on a busy machine.
+pub const LAST_STEP: Duration = Duration::from_secs(2);
 
 /// How long cut calls may take to send their status.
 const CUT: Duration = Duration::from_secs(1);

@@ -127,6 +127,9 @@ fn a_full_context_ends_a_sequence_well<B: Backend + 'static>(backend: impl Fn(us
     let long = job(&vec![1; context + 1], 1);
     assert!(matches!(engine.submit(long), Err(SubmitError::PromptTooLong { .. })));
     assert!(matches!(engine.submit(job(&[], 1)), Err(SubmitError::EmptyPrompt)));
+    for foreign in [-1, engine.capacity().vocabulary as i64] {
+        assert!(matches!(engine.submit(job(&[1, foreign], 1)), Err(SubmitError::UnknownToken { .. })));
+    }
 }
 
 fn a_reader_that_stops_holds_only_itself_back<B: Backend + 'static>(backend: impl Fn(usize) -> B) {

@@ -1,12 +1,19 @@
 //! Packages that cannot be served, and the words that say why: each is `tiny`, with one line of its configuration wrong.
+//! And how often they are tried.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use reference_sidecar::{
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Provider, Runtime},
-    models::Package,
+    models::{Loader, Package, Registry, RegistryError},
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 #[test]
 fn a_cache_that_is_not_kept_in_place_is_seen_by_the_self_test() {
@@ -53,13 +60,82 @@ fn the_same_package_with_nothing_wrong_loads() {
     assert_eq!(backend.adapted_layers().len(), 14);
 }
 
+#[tokio::test]
+async fn a_load_goes_on_when_those_who_asked_for_it_leave() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone().subscriber());
+    let registry = registry(&fixtures::models());
+    while timeout(Duration::from_millis(1), registry.get("tiny")).await.is_err() {}
+    assert_eq!(log.count("loaded"), 1);
+    assert!(registry.stop(Duration::from_secs(10)));
+    assert!(registry.get("tiny").await.is_ok_and(|model| !model.engine.is_stopped()), "a fresh one");
+    assert_eq!(log.count("loaded"), 2);
+}
+
+#[tokio::test]
+async fn a_package_that_cannot_be_loaded_is_not_tried_for_every_request() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone().subscriber());
+    let models = TempDir::new().unwrap();
+    copy(&fixtures::tiny(), &models.path().join("good"));
+    copy(&fixtures::tiny(), &models.path().join("broken"));
+    let graph = Package::open(&models.path().join("broken")).unwrap().graph().to_owned();
+    fs::write(&graph, "no graph").unwrap();
+    let registry = registry(models.path());
+    for _ in 0..3 {
+        let refused = registry.get("broken").await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Broken { .. }), "{refused}");
+    }
+    assert_eq!(log.count("failed to load"), 1);
+    registry.get("good").await.unwrap();
+    registry.unload("good").await.unwrap();
+    registry.get("broken").await.unwrap_err();
+    assert_eq!(log.count("failed to load"), 2, "unloading may have made room");
+}
+
+fn registry(models: &Path) -> Registry {
+    let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
+    let onnx = OnnxOptions { provider: Provider::Cpu, slots: Some(1), threads: 1 };
+    Registry::open(models, None, Loader { runtime, onnx, queue: 1, prefill_chunk: 64 }).unwrap()
+}
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn subscriber(self) -> impl tracing::Subscriber {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || self.clone()).finish()
+    }
+
+    fn count(&self, message: &str) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(&format!(": {message} "))).count()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn copy(package: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(package).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
 /// Loads a copy of the package with replacements in its configuration.
 fn load(package: &Path, replace: &[(&str, &str)], slots: Option<usize>) -> Result<OnnxBackend, OnnxError> {
     let dir = TempDir::new().unwrap();
-    for file in fs::read_dir(package).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
-    }
+    copy(package, dir.path());
     let config = dir.path().join(Package::CONFIG);
     let mut text = fs::read_to_string(&config).unwrap();
     for (right, wrong) in replace {

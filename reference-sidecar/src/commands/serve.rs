@@ -13,7 +13,7 @@ use super::Failure;
 use crate::{
     backends::onnx::{OnnxOptions, Runtime},
     config::{ResolvedServe, Serve, TcpAddress},
-    drain::{self, LAST_BYTES, Signals},
+    drain::{self, LAST_BYTES, LAST_STEP, Signals},
     listen::{Listener, Places},
     metrics,
     models::{Adapters, Loader, Registry},
@@ -41,6 +41,9 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(run(&config, &state));
+    if !state.registry.stop(LAST_STEP) {
+        tracing::warn!("a model is still computing");
+    }
     // Idle connections and a load that nobody waits for any more must not hold the exit up.
     runtime.shutdown_background();
     served
@@ -73,7 +76,7 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
     let drained = drain::drain(signals, Arc::clone(state), exposed, config.grace);
     tokio::select! {
         () = drained => {}
-        Some(Ok(Err(error))) = serving.join_next() => return Err(error.into()),
+        Some(ended) = serving.join_next() => ended.map_err(io::Error::other)??,
     }
     stop.send_replace(true);
     let closed = async { while serving.join_next().await.is_some() {} };

@@ -6,43 +6,46 @@
 
 use std::task::Waker;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Readers to wake when the step's work is done.
 #[derive(Debug)]
 pub(super) struct Alarms {
-    wakers: Vec<Waker>,
+    bell: Bell,
     /// Where readers run; without one they are woken directly.
     runtime: Option<Handle>,
 }
 
-/// An engine that dies leaves nobody asleep.
-impl Drop for Alarms {
+/// Wakes when it is dropped: also when an engine dies, and when a runtime that is shutting down drops its tasks.
+#[derive(Debug, Default)]
+struct Bell(Vec<Waker>);
+
+impl Drop for Bell {
     fn drop(&mut self) {
-        std::mem::take(&mut self.wakers).into_iter().for_each(Waker::wake);
+        self.0.drain(..).for_each(Waker::wake);
     }
 }
 
 impl Alarms {
-    /// For readers in the runtime from which this is called, if it is one.
+    /// For readers in the runtime from which this is called, if it is one. One with a single thread may be blocked by
+    /// the very reader that waits.
     pub(super) fn new() -> Self {
-        Self { wakers: Vec::new(), runtime: Handle::try_current().ok() }
+        let several = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        Self { bell: Bell::default(), runtime: Handle::try_current().ok().filter(several) }
     }
 
     /// Remembers one.
     pub(super) fn extend(&mut self, waker: Option<Waker>) {
-        self.wakers.extend(waker);
+        self.bell.0.extend(waker);
     }
 
     /// Wakes all that were remembered.
     pub(super) fn ring(&mut self) {
-        let wakers = std::mem::take(&mut self.wakers);
-        match (&self.runtime, wakers.len()) {
-            (_, 0) => {}
-            (Some(runtime), 2..) => {
-                drop(runtime.spawn(async move { wakers.into_iter().for_each(Waker::wake) }));
-            }
-            _ => wakers.into_iter().for_each(Waker::wake),
+        let bell = std::mem::take(&mut self.bell);
+        if let Some(runtime) = &self.runtime
+            && bell.0.len() > 1
+        {
+            drop(runtime.spawn(async move { drop(bell) }));
         }
     }
 }

@@ -74,6 +74,14 @@ pub enum SubmitError {
         /// Of the model.
         context: usize,
     },
+    /// The tokenizer and the graph are of two models: the operator's fault.
+    #[error("the prompt has the token {token}, and the model knows {vocabulary}")]
+    UnknownToken {
+        /// Of the prompt.
+        token: i64,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
     /// The engine's thread is gone.
     #[error("{0}")]
     Engine(#[from] EngineError),
@@ -153,12 +161,17 @@ impl EngineHandle {
 
     /// Queues a job; the reader gets its tokens, and cancels it when dropped.
     pub fn submit(&self, job: Job) -> Result<EventReader, SubmitError> {
-        let (tokens, context) = (job.prompt.len(), self.capacity.context);
+        let (tokens, Capacity { context, vocabulary, .. }) = (job.prompt.len(), self.capacity);
         if tokens == 0 {
             return Err(SubmitError::EmptyPrompt);
         }
         if tokens > context {
             return Err(SubmitError::PromptTooLong { tokens, context });
+        }
+        // A graph's look-up beyond its table is an error of the whole step on a CPU, and anything at all elsewhere.
+        let known = |token: &i64| usize::try_from(*token).is_ok_and(|token| token < vocabulary);
+        if let Some(&token) = job.prompt.iter().find(|token| !known(token)) {
+            return Err(SubmitError::UnknownToken { token, vocabulary });
         }
         let place = Place::take(&self.gauges, self.queue + self.free_slots())
             .ok_or(SubmitError::QueueFull { waiting: self.queue })?;
@@ -167,6 +180,11 @@ impl EngineHandle {
         let sequence = Box::new(Sequence::new(id, job, context, writer));
         self.ways.commands.send(Command::Submit(sequence, place)).map_err(|_| EngineError::Stopped)?;
         Ok(reader)
+    }
+
+    /// Ends the thread after the step that it is in; whatever runs ends with [`EngineError::Stopped`].
+    pub fn stop(&self) {
+        let _ = self.ways.commands.send(Command::Stop);
     }
 
     /// What the model offers.
@@ -179,7 +197,7 @@ impl EngineHandle {
         &self.gauges
     }
 
-    /// The thread has ended, which only a bug in it can cause while there is a handle.
+    /// The thread has ended: it was stopped, or there is a bug in it.
     pub fn is_stopped(&self) -> bool {
         self.thread.is_finished()
     }
@@ -202,8 +220,8 @@ impl Place {
         taken.ok().map(|_| Self(Arc::clone(gauges)))
     }
 
-    /// For a sequence that must leave its slot: it was accepted long ago, so the limit is not asked. There are never
-    /// more of them than slots, which bounds the queue still.
+    /// For a sequence that must leave its slot: it was accepted long ago, so the limit is not asked. The one that
+    /// takes the slot gives up its own place, so the queue grows by none.
     pub(super) fn give_back(gauges: &Arc<Gauges>) -> Self {
         gauges.waiting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(gauges))

@@ -19,6 +19,8 @@ pub(super) enum Command {
     Cancel(SequenceId),
     /// A reader has made room.
     Wake,
+    /// The process ends.
+    Stop,
 }
 
 /// A sequence from submission to its end. It can be taken out of its slot at any time and seated again: all that it is

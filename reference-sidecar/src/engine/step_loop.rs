@@ -36,6 +36,7 @@ pub(super) struct StepLoop<B> {
     interrupts: Arc<Interrupts>,
     alarms: Alarms,
     waiting: HashMap<SequenceId, (Box<Sequence>, Place)>,
+    stopped: bool,
 }
 
 impl<B: Backend> StepLoop<B> {
@@ -56,6 +57,7 @@ impl<B: Backend> StepLoop<B> {
             interrupts,
             alarms: Alarms::new(),
             waiting: HashMap::new(),
+            stopped: false,
         }
     }
 
@@ -75,12 +77,12 @@ impl<B: Backend> StepLoop<B> {
         }
     }
 
-    /// Takes all that has come. False when nobody can send any more: then nobody reads either.
+    /// Takes all that has come. False when it is to stop, or when nobody can send any more: then nobody reads either.
     fn take_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(command) => self.take(command),
-                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Empty) => return !self.stopped,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
@@ -100,6 +102,7 @@ impl<B: Backend> StepLoop<B> {
                 }
             }
             Command::Wake => {}
+            Command::Stop => self.stopped = true,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -30,6 +31,8 @@ pub struct Connection {
     greeting: Option<Greeting>,
     /// A turn was waited since the last flush.
     gathered: bool,
+    /// All is written, and the client may still be reading it.
+    lingering: Option<Pin<Box<Sleep>>>,
     peer: Peer,
     /// Its place among all connections.
     _place: OwnedSemaphorePermit,
@@ -38,7 +41,8 @@ pub struct Connection {
 impl Connection {
     pub(super) fn new(carrier: impl Carrier + 'static, place: OwnedSemaphorePermit) -> Self {
         let greeting = Some(Greeting { missing: GREETING, patience: Box::pin(sleep(PATIENCE)) });
-        Self { carrier: Box::new(carrier), greeting, gathered: false, peer: Peer::default(), _place: place }
+        let (carrier, peer) = (Box::new(carrier), Peer::default());
+        Self { carrier, greeting, gathered: false, lingering: None, peer, _place: place }
     }
 
     /// Lets everybody else who is ready run before the first byte of a flush leaves. A step of the model wakes a task for
@@ -91,8 +95,28 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.carrier).poll_flush(context)
     }
 
+    /// Says that nothing more will come, and listens on until the client has hung up. A client that is still reading
+    /// writes as well, if only to grant more room; where nobody listens any more its write fails, and it
+    /// gives up what it has not read yet, though all of it was sent (as a lingering close in RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.carrier).poll_shutdown(context)
+        let Self { carrier, lingering, .. } = &mut *self;
+        let patience = if let Some(patience) = lingering {
+            patience
+        } else {
+            ready!(Pin::new(&mut *carrier).poll_shutdown(context))?;
+            lingering.insert(Box::pin(sleep(LINGER)))
+        };
+        if patience.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut ignored = [MaybeUninit::uninit(); 4096];
+        loop {
+            let mut ignored = ReadBuf::uninit(&mut ignored);
+            let read = ready!(Pin::new(&mut *carrier).poll_read(context, &mut ignored));
+            if read.is_err() || ignored.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -146,5 +170,51 @@ struct Greeting {
 const GREETING: usize = 24 + 9;
 /// Three times what a slow mobile link needs for a hello; the same for a handshake of TLS.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to read the last bytes and to hang up.
+const LINGER: Duration = Duration::from_secs(2);
 /// Large messages that one connection may have under way: a thousand of the longest prompts.
 const MEMORY: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::UnixStream,
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_writes_while_it_reads_the_last_bytes_gets_all_of_them() {
+        let (mut client, mut connection) = connected();
+        connection.write_all(b"the last bytes").await.unwrap();
+        connection.flush().await.unwrap();
+        let closing = tokio::spawn(async move { connection.shutdown().await });
+        let mut read = [0; 8];
+        client.read_exact(&mut read).await.unwrap();
+        client.write_all(b"there is room for more").await.unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((read.as_slice(), rest.as_slice()), (b"the last".as_slice(), b" bytes".as_slice()));
+        client.write_all(b"thank you").await.unwrap();
+        drop(client);
+        closing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_hang_up_is_left() {
+        let (mut client, mut connection) = connected();
+        let began = Instant::now();
+        connection.shutdown().await.unwrap();
+        assert_eq!(began.elapsed(), LINGER);
+        drop(connection);
+        client.write_all(b"?").await.unwrap_err();
+    }
+
+    fn connected() -> (UnixStream, Connection) {
+        let (client, server) = UnixStream::pair().unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        (client, Connection::new(server, place))
+    }
+}

@@ -22,7 +22,7 @@ pub struct LoadedModel {
     pub engine: EngineHandle,
     /// What it asks of adapters.
     pub adapted: AdaptedModel,
-    /// Bytes that it takes at most: weights, and the KV cache with all slots full.
+    /// Bytes that it takes at most: weights, and all slots full.
     pub memory: u64,
 }
 
@@ -50,7 +50,7 @@ impl Loader {
             layers: backend.adapted_layers().into(),
             head_size: package.cache().head_size,
         };
-        let memory = package.weights() + backend.cache_bytes(&package);
+        let memory = package.weights() + backend.slots_bytes(&package);
         let options = EngineOptions {
             queue: self.queue,
             prefill_chunk: self.prefill_chunk,

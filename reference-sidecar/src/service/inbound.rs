@@ -16,7 +16,7 @@ use http::Request;
 use http_body::{Frame, SizeHint};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tonic::{Status, body::Body};
 
@@ -26,7 +26,14 @@ use crate::listen::Peer;
 /// Puts the watch around a request's body.
 pub(super) fn watch(request: Request<Body>) -> Request<Body> {
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-    let watched = |inner| Watched { inner, peer, framing: Framing::default(), patience: None, held: None };
+    let watched = |inner| Watched {
+        inner,
+        peer,
+        framing: Framing::default(),
+        waited: Duration::ZERO,
+        wait: None,
+        held: None,
+    };
     request.map(|body| Body::new(watched(body)))
 }
 
@@ -34,8 +41,10 @@ struct Watched {
     inner: Body,
     peer: Peer,
     framing: Framing,
-    /// Runs while a message is incomplete.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// How long the rest of an incomplete message was waited for, before the wait that is on now. Time in which nobody
+    /// asked for it does not count: the client could not send it.
+    waited: Duration,
+    wait: Option<(Instant, Pin<Box<Sleep>>)>,
     /// For the largest message so far. The decoder keeps its buffers as long as the call reads, so this stays as long.
     held: Option<OwnedSemaphorePermit>,
 }
@@ -44,14 +53,11 @@ impl Watched {
     fn follow(&mut self, data: &[u8]) -> Result<(), Refusal> {
         let mut at = 0;
         while at < data.len() {
-            let began = self.framing.is_between();
             if let Some(head) = self.framing.advance(data, &mut at) {
                 self.hold(head.cost())?;
             }
             if self.framing.is_between() {
-                self.patience = None;
-            } else if began || self.patience.is_none() {
-                self.patience = Some(Box::pin(sleep(PATIENCE)));
+                self.waited = Duration::ZERO;
             }
         }
         Ok(())
@@ -81,11 +87,16 @@ impl http_body::Body for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-            // Only with nothing left to read: what waited for us did not come late.
-            let expired = |sleep: &mut Pin<Box<Sleep>>| sleep.as_mut().poll(context).is_ready();
-            let expired = self.patience.as_mut().is_some_and(expired);
-            return if expired { Poll::Ready(Some(Err(Refusal::SlowMessage.into()))) } else { Poll::Pending };
+            if self.framing.is_between() {
+                return Poll::Pending;
+            }
+            let left = PATIENCE.saturating_sub(self.waited);
+            let (_, end) = self.wait.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+            return end.as_mut().poll(context).map(|()| Some(Err(Refusal::SlowMessage.into())));
         };
+        if let Some((began, _)) = self.wait.take() {
+            self.waited += began.elapsed();
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
             && let Err(refusal) = self.follow(data)
@@ -220,6 +231,24 @@ mod tests {
         let refused = watched(body, &Peer::default()).collect().await.map(drop).unwrap_err();
         assert_eq!(refused.code(), Code::DeadlineExceeded);
         assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+
+        // The same as slowly, but because we let it lie: what a client may not send is not late.
+        let piece = || Bytes::from_static(&[b'x'; 100]);
+        let (sender, pieces) = tokio::sync::mpsc::channel(1);
+        sender.try_send(message(0, 1000, 0)).unwrap();
+        let pieces = tokio_stream::wrappers::ReceiverStream::new(pieces);
+        let mut ours = watched(StreamBody::new(pieces.map(|b| Ok(Frame::data(b)))), &Peer::default());
+        for _ in 0..10 {
+            assert!(ours.frame().await.is_some_and(|frame| frame.is_ok()));
+            time::sleep(PATIENCE).await;
+            let soon = async {
+                time::sleep(Duration::from_millis(1)).await;
+                sender.try_send(piece()).unwrap();
+            };
+            let (frame, ()) = tokio::join!(ours.frame(), soon);
+            assert!(frame.is_some_and(|frame| frame.is_ok()));
+            sender.try_send(piece()).ok();
+        }
 
         // Two messages in one piece, and an hour between pieces.
         let pair = Bytes::from([message(0, 3, 3), message(0, 0, 0)].concat());

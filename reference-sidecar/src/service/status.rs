@@ -100,7 +100,9 @@ impl Refusal {
             | Self::Engine(EngineError::Stopped)
             | Self::Submit(SubmitError::Engine(_)) => Code::Unavailable,
             Self::Model(RegistryError::Broken { .. }) => Code::FailedPrecondition,
-            Self::Engine(EngineError::Backend) | Self::Internal => Code::Internal,
+            Self::Engine(EngineError::Backend)
+            | Self::Submit(SubmitError::UnknownToken { .. })
+            | Self::Internal => Code::Internal,
         }
     }
 
@@ -124,6 +126,7 @@ impl Refusal {
             Self::Submit(SubmitError::QueueFull { .. }) => "queue_full",
             Self::Submit(SubmitError::EmptyPrompt) => "prompt_empty",
             Self::Submit(SubmitError::PromptTooLong { .. }) => "context_exceeded",
+            Self::Submit(SubmitError::UnknownToken { .. }) => "token_unknown",
             Self::Engine(EngineError::Stopped) | Self::Submit(SubmitError::Engine(_)) => "engine_stopped",
             Self::Engine(EngineError::Backend) => "backend",
             Self::Internal => "internal",

@@ -13,7 +13,7 @@ use super::{
     OnnxError,
     feeds::named,
     graph::{Graph, LORA_A, LORA_B, LORA_INDEX},
-    raw::{Arena, Element, Named, Region},
+    raw::{Arena, Element, Named, Region, size_of_kind},
 };
 use crate::models::{AdaptedLayer, Adapter};
 
@@ -122,4 +122,10 @@ impl Stack {
             b.iter_mut().zip(&low.b).for_each(|(to, from)| *to = convert(*from));
         }
     }
+}
+
+/// Bytes of one place in all stacks.
+pub(super) fn bytes_per_place(graph: &Graph) -> usize {
+    let numbers = |layer: &AdaptedLayer| layer.rank * (layer.inputs + layer.outputs);
+    graph.adapted.iter().map(numbers).sum::<usize>() * size_of_kind(graph.lora)
 }

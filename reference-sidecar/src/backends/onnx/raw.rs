@@ -133,7 +133,7 @@ impl Arena {
             region.kind.into(),
             &raw mut value,
         )?; nonNull(value)];
-        Ok(View { value, _memory: Arc::clone(&region.memory) })
+        Ok(View { value, owner: Arc::clone(&self.identity), _memory: Arc::clone(&region.memory) })
     }
 
     /// Runs the session over the binding's views.
@@ -163,6 +163,8 @@ impl Arena {
 
     /// Names the inputs and outputs of a run.
     pub(super) fn bind(&self, inputs: Vec<Named>, outputs: Vec<Named>) -> Binding {
+        let ours = |(_, view): &Named| Arc::ptr_eq(&self.identity, &view.owner);
+        assert!(inputs.iter().chain(&outputs).all(ours), "views of this arena");
         let names = |bound: &[Named]| bound.iter().map(|(name, _)| name.as_ptr()).collect();
         Binding {
             input_names: names(&inputs),
@@ -181,6 +183,7 @@ pub(super) type Named = (Arc<CString>, Arc<View>);
 /// ONNX Runtime's value over a part of a region.
 pub(super) struct View {
     value: NonNull<sys::OrtValue>,
+    owner: Arc<()>,
     _memory: Arc<Memory>,
 }
 

@@ -21,8 +21,8 @@ use super::{
     feeds::{Feeds, named},
     graph::{Family, Graph, LOGITS},
     kv_cache::{KvCache, bytes_per_slot},
-    lora::Lora,
-    raw::{Arena, Binding, Region, placed_nodes},
+    lora::{Lora, bytes_per_place},
+    raw::{Arena, Binding, Region, placed_nodes, size_of_kind},
     self_test, sizing,
 };
 use crate::{
@@ -142,7 +142,7 @@ impl OnnxBackend {
         let graph = Graph::read(&session, package)?;
         refuse_strays(&session, options.provider)?;
         let shape = package.cache();
-        let slots = reserve(options, bytes_per_slot(shape, graph.cache) as u64)?;
+        let slots = reserve(options, slot_bytes(package, &graph))?;
         let capacity = Capacity { slots, context: shape.context, vocabulary: package.vocabulary() };
         let mut arena = Arena::default();
         let feeds = Feeds::new(&mut arena, &graph, capacity)?;
@@ -185,9 +185,9 @@ impl OnnxBackend {
         &self.graph.adapted
     }
 
-    /// Bytes of the KV cache when all slots are full.
-    pub fn cache_bytes(&self, package: &Package) -> u64 {
-        (self.capacity.slots * bytes_per_slot(package.cache(), self.graph.cache)) as u64
+    /// Bytes that all slots take when they are full: the KV cache, the adapters' places, the logits.
+    pub fn slots_bytes(&self, package: &Package) -> u64 {
+        slot_bytes(package, &self.graph).saturating_mul(self.capacity.slots as u64)
     }
 
     /// Writes every position once. A device's memory comes as it was left, and a kernel that masks by a product with zero
@@ -329,6 +329,12 @@ fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<S
     Ok(builder.commit_from_file(package.graph())?)
 }
 
+/// Bytes of one full slot.
+fn slot_bytes(package: &Package, graph: &Graph) -> u64 {
+    let logits = package.vocabulary() * size_of_kind(graph.logits);
+    (bytes_per_slot(package.cache(), graph.cache) + bytes_per_place(graph) + logits) as u64
+}
+
 /// The slots to make; refused where they cannot be filled, because the kernel would end the process in mid-generation.
 fn reserve(options: OnnxOptions, per_slot: u64) -> Result<usize, OnnxError> {
     let free = match options.provider {
@@ -339,7 +345,7 @@ fn reserve(options: OnnxOptions, per_slot: u64) -> Result<usize, OnnxError> {
     };
     let slots = options.slots.unwrap_or_else(|| sizing::slots(per_slot, free, options.threads)).max(1);
     let needed = per_slot.saturating_mul(slots as u64);
-    fits(free, needed, || format!("a KV cache of {slots} slots (--slots)"))?;
+    fits(free, needed, || format!("a model of {slots} slots (--slots)"))?;
     Ok(slots)
 }
 

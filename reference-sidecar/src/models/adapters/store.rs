@@ -27,6 +27,8 @@ pub struct Adapters {
     root: Option<PathBuf>,
     cache: Mutex<Cache>,
     loads: Arc<Semaphore>,
+    /// Searches at once; each holds a thread.
+    finds: Arc<Semaphore>,
 }
 
 /// What a model asks of its adapters. Cheap to clone.
@@ -69,8 +71,9 @@ impl Adapters {
             real.map_err(|error| AdaptersDirError { dir: dir.to_owned(), error })
         };
         let root = root.map(real).transpose()?;
-        let loads = Arc::new(Semaphore::new(LOADS_AT_ONCE));
-        Ok(Self { root, cache: Mutex::new(Cache::new(MOST_CACHED_BYTES)), loads })
+        let (loads, finds) = (Semaphore::new(LOADS_AT_ONCE), Semaphore::new(FINDS_AT_ONCE));
+        let cache = Mutex::new(Cache::new(MOST_CACHED_BYTES));
+        Ok(Self { root, cache, loads: Arc::new(loads), finds: Arc::new(finds) })
     }
 
     /// The adapter that a request names, for the model that it asks for; loads it if need be.
@@ -92,7 +95,13 @@ impl Adapters {
 
     async fn find(&self, name: &str) -> Option<Source> {
         let (root, name) = (self.root.clone()?, name.to_owned());
-        task::spawn_blocking(move || Source::find(&root, &name)).await.ok().flatten()
+        // Held by the search itself, as by a load.
+        let permit = Arc::clone(&self.finds).acquire_owned().await.ok()?;
+        let find = move || {
+            let _permit = permit;
+            Source::find(&root, &name)
+        };
+        task::spawn_blocking(find).await.ok().flatten()
     }
 
     async fn load(
@@ -160,3 +169,5 @@ const MOST_HEADER_BYTES: u64 = 4 << 20;
 const MOST_CONFIG_BYTES: u64 = 1 << 20;
 /// Each holds a file and its matrices in memory for a moment.
 const LOADS_AT_ONCE: usize = 2;
+/// A few looks at the file system, microseconds each unless it hangs.
+const FINDS_AT_ONCE: usize = 4;
