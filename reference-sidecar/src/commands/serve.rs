@@ -37,8 +37,7 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     let registry = Registry::open(&config.models, config.default_model.as_deref(), loader)?;
     let adapters = Adapters::open(config.adapters.as_deref())?;
     let state = Arc::new(State::new(registry, adapters, config.token.clone(), provider));
-    // At least two threads, so that one long answer never keeps Health waiting (HEALTH-005).
-    let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
+    let threads = thread::available_parallelism().map_or(1, |cores| cores.get() / CORES_A_THREAD).max(1);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(run(&config, &state));
     if !state.registry.stop(LAST_STEP) {
@@ -113,3 +112,8 @@ fn announce(listeners: &[Listener], tls: bool, scraped: Option<SocketAddr>) -> i
 /// Prompt tokens read between two decode steps. At 900 tokens/s, as measured with an int8 model on two cores, a long
 /// prompt adds about 140 ms to another stream's gap; shorter chunks read prompts more slowly.
 const PREFILL_CHUNK: usize = 128;
+
+/// The models' threads use every core, and one that serves takes a core away from them for a moment whenever it wakes. One
+/// carries a hundred thousand chunks a second, more than several models give, and nothing holds it up for long:
+/// what reads files or long prompts runs elsewhere.
+const CORES_A_THREAD: usize = 4;

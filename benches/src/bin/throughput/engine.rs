@@ -45,7 +45,9 @@ impl fmt::Display for Kind {
 /// What an engine is asked to do: one line of JSON to a child process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
-    /// Token ids of each sequence's prompt, all of one length.
+    /// Each sequence's prompt.
+    pub(crate) texts: Vec<String>,
+    /// The same as token ids, all of one length.
     pub(crate) prompts: Vec<Vec<i64>>,
     /// To generate for each, the one that reading the prompt gives included.
     pub(crate) tokens: usize,

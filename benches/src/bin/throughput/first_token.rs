@@ -15,7 +15,7 @@ use super::{
     in_process,
     options::{Options, Role},
     peer::Peer,
-    workload::Workload,
+    workload,
 };
 
 /// Times to the first token, in milliseconds.
@@ -52,16 +52,16 @@ fn measure(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Resu
     let mut rng = StdRng::seed_from_u64(options.seed ^ 1);
     let (mut over_grpc, mut in_process) = (Vec::new(), Vec::new());
     for at in 0..WARM_UP + options.first_token_tries {
-        let work = Workload::draw(&mut rng, tokenizer, 1, prompt, 1)?;
+        let task = workload::draw(&mut rng, tokenizer, 1, prompt, 1)?;
         let grpc_first: bool = rng.random();
         let mut times = [0.0; 2];
         for turn in 0..2 {
             thread::sleep(SETTLE);
             let grpc = (turn == 0) == grpc_first;
             times[usize::from(grpc)] = if grpc {
-                served.first_token(&work, runtime)?
+                served.first_token(&task, runtime)?
             } else {
-                engine.measure(&work.task)?.prefill_seconds
+                engine.measure(&task)?.prefill_seconds
             };
         }
         if at >= WARM_UP {
@@ -84,5 +84,6 @@ fn measure(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Resu
 
 /// Enough for memory to be taken and pages to be touched.
 const WARM_UP: usize = 5;
-/// The threads of the last run have gone to sleep: a client of an idle server finds it so.
-const SETTLE: Duration = Duration::from_millis(30);
+/// The threads of the last run have gone to sleep: a client of an idle server finds it so. ONNX Runtime's may spin for
+/// tens of milliseconds after a run, on the core that the next one needs.
+const SETTLE: Duration = Duration::from_millis(100);

@@ -14,10 +14,9 @@ use benches::{
 use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
 
 use super::{
-    engine::Measured,
+    engine::{Measured, Task},
     options::Options,
     window::{self, Arrivals},
-    workload::Workload,
 };
 
 /// A sidecar with the package, and one connection to it.
@@ -52,17 +51,17 @@ impl Served {
         self.sidecar.pid()
     }
 
-    /// One measurement. The prompts are read one after the other while the first are already continued, so each
-    /// sequence is some tokens longer, for the window to be as long as the other engines'.
-    pub(crate) fn measure(&mut self, work: &Workload, runtime: &Runtime) -> anyhow::Result<Measured> {
-        let streams = work.texts.len();
-        let tokens = work.task.tokens + streams - 1;
+    /// One measurement. The first answers begin while the last prompts are read, so the window in which all sequences
+    /// run is some steps shorter than the other engines', over contexts of the same length.
+    pub(crate) fn measure(&mut self, task: &Task, runtime: &Runtime) -> anyhow::Result<Measured> {
+        let streams = task.texts.len();
+        let tokens = task.tokens;
         let measured = runtime.block_on(async {
             self.refresh().await?;
             let before = self.generated().await?;
             let began = Instant::now();
             let mut reading = JoinSet::new();
-            for (at, text) in work.texts.iter().enumerate() {
+            for (at, text) in task.texts.iter().enumerate() {
                 let request = greedy(text, &format!("throughput-{at}"), tokens);
                 let connection = self.connection.clone();
                 reading.spawn(async move {
@@ -85,7 +84,7 @@ impl Served {
             ensure!(generated == asked, "asked for {asked} tokens, and the server generated {generated}");
             window::measure(began, &sequences)
         })?;
-        let least = (streams * work.task.tokens) as f64 * LEAST_WINDOW;
+        let least = (streams * task.tokens) as f64 * LEAST_WINDOW;
         if measured.tokens < least {
             bail!("only {:.0} tokens came while all streams ran: ask for more --tokens", measured.tokens);
         }
@@ -100,8 +99,8 @@ impl Served {
     }
 
     /// From sending one prompt to the first text of its answer.
-    pub(crate) fn first_token(&mut self, work: &Workload, runtime: &Runtime) -> anyhow::Result<f64> {
-        let text = work.texts.first().context("there is no prompt")?;
+    pub(crate) fn first_token(&mut self, task: &Task, runtime: &Runtime) -> anyhow::Result<f64> {
+        let text = task.texts.first().context("there is no prompt")?;
         let request = greedy(text, "first-token", 1);
         runtime.block_on(async {
             self.refresh().await?;

@@ -18,12 +18,12 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{
-    engine::{Kind, Measured},
+    engine::{Kind, Measured, Task},
     first_token::FirstToken,
     grpc::Served,
     options::{Options, Role},
     peer::Peer,
-    workload::Workload,
+    workload,
 };
 
 /// Everything that was measured.
@@ -69,7 +69,7 @@ pub(crate) fn run(
         let mut widths = options.streams.clone();
         widths.shuffle(&mut rng);
         for streams in widths {
-            let work = Workload::draw(&mut rng, tokenizer, streams, options.prompt, options.tokens)?;
+            let task = workload::draw(&mut rng, tokenizer, streams, options.prompt, options.tokens)?;
             let mut order: Vec<usize> = (0..engines.len()).collect();
             order.shuffle(&mut rng);
             let mut line = format!("round {round:>2}  {streams:>3} streams ");
@@ -79,7 +79,7 @@ pub(crate) fn run(
                 let others: Vec<u32> = pids(&engines, at);
                 let (before, began) = (time_of(&others), Instant::now());
                 let (kind, engine) = &mut engines[at];
-                let measured = engine.measure(&work, runtime);
+                let measured = engine.measure(&task, runtime);
                 let measured = measured.with_context(|| format!("{kind} failed at {streams} streams"))?;
                 let wall = began.elapsed();
                 let share =
@@ -124,10 +124,10 @@ impl Engine {
         }
     }
 
-    fn measure(&mut self, work: &Workload, runtime: &Runtime) -> anyhow::Result<Measured> {
+    fn measure(&mut self, task: &Task, runtime: &Runtime) -> anyhow::Result<Measured> {
         match self {
-            Self::Sidecar(served) => served.measure(work, runtime),
-            Self::Peer(peer) => peer.measure(&work.task),
+            Self::Sidecar(served) => served.measure(task, runtime),
+            Self::Peer(peer) => peer.measure(task),
         }
     }
 }

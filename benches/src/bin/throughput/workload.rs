@@ -6,26 +6,17 @@ use reference_sidecar::text::Tokenizer;
 
 use super::engine::Task;
 
-/// One measurement's work, as text for the sidecar and as the same tokens for the others.
-#[derive(Clone, Debug)]
-pub(crate) struct Workload {
-    pub(crate) texts: Vec<String>,
-    pub(crate) task: Task,
-}
-
-impl Workload {
-    /// `streams` fresh prompts of `length` tokens.
-    pub(crate) fn draw(
-        rng: &mut StdRng,
-        tokenizer: &Tokenizer,
-        streams: usize,
-        length: usize,
-        tokens: usize,
-    ) -> anyhow::Result<Self> {
-        let drawn: Vec<_> = (0..streams).map(|_| prompt(rng, tokenizer, length)).collect::<Result<_, _>>()?;
-        let (texts, prompts) = drawn.into_iter().unzip();
-        Ok(Self { texts, task: Task { prompts, tokens } })
-    }
+/// `streams` fresh prompts of `length` tokens, each to be continued by `tokens`.
+pub(crate) fn draw(
+    rng: &mut StdRng,
+    tokenizer: &Tokenizer,
+    streams: usize,
+    length: usize,
+    tokens: usize,
+) -> anyhow::Result<Task> {
+    let drawn: Vec<_> = (0..streams).map(|_| prompt(rng, tokenizer, length)).collect::<Result<_, _>>()?;
+    let (texts, prompts) = drawn.into_iter().unzip();
+    Ok(Task { texts, prompts, tokens })
 }
 
 /// Words, added until the text has so many tokens; one that makes it too long is taken back.

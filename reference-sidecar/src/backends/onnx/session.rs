@@ -318,7 +318,8 @@ fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<S
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_log_level(LogLevel::Error)?
-        .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+        .with_config_entry("session.record_ep_graph_assignment_info", "1")?
+        .with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROS)?;
     let mut builder = match options.provider {
         Provider::Cpu => builder,
         #[cfg(feature = "cuda")]
@@ -375,6 +376,11 @@ fn refuse_strays(session: &Session, provider: Provider) -> Result<(), OnnxError>
 fn failed(error: &impl std::fmt::Display) -> BackendError {
     BackendError::Failed(error.to_string())
 }
+
+/// How long ONNX Runtime's threads look out for work before they sleep: longer than from one node to the next, and from
+/// one step to the next. Its own default is tens of milliseconds, in which an idle server's threads keep a core
+/// from the client that it has just answered.
+const SPIN_MICROS: &str = "500";
 
 /// Prompt tokens that a graph of the mask family reads at once: it gives logits for each of them, 25 MB for a
 /// vocabulary of 49,152.
