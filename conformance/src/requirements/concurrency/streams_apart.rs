@@ -27,8 +27,9 @@ crate::requirement! {
     /// once over four connections, up to three times. Every response must carry its own stream's trace_id. Each text is
     /// compared with what the stream gave alone. A difference by itself is no fault (kernels that are not
     /// batch-invariant, CONCURRENCY-002); a piece of another stream's text in its place is, and so is a character that
-    /// is broken beside others and whole alone. Two such pieces fail the server; a single one is reported as
-    /// inconclusive.
+    /// is broken beside others and whole alone. Only a piece that a single other stream has is evidence: what several
+    /// say is a phrase of the model's, which it may fall into by itself. Two such pieces fail the server, and so do
+    /// phrases in many streams; a single piece is reported as inconclusive.
     ///
     /// # What a violation looks like
     /// A response under another trace_id; a chunk that belongs to a neighbour's story.
@@ -53,8 +54,8 @@ const ROUNDS: u32 = 3;
 const QUICK: Duration = Duration::from_secs(5);
 /// Pieces of a neighbour's text that cannot be chance.
 const LEAKS: usize = 2;
-/// A piece at a text's very end may be the model's own divergence; so many are not.
-const LATE_LEAKS: usize = 8;
+/// A phrase of the model's, or a piece at a text's very end, may be a divergence of its own; so many are not.
+const WEAK_LEAKS: usize = 8;
 /// Fewer different texts than this, and a mix-up could hide.
 const LEAST_DISTINCT: usize = 8;
 
@@ -107,7 +108,7 @@ async fn check(probe: &Probe) -> Judgement {
     let patience = probe.patience() + began.elapsed();
     let own_texts: Vec<String> = alone.iter().map(Generation::text).collect();
     let mut leaks = Vec::new();
-    let mut late = Vec::new();
+    let mut weak = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
         let together = all_at_once(probe, &prompts, patience).await?;
@@ -120,10 +121,11 @@ async fn check(probe: &Probe) -> Judgement {
                     quote(&text, 80)
                 )
             })?;
-            match swapped(generation, &alone, at) {
-                Some(Swap { piece, late: true }) => late.push(piece),
-                Some(Swap { piece, late: false }) => leaks.push(piece),
-                None => leaks.extend(foreign(&text, &own_texts[at], &own_texts)),
+            let leak = swapped(generation, &alone, at).or_else(|| foreign(&text, &own_texts[at], &own_texts));
+            match leak {
+                Some(Leak { piece, strong: true }) => leaks.push(piece),
+                Some(Leak { piece, strong: false }) => weak.push(piece),
+                None => {}
             }
         }
         if leaks.len() >= LEAKS || began.elapsed() > QUICK {
@@ -133,8 +135,8 @@ async fn check(probe: &Probe) -> Judgement {
     probe.assert(leaks.len() < LEAKS, || {
         format!("{} streams carried text of another stream: {}", leaks.len(), leaks[0])
     })?;
-    probe.assert(late.len() < LATE_LEAKS, || {
-        format!("{} streams ended with text of another stream: {}", late.len(), late[0])
+    probe.assert(weak.len() < WEAK_LEAKS, || {
+        format!("{} streams said what another stream says, in its place: {}", weak.len(), weak[0])
     })?;
     if let [leak] = leaks.as_slice() {
         return Err(NotPassed::Inconclusive(format!(
@@ -196,17 +198,19 @@ async fn all_at_once(
     Ok(generations)
 }
 
-struct Swap {
+/// A piece of another stream's text.
+#[derive(Debug, PartialEq, Eq)]
+struct Leak {
     piece: String,
-    /// It stands at the very end.
-    late: bool,
+    /// The model cannot well have said it by itself.
+    strong: bool,
 }
 
 /// Chunks that stand where another stream has them, token by token.
 ///
 /// A divergence of the model's own goes on to the end in words of its own. A swap returns to the stream's own text, or
 /// goes on in the very words of one other stream at the very same places.
-fn swapped(generation: &Generation, alone: &[Generation], at: usize) -> Option<Swap> {
+fn swapped(generation: &Generation, alone: &[Generation], at: usize) -> Option<Leak> {
     const LONG: usize = 4;
     let chunks =
         |g: &Generation| -> Vec<String> { g.text_bearing().map(|r| r.message.chunk.clone()).collect() };
@@ -223,17 +227,27 @@ fn swapped(generation: &Generation, alone: &[Generation], at: usize) -> Option<S
     // Four times the same word is what weak models fall into by themselves.
     let varied = places.iter().map(|place| seen.get(*place)).collect::<BTreeSet<_>>().len() >= LONG;
     if one_other && varied {
-        return Some(Swap { piece, late: false });
+        return Some(Leak { piece, strong: true });
     }
     let few = any_other && seen.len() == own.len() && places.len() <= own.len() / 4;
-    few.then_some(Swap { piece, late: last + 2 >= own.len() })
+    let texts: Vec<String> = others.iter().map(|chunks| chunks.concat()).collect();
+    let distinctive = || places.iter().any(|place| has_one_source(&seen[*place], &texts));
+    few.then(|| Leak { piece, strong: last + 2 < own.len() && distinctive() })
+}
+
+/// A single text holds the piece, and it is long enough to say something. What several hold is a phrase.
+fn has_one_source(piece: &str, texts: &[String]) -> bool {
+    const LONG: usize = 4;
+    let piece = piece.trim();
+    let sources: BTreeSet<_> = texts.iter().filter(|text| text.contains(piece)).collect();
+    piece.len() >= LONG && sources.len() == 1
 }
 
 /// The piece of `text` that is not the stream's own but stands in another stream's text, if there is one.
 ///
 /// `text` and `own` share a beginning. What follows is foreign if it returns to the stream's own text after a piece of
 /// another's, or if it goes on in another's words for long.
-fn foreign(text: &str, own: &str, all: &[String]) -> Option<String> {
+fn foreign(text: &str, own: &str, all: &[String]) -> Option<Leak> {
     const RESUMED: usize = 6;
     const LONG: usize = 24;
     let text: Vec<char> = text.chars().collect();
@@ -252,7 +266,8 @@ fn foreign(text: &str, own: &str, all: &[String]) -> Option<String> {
     let resumed = tail >= RESUMED && elsewhere(&piece);
     let long: String = rest.iter().take(LONG).collect();
     let went_on = rest.len() >= LONG && elsewhere(&long);
-    (resumed || went_on).then(|| quote(if resumed { &piece } else { &long }, 40))
+    let piece = if resumed { piece } else { long };
+    (resumed || went_on).then(|| Leak { piece: quote(&piece, 40), strong: has_one_source(&piece, all) })
 }
 
 /// While other streams run, the fourth chunk of each comes from the stream before it.
@@ -287,14 +302,25 @@ mod tests {
             "the river bends toward a quiet town".to_owned(),
             "bread is baked before the sun rises".to_owned(),
         ];
-        let seen = |text: &str| foreign(text, &alone[0], &alone);
+        let seen = |text: &str| foreign(text, &alone[0], &alone).map(|leak| (leak.piece, leak.strong));
         assert_eq!(seen(&alone[0]), None);
-        assert_eq!(seen("the river bread is toward a quiet town"), Some("\"read i\"".into()));
+        assert_eq!(seen("the river bread is toward a quiet town"), Some(("\"read i\"".into(), true)));
         assert!(
             seen("the river bends toward a bread is baked before the sun").is_some(),
             "it goes on in other words"
         );
         assert_eq!(seen("the river bends slowly to the sea, as ever"), None, "another continuation");
         assert_eq!(seen("the river"), None, "cut short");
+    }
+
+    #[test]
+    fn what_several_streams_say_is_a_phrase_and_no_proof() {
+        let alone = [
+            "the river bends toward a quiet town".to_owned(),
+            "bread in a small village by the sea".to_owned(),
+            "violins in a small village by the hill".to_owned(),
+        ];
+        let leak = foreign("the river bends in a small village by the", &alone[0], &alone).unwrap();
+        assert!(!leak.strong, "{leak:?}");
     }
 }
