@@ -32,7 +32,7 @@ pub struct Connection {
     /// A turn was waited since the last flush.
     gathered: bool,
     /// All is written, and the client may still be reading it.
-    lingering: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Linger>,
     peer: Peer,
     /// Its place among all connections.
     _place: OwnedSemaphorePermit,
@@ -100,11 +100,11 @@ impl AsyncWrite for Connection {
     /// gives up what it has not read yet, though all of it was sent (as a lingering close in RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { carrier, lingering, .. } = &mut *self;
-        let patience = if let Some(patience) = lingering {
-            patience
+        let Linger { patience, room } = if let Some(linger) = lingering {
+            linger
         } else {
             ready!(Pin::new(&mut *carrier).poll_shutdown(context))?;
-            lingering.insert(Box::pin(sleep(LINGER)))
+            lingering.insert(Linger { patience: Box::pin(sleep(LINGER)), room: LINGER_BYTES })
         };
         if patience.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ok(()));
@@ -113,7 +113,8 @@ impl AsyncWrite for Connection {
         loop {
             let mut ignored = ReadBuf::uninit(&mut ignored);
             let read = ready!(Pin::new(&mut *carrier).poll_read(context, &mut ignored));
-            if read.is_err() || ignored.filled().is_empty() {
+            *room = room.saturating_sub(ignored.filled().len());
+            if read.is_err() || ignored.filled().is_empty() || *room == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -166,12 +167,21 @@ struct Greeting {
     patience: Pin<Box<Sleep>>,
 }
 
+/// All was said, and the client has not hung up.
+struct Linger {
+    patience: Pin<Box<Sleep>>,
+    /// Bytes that it may still send.
+    room: usize,
+}
+
 /// HTTP/2's preface, and the head of the SETTINGS frame that is a part of it (RFC 9113, section 3.4).
 const GREETING: usize = 24 + 9;
 /// Three times what a slow mobile link needs for a hello; the same for a handshake of TLS.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take to read the last bytes and to hang up.
 const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that it may send meanwhile: room and answers to pings. Who sends more is not reading but flooding.
+const LINGER_BYTES: usize = 64 << 10;
 /// Large messages that one connection may have under way: a thousand of the longest prompts.
 const MEMORY: usize = 256 << 20;
 
@@ -210,6 +220,17 @@ mod tests {
         assert_eq!(began.elapsed(), LINGER);
         drop(connection);
         client.write_all(b"?").await.unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_not_listened_to() {
+        let (mut client, mut connection) = connected();
+        let closing = tokio::spawn(async move { connection.shutdown().await });
+        let flood = async { while client.write_all(&[0; 4096]).await.is_ok() {} };
+        let began = Instant::now();
+        flood.await;
+        closing.await.unwrap().unwrap();
+        assert!(began.elapsed() < LINGER);
     }
 
     fn connected() -> (UnixStream, Connection) {
