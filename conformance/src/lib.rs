@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod baseline;
+pub mod bench;
 pub mod cli;
 pub mod events;
 pub mod exemplar;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use conformance::{
-    cli::{docs, explain, list, replay, run, serve},
+    cli::{bench, docs, explain, list, replay, run, serve},
     exit::Exit,
 };
 
@@ -19,7 +19,8 @@ struct Cli {
 const START: &str = "\
 Start here:
   conformance run --target localhost:50051     judge a backend
-  conformance explain STREAM-001               what a requirement means and how it is checked";
+  conformance explain STREAM-001               what a requirement means and how it is checked
+  conformance bench run --target localhost:50051   how fast it answers";
 
 #[derive(Subcommand)]
 enum Command {
@@ -31,6 +32,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Serve a correct endpoint, or one that breaks one requirement
     Serve(serve::ServeArgs),
+    /// Measure an endpoint's latency, from the client's side
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Make any report again from a recording
     Replay(replay::ReplayArgs),
     /// Write the requirements' pages, or check that they are up to date
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Run(args) => wait(run::run(*args)),
         Command::Serve(args) => wait(serve::run(args)),
+        Command::Bench(command) => bench::run(command),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -1,5 +1,6 @@
 //! The commands of the program, one file each: arguments in, an exit code out.
 
+pub mod bench;
 pub mod docs;
 pub mod explain;
 pub mod list;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ai_inference_proto::Dialect;
-use tokio::{process::Command, sync::mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     patience::{interrupted, told},
@@ -18,7 +18,7 @@ use crate::{
     reports::{Console, Format, Reports},
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
-    targets::{Process, Sidecar, SpawnError, embedded},
+    targets::{SpawnError, Target},
 };
 
 /// Arguments of `conformance run`.
@@ -98,14 +98,7 @@ passes now), 2 wrong usage, 3 the target could not be reached or nothing could b
 
 /// `auto`, or a dialect by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DialectChoice(Option<Dialect>);
-
-/// A target, and what must be stopped afterwards.
-enum Target {
-    Elsewhere(Vec<Address>),
-    Spawned(Box<Process>),
-    Embedded(Box<Sidecar>),
-}
+pub struct DialectChoice(pub(super) Option<Dialect>);
 
 /// Runs the suite.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
@@ -135,7 +128,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         return Ok(refuse(Exit::Usage, &why));
     }
     let reached = tokio::select! {
-        reached = told("waiting for the target to start", Target::reach(&args)) => reached,
+        reached = told("waiting for the target to start", reach(&args)) => reached,
         () = interrupted() => return Ok(Exit::Interrupted), // what was started is killed with its future
     };
     let mut target = match reached {
@@ -255,56 +248,13 @@ fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
     }
 }
 
-fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
+pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
     eprintln!("error: {why}");
     exit
 }
 
-impl Target {
-    async fn reach(args: &RunArgs) -> Result<Self, SpawnError> {
-        let log = args.output.join("target.log");
-        if let Some(command) = &args.spawn {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("exec {command}"));
-            let process = Process::start(shell, command, args.target.clone(), &log).await?;
-            return Ok(Self::Spawned(Box::new(process)));
-        }
-        if args.target.is_empty() {
-            return Ok(Self::Embedded(Box::new(embedded(&log).await?)));
-        }
-        Ok(Self::Elsewhere(args.target.clone()))
-    }
-
-    fn addresses(&self) -> &[Address] {
-        match self {
-            Self::Elsewhere(addresses) => addresses,
-            Self::Spawned(process) => &process.addresses,
-            Self::Embedded(sidecar) => &sidecar.process.addresses,
-        }
-    }
-
-    fn token(&self) -> Option<&str> {
-        match self {
-            Self::Embedded(sidecar) => Some(&sidecar.token),
-            Self::Elsewhere(_) | Self::Spawned(_) => None,
-        }
-    }
-
-    fn process(&mut self) -> Option<&mut Process> {
-        match self {
-            Self::Elsewhere(_) => None,
-            Self::Spawned(process) => Some(process),
-            Self::Embedded(sidecar) => Some(&mut sidecar.process),
-        }
-    }
-
-    async fn stop(self) {
-        match self {
-            Self::Elsewhere(_) => {}
-            Self::Spawned(process) => process.stop().await,
-            Self::Embedded(sidecar) => sidecar.process.stop().await,
-        }
-    }
+async fn reach(args: &RunArgs) -> Result<Target, SpawnError> {
+    Target::reach(args.spawn.as_deref(), &args.target, &args.output.join("target.log")).await
 }
 
 /// The command line that reaches the same target again. The token is left to the environment.
@@ -343,7 +293,7 @@ fn role(name: &str) -> Result<Role, String> {
         .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
 }
 
-fn dialect(name: &str) -> Result<DialectChoice, String> {
+pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {
     if name == "auto" {
         return Ok(DialectChoice(None));
     }

@@ -1,11 +1,11 @@
 //! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::patience::interrupted;
 use crate::{
     address::Address,
-    exemplar::{self, Behaviour, Conformant, trivial::Trivial},
+    exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial},
     exit::Exit,
     reports::text,
     requirements::ALL,
@@ -27,6 +27,24 @@ pub struct ServeArgs {
     /// Serve something that does almost nothing instead
     #[arg(long, value_name = "NAME", value_parser = Trivial::ALL.map(Trivial::name))]
     pub trivial: Option<String>,
+    /// Time to the first chunk, whatever the prompt
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, conflicts_with_all = ["mutant", "trivial"])]
+    pub ttft: Option<Duration>,
+    /// Time from a chunk to the next
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "ttft")]
+    pub gap: Option<Duration>,
+    /// One request in N is slow to start
+    #[arg(long, value_name = "N", requires = "ttft", default_value_t = 0)]
+    pub slow_one_in: u64,
+    /// By how much: 1.5 is half as long again
+    #[arg(long, value_name = "FACTOR", requires = "ttft", default_value_t = 1.5, value_parser = factor)]
+    pub slow_by: f64,
+    /// Send nothing for so long
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "stall_every")]
+    pub stall: Option<Duration>,
+    /// once in so long
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires_all = ["stall", "ttft"])]
+    pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control
     #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -37,7 +55,15 @@ Examples:
   conformance serve exemplar --listen 127.0.0.1:50051
   conformance serve exemplar --mutant STREAM-004       index starts at 1
   conformance serve exemplar --mutant list             every mutant and its fault
+  conformance serve exemplar --ttft 50ms --gap 10ms    answers at this pace, for `bench` to measure
   conformance serve --trivial ok-empty                 answers OK and nothing else";
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.0..=1e6).contains(&factor) => Ok(factor),
+        _ => Err("expected a positive number".to_owned()),
+    }
+}
 
 /// Serves until interrupted.
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
@@ -49,7 +75,17 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if let Some(name) = &args.trivial {
         return serve_trivial(name, &args.listen).await;
     }
-    let mut behaviour: Arc<dyn Behaviour> = Arc::new(Conformant);
+    let mut behaviour: Arc<dyn Behaviour> = match args.ttft {
+        None => Arc::new(Conformant),
+        Some(ttft) => Arc::new(Paced::new(Pace {
+            ttft,
+            gap: args.gap.unwrap_or_default(),
+            slow_one_in: args.slow_one_in,
+            slow_by: args.slow_by,
+            stall: args.stall.unwrap_or_default(),
+            stall_every: args.stall_every.unwrap_or_default(),
+        })),
+    };
     if let Some(id) = &args.mutant {
         let Some(requirement) = ALL.iter().find(|r| r.id.eq_ignore_ascii_case(id)) else {
             eprintln!("error: no mutant {id}; `conformance serve --mutant list` shows them all");

@@ -10,6 +10,7 @@
 mod behaviour;
 mod codec;
 mod language;
+mod paced;
 mod server;
 mod service;
 mod state;
@@ -18,6 +19,7 @@ pub mod trivial;
 pub(crate) use behaviour::rewrite;
 pub use behaviour::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses};
 pub use language::Script;
+pub use paced::{Pace, Paced};
 pub use server::{Running, serve};
 pub(crate) use service::read_whole;
 pub use state::{MODEL, State};

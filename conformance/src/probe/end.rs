@@ -84,7 +84,7 @@ impl End {
 
     /// What an HTTP/2 error means for a call. TCP RST and clean close are one thing, "closed"; the words keep the
     /// difference for readers.
-    pub(super) fn of(error: &h2::Error) -> Self {
+    pub(crate) fn of(error: &h2::Error) -> Self {
         match error.reason() {
             Some(reason) if error.is_reset() => Self::Reset(format!("{reason:?}")),
             _ => Self::Closed(closed_by(error)),

@@ -37,6 +37,7 @@ pub(crate) use record::quote;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
 pub use tls::{BadTls, Tls};
+pub(crate) use transport::dial;
 pub use transport::takes_connections;
 pub use unary::Unary;
 use wire::{CallOptions, Connection};

@@ -12,12 +12,12 @@ use super::tls::Tls;
 use crate::address::Address;
 
 /// A connection's bytes, whatever carries them.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 
 /// Connects; each step, the connection and the TLS handshake, takes at most `patience`.
-pub(super) async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
+pub(crate) async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
     let late = |step: &'static str| {
         move |_: Elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no {step} within {patience:?}"))
     };

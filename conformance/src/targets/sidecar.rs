@@ -26,7 +26,7 @@ pub struct Sidecar {
 }
 
 /// Starts the sidecar on a private Unix socket and a free TCP port.
-pub async fn embedded(log: &Path) -> Result<Sidecar, SpawnError> {
+pub(super) async fn embedded(log: &Path) -> Result<Sidecar, SpawnError> {
     let missing = |source| SpawnError::Start { command: PROGRAM.to_owned(), source };
     let program = find().map_err(missing)?;
     let directory = tempfile::tempdir().map_err(missing)?;

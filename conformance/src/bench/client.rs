@@ -1,0 +1,248 @@
+//! A client that does nothing but send, receive and look at the clock.
+//!
+//! On HTTP/2 frames, not on a gRPC library: what the client adds is a part of every figure, and what it can carry bounds what
+//! can be measured. A chunk is stamped when its DATA frame is handed over, before anything of it is read.
+
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
+
+use ai_inference_proto::Dialect;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use h2::{RecvStream, client};
+use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{
+    message::Chunk,
+    record::{Nanos, Outcome},
+};
+use crate::{
+    address::Address,
+    probe::{
+        Tls, dial,
+        wire::{End, code_name},
+    },
+};
+
+/// Where requests go, and how.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The address.
+    pub address: Address,
+    /// For `https://`.
+    pub tls: Tls,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// The bearer token.
+    pub token: Option<HeaderValue>,
+}
+
+/// One connection; closed with its last clone.
+#[derive(Clone)]
+pub(super) struct Connection {
+    requests: client::SendRequest<Bytes>,
+    endpoint: Arc<Endpoint>,
+    uri: http::Uri,
+    _driver: Arc<Driver>,
+}
+
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came of one request, by the clock that was given.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// When it was sent: after it had a stream.
+    pub(super) sent: Option<Nanos>,
+    pub(super) chunks: Vec<Nanos>,
+    pub(super) outcome: Outcome,
+    pub(super) text: u64,
+    pub(super) server_ttft_ms: Option<f32>,
+    pub(super) server_tokens_per_second: Option<f32>,
+}
+
+impl Connection {
+    pub(super) async fn open(endpoint: &Arc<Endpoint>, patience: Duration) -> io::Result<Self> {
+        let transport = dial(&endpoint.address, &endpoint.tls, patience).await?;
+        let uri = format!("{}/{}/StreamPredict", endpoint.address.origin(), endpoint.dialect.service());
+        let uri = uri.parse().map_err(io::Error::other)?;
+        let mut builder = client::Builder::new();
+        // Wide enough that no answer ever waits for room, which would be measured as the server's time.
+        builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+        builder.enable_push(false);
+        let handshake = timeout(patience, builder.handshake(transport)).await?;
+        let (requests, connection) = handshake.map_err(io::Error::other)?;
+        let driver = tokio::spawn(async move {
+            // How it ends is told to every call on it.
+            let _ = connection.await;
+        });
+        Ok(Self { requests, endpoint: Arc::clone(endpoint), uri, _driver: Arc::new(Driver(driver)) })
+    }
+
+    /// Sends one message as soon as the server takes another stream, and reads the answer to its end. `now` is asked at the
+    /// sending, and once for each DATA frame.
+    pub(super) async fn generate(&self, message: Bytes, now: impl Fn() -> Nanos) -> Answer {
+        let mut answer = Answer {
+            sent: None,
+            chunks: Vec::new(),
+            outcome: Outcome::Complete,
+            text: FNV_OFFSET,
+            server_ttft_ms: None,
+            server_tokens_per_second: None,
+        };
+        if let Err(outcome) = self.exchange(message, now, &mut answer).await {
+            answer.outcome = outcome;
+        }
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        message: Bytes,
+        now: impl Fn() -> Nanos,
+        answer: &mut Answer,
+    ) -> Result<(), Outcome> {
+        let mut requests = self.requests.clone().ready().await.map_err(|error| broken(&error))?;
+        let mut request = Request::post(self.uri.clone())
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("user-agent", concat!("conformance-bench/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = &self.endpoint.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request.body(()).map_err(|error| Outcome::Broken(error.to_string()))?;
+        answer.sent = Some(now());
+        let (response, mut body) = requests.send_request(request, false).map_err(|error| broken(&error))?;
+        body.send_data(message, true).map_err(|error| broken(&error))?;
+        let (head, mut body) = response.await.map_err(|error| broken(&error))?.into_parts();
+        if head.headers.contains_key("grpc-status") {
+            return status(&head.headers);
+        }
+        let mut buffer = BytesMut::new();
+        let mut last = false;
+        while let Some(data) = body.data().await {
+            let at = now();
+            let data = data.map_err(|error| broken(&error))?;
+            body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
+            let mut take = |message: &[u8]| {
+                let chunk = Chunk::read(message).ok_or_else(malformed)?;
+                if !chunk.text.is_empty() {
+                    answer.chunks.push(at);
+                    answer.text = fnv(answer.text, chunk.text);
+                }
+                last |= chunk.last;
+                answer.server_ttft_ms = chunk.server_ttft_ms.or(answer.server_ttft_ms);
+                answer.server_tokens_per_second =
+                    chunk.server_tokens_per_second.or(answer.server_tokens_per_second);
+                Ok(())
+            };
+            // A frame is usually one whole message: then nothing is copied.
+            match whole(&data) {
+                Some(message) if buffer.is_empty() => take(message)?,
+                _ => {
+                    buffer.put(data);
+                    while let Some(message) = split(&mut buffer)? {
+                        take(&message)?;
+                    }
+                }
+            }
+        }
+        ended(&mut body).await?;
+        if last { Ok(()) } else { Err(Outcome::Broken("no message was marked as the last".to_owned())) }
+    }
+}
+
+/// Puts a message into gRPC's framing, once for all requests that carry it.
+pub(super) fn framed(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(message.len() as u32);
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// The one message that a frame is made of.
+fn whole(data: &[u8]) -> Option<&[u8]> {
+    let (head, message) = data.split_first_chunk::<PREFIX>()?;
+    let [0, length @ ..] = *head else { return None };
+    (u32::from_be_bytes(length) as usize == message.len()).then_some(message)
+}
+
+fn split(buffer: &mut BytesMut) -> Result<Option<Bytes>, Outcome> {
+    let Some((&[compressed, ref length @ ..], _)) = buffer.split_first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    if compressed != 0 || length > MOST_MESSAGE {
+        return Err(malformed());
+    }
+    if buffer.len() < PREFIX + length {
+        return Ok(None);
+    }
+    buffer.advance(PREFIX);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
+    let trailers = poll_fn(|context| body.poll_trailers(context)).await.map_err(|error| broken(&error))?;
+    status(&trailers.unwrap_or_default())
+}
+
+fn status(headers: &HeaderMap) -> Result<(), Outcome> {
+    match headers.get("grpc-status").map(HeaderValue::as_bytes) {
+        Some(b"0") => Ok(()),
+        Some(code) => {
+            let code = tonic::Code::from_bytes(code);
+            Err(Outcome::Status(code_name(code).to_owned()))
+        }
+        None => Err(Outcome::Broken("the call ended without a grpc-status".to_owned())),
+    }
+}
+
+fn broken(error: &h2::Error) -> Outcome {
+    Outcome::Broken(End::of(error).to_string())
+}
+
+fn malformed() -> Outcome {
+    Outcome::Broken("a message is not gRPC or not protobuf".to_owned())
+}
+
+/// FNV-1a, 64 bits.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+const PREFIX: usize = 5;
+/// A chunk is a token's text.
+const MOST_MESSAGE: usize = 4 << 20;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_frames_cut_them() {
+        let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
+        for size in 1..=bytes.len() {
+            let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
+            for piece in bytes.chunks(size) {
+                buffer.put_slice(piece);
+                while let Some(message) = split(&mut buffer).unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(found, [&b"one"[..], b"", b"three"], "in pieces of {size}");
+        }
+        assert_eq!(whole(&framed(b"one")), Some(&b"one"[..]));
+        assert_eq!(whole(&bytes), None);
+        assert!(split(&mut BytesMut::from(&[1, 0, 0, 0, 0][..])).is_err(), "compressed");
+    }
+}

@@ -1,0 +1,342 @@
+//! Sends requests when they are due and writes down what comes back.
+//!
+//! A pacer of its own, on a thread of its own, says when; it knows nothing of answers. So a server that stalls is asked on
+//! as if it had not, and its stall is seen by everybody who would have suffered from it (coordinated omission, Gil Tene).
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
+use bytes::Bytes;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::{
+    sync::{RwLock, Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    arrivals::{BadLoad, Load},
+    client::{Connection, Endpoint, framed},
+    metrics::{Metric, quantile},
+    record::{Nanos, Outcome, RequestRecord},
+};
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// To whom.
+    pub endpoint: Arc<Endpoint>,
+    /// Asked for; empty for the default.
+    pub model: String,
+    /// When.
+    pub load: Load,
+    /// How long requests are sent. What runs then may end.
+    pub length: Duration,
+    /// What is asked, in turn.
+    pub prompts: Vec<String>,
+    /// Tokens to ask for.
+    pub tokens: u32,
+    /// Over which requests are spread.
+    pub connections: usize,
+    /// Requests under way at once; those that are due meanwhile wait, as behind a gateway with so many streams.
+    pub most_running: usize,
+    /// A request that takes longer is given up.
+    pub limit: Duration,
+    /// Of the arrivals.
+    pub seed: u64,
+}
+
+/// What is known while it runs. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Arc<TallyState>);
+
+#[derive(Debug, Default)]
+struct TallyState {
+    complete: AtomicU64,
+    failed: AtomicU64,
+    running: AtomicU64,
+    stopped: watch::Sender<bool>,
+    /// The last requests' first tokens and gaps.
+    recent: Mutex<(Vec<Nanos>, Vec<Nanos>)>,
+}
+
+/// A look at a [`Tally`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Requests that ended as asked.
+    pub complete: u64,
+    /// Requests that did not.
+    pub failed: u64,
+    /// Requests under way.
+    pub running: u64,
+    /// Median over the last requests, nanoseconds.
+    pub ttft: Option<f64>,
+    /// Likewise.
+    pub tpot: Option<f64>,
+}
+
+impl Tally {
+    /// Now.
+    pub fn progress(&self) -> Progress {
+        let state = &*self.0;
+        let (mut ttft, mut tpot) = state.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ttft.sort_unstable();
+        tpot.sort_unstable();
+        Progress {
+            complete: state.complete.load(Ordering::Relaxed),
+            failed: state.failed.load(Ordering::Relaxed),
+            running: state.running.load(Ordering::Relaxed),
+            ttft: quantile(&ttft, 0.5),
+            tpot: quantile(&tpot, 0.5),
+        }
+    }
+
+    /// Sends no more requests, and gives up those that run.
+    pub fn stop(&self) {
+        self.0.stopped.send_replace(true);
+    }
+
+    /// It was stopped.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.stopped.borrow()
+    }
+
+    fn began(&self) {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self, request: &RequestRecord) {
+        let state = &*self.0;
+        state.running.fetch_sub(1, Ordering::Relaxed);
+        let counter = if request.is_complete() { &state.complete } else { &state.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if request.is_complete() {
+            let mut recent = state.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let (ttft, tpot) = &mut *recent;
+            for (values, metric) in [(ttft, Metric::Ttft), (tpot, Metric::Tpot)] {
+                if values.len() >= RECENT {
+                    values.remove(0);
+                }
+                values.extend(metric.of(request));
+            }
+        }
+    }
+}
+
+/// A job that could not be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// Its arrivals.
+    #[error(transparent)]
+    Load(#[from] BadLoad),
+    /// Nobody answers.
+    #[error("cannot connect to {address}: {error}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is nothing to ask.
+    #[error("there are no prompts")]
+    NoPrompts,
+    /// No thread for the pacer.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Does the job. Everything that was sent is in what is returned, by planned time.
+pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotStart> {
+    if job.prompts.is_empty() {
+        return Err(CannotStart::NoPrompts);
+    }
+    let sender = Arc::new(Sender::connect(job, tally).await?);
+    let plan = job.load.plan(job.length, &mut StdRng::seed_from_u64(job.seed))?;
+    let mut requests = match (plan, &job.load) {
+        (Some(plan), _) => open_loop(&sender, plan, tally).await.map_err(CannotStart::Thread)?,
+        (None, Load::Closed { clients }) => closed_loop(&sender, *clients, job.length, tally).await,
+        (None, _) => Vec::new(),
+    };
+    requests.sort_by_key(|request| request.planned);
+    Ok(requests)
+}
+
+async fn closed_loop(
+    sender: &Arc<Sender>,
+    clients: usize,
+    length: Duration,
+    tally: &Tally,
+) -> Vec<RequestRecord> {
+    let next = Arc::new(AtomicU64::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..clients {
+        let (sender, next, tally) = (Arc::clone(sender), Arc::clone(&next), tally.clone());
+        running.spawn(async move {
+            let mut requests = Vec::new();
+            while sender.began.elapsed() < length && !tally.is_stopped() {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let request = sender.send(number, None).await;
+                // A server that refuses at once must not be asked a million times.
+                if !request.is_complete() {
+                    sleep(AFTER_FAILURE).await;
+                }
+                requests.push(request);
+            }
+            requests
+        });
+    }
+    running.join_all().await.concat()
+}
+
+async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io::Result<Vec<RequestRecord>> {
+    let (due, mut dues) = mpsc::unbounded_channel();
+    let (began, stopped) = (sender.began, tally.clone());
+    // As long as the plan, at most, which is what bounds the channel.
+    let pacer = move || {
+        for (number, planned) in plan.into_iter().enumerate() {
+            wait_until(began + Duration::from_nanos(planned));
+            if stopped.is_stopped() || due.send((number as u64, planned)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("pacer".to_owned()).spawn(pacer)?;
+    let (mut running, mut requests) = (JoinSet::new(), Vec::new());
+    loop {
+        tokio::select! {
+            biased;
+            next = dues.recv() => {
+                let Some((number, planned)) = next else { break };
+                let sender = Arc::clone(sender);
+                running.spawn(async move { sender.send(number, Some(planned)).await });
+            }
+            Some(Ok(request)) = running.join_next() => requests.push(request),
+        }
+    }
+    requests.extend(running.join_all().await);
+    Ok(requests)
+}
+
+/// Sleeps for most of the time and looks at the clock for the rest: a sleep alone ends a tenth of a millisecond late.
+fn wait_until(at: Instant) {
+    loop {
+        let left = at.saturating_duration_since(Instant::now());
+        match left {
+            Duration::ZERO => return,
+            left => match left.checked_sub(COARSE) {
+                Some(most) => thread::sleep(most),
+                None => thread::yield_now(),
+            },
+        }
+    }
+}
+
+/// Connections, and the way of one request through them.
+struct Sender {
+    job: Job,
+    tally: Tally,
+    connections: Vec<RwLock<Connection>>,
+    streams: Semaphore,
+    began: Instant,
+}
+
+impl Sender {
+    async fn connect(job: &Job, tally: &Tally) -> Result<Self, CannotStart> {
+        let mut connections = Vec::new();
+        for _ in 0..job.connections.max(1) {
+            let opened = Connection::open(&job.endpoint, CONNECT_LIMIT).await;
+            let address = || job.endpoint.address.to_string();
+            let opened = opened.map_err(|error| CannotStart::Connect { address: address(), error })?;
+            connections.push(RwLock::new(opened));
+        }
+        let streams = Semaphore::new(job.most_running.clamp(1, Semaphore::MAX_PERMITS));
+        Ok(Self { job: job.clone(), tally: tally.clone(), connections, streams, began: Instant::now() })
+    }
+
+    fn now(&self) -> Nanos {
+        self.began.elapsed().as_nanos() as Nanos
+    }
+
+    async fn send(&self, number: u64, planned: Option<Nanos>) -> RequestRecord {
+        let prompt = (number % self.job.prompts.len() as u64) as u32;
+        let message = self.message(number, prompt);
+        let place = &self.connections[(number % self.connections.len() as u64) as usize];
+        let ready = self.now();
+        let _stream = self.streams.acquire().await;
+        let connection = place.read().await.clone();
+        self.tally.began();
+        let mut stopped = self.tally.0.stopped.subscribe();
+        let answer = tokio::select! {
+            answer = timeout(self.job.limit, connection.generate(message, || self.now())) => {
+                answer.map_err(|_| Outcome::Late)
+            }
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Outcome::Cut),
+        };
+        let ended = self.now();
+        let sent = answer.as_ref().ok().and_then(|answer| answer.sent).unwrap_or(ended);
+        let planned = planned.unwrap_or(sent);
+        let mut request = RequestRecord {
+            prompt,
+            planned,
+            sent,
+            waited: sent.saturating_sub(ready.max(planned)),
+            chunks: Vec::new(),
+            ended,
+            outcome: Outcome::Complete,
+            text: 0,
+            server_ttft_ms: None,
+            server_tokens_per_second: None,
+        };
+        match answer {
+            Ok(answer) => {
+                request.chunks = answer.chunks;
+                request.outcome = answer.outcome;
+                request.text = answer.text;
+                request.server_ttft_ms = answer.server_ttft_ms;
+                request.server_tokens_per_second = answer.server_tokens_per_second;
+            }
+            Err(outcome) => request.outcome = outcome,
+        }
+        if matches!(request.outcome, Outcome::Broken(_))
+            && let Ok(fresh) = Connection::open(&self.job.endpoint, CONNECT_LIMIT).await
+        {
+            *place.write().await = fresh;
+        }
+        self.tally.ended(&request);
+        request
+    }
+
+    /// Greedy, as the contract asks for it (section 5), so that two servers can be held to the same text.
+    fn message(&self, number: u64, prompt: u32) -> Bytes {
+        let sampling = Sampling {
+            max_new_tokens: i64::from(self.job.tokens),
+            temperature: 0.01,
+            top_p: 0.001,
+            repetition_penalty: 1.0,
+        };
+        let metadata = Metadata { trace_id: format!("bench-{number}"), ..Metadata::default() };
+        let request = GenerationRequest {
+            model_id: self.job.model.clone(),
+            prompt: self.job.prompts[prompt as usize].clone(),
+            sampling: Some(sampling),
+            metadata: Some(metadata),
+            ..GenerationRequest::default()
+        };
+        framed(&self.job.endpoint.dialect.encode_request(request))
+    }
+}
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// By which a sleep may be late on a busy machine's timer.
+const COARSE: Duration = Duration::from_micros(300);
+/// Requests that live figures are of.
+const RECENT: usize = 100;

@@ -1,0 +1,19 @@
+//! Latency, from the client's side: load, records, figures, and whether B is slower than A.
+//!
+//! ```text
+//! arrivals ─▶ load ─▶ record ─▶ metrics ─▶ compare ─▶ report
+//! prompts ─────┘         └──────────────▶ history
+//! ```
+//!
+//! What is measured and why it can be believed: `docs/guides/benchmark.md`.
+
+pub mod arrivals;
+mod client;
+pub mod load;
+mod message;
+pub mod metrics;
+pub mod prompts;
+pub mod record;
+pub mod report;
+
+pub use client::Endpoint;

@@ -1,0 +1,219 @@
+//! A run's figures: for people and for programs.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    metrics::{Distribution, Metric, milliseconds, quantile},
+    record::{Nanos, Outcome, RequestRecord, Setup},
+};
+
+/// What a service promises: a request that meets all of it counts as good.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Objectives {
+    /// Longest time to the first token, in milliseconds.
+    pub ttft_ms: f64,
+    /// Longest mean gap, in milliseconds.
+    pub tpot_ms: f64,
+}
+
+/// MLPerf Inference's interactive scenario for large language models.
+impl Default for Objectives {
+    fn default() -> Self {
+        Self { ttft_ms: 450.0, tpot_ms: 40.0 }
+    }
+}
+
+/// The figures of one run. `schema` names this form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `ai-inference-bench/run/1`.
+    pub schema: String,
+    /// What was done.
+    pub setup: Setup,
+    /// Seconds from the first request's planned time to the last one's end.
+    pub seconds: f64,
+    /// Requests by how they ended.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Complete requests a second.
+    pub requests_per_second: f64,
+    /// Text-bearing chunks a second, of complete requests.
+    pub chunks_per_second: f64,
+    /// Requests a second that met the objectives.
+    pub goodput: f64,
+    /// Which those are.
+    pub objectives: Objectives,
+    /// Formula id → distribution in milliseconds.
+    pub metrics: BTreeMap<String, Distribution>,
+    /// What the server says of its own time to the first token: the median, in milliseconds.
+    pub server_ttft_ms: Option<f64>,
+    /// Why the figures must not be used; empty for a valid run.
+    pub invalid: Vec<String>,
+}
+
+impl Report {
+    /// Computes every figure from the records.
+    pub fn new(setup: Setup, requests: &[RequestRecord], objectives: Objectives) -> Self {
+        let first = requests.iter().map(|request| request.planned).min().unwrap_or(0);
+        let last = requests.iter().map(|request| request.ended).max().unwrap_or(first);
+        let seconds = Duration::from_nanos(last - first).as_secs_f64();
+        let complete: Vec<_> = requests.iter().filter(|request| request.is_complete()).collect();
+        let rate = |count: usize| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        let mut outcomes = BTreeMap::new();
+        for request in requests {
+            *outcomes.entry(word(request)).or_insert(0) += 1;
+        }
+        let metrics: BTreeMap<_, _> = Metric::ALL
+            .into_iter()
+            .filter_map(|metric| {
+                let values = metric.values(requests);
+                Some((metric.formula_id().to_owned(), Distribution::of(&values)?))
+            })
+            .collect();
+        let meets = |request: &&&RequestRecord| {
+            let within =
+                |metric: Metric, most: f64| metric.of(request).iter().all(|v| milliseconds(*v) <= most);
+            within(Metric::Ttft, objectives.ttft_ms) && within(Metric::Tpot, objectives.tpot_ms)
+        };
+        let server = complete.iter().filter_map(|request| request.server_ttft_ms);
+        let mut server: Vec<Nanos> = server.map(|ms| (f64::from(ms) * 1e6) as Nanos).collect();
+        server.sort_unstable();
+        Self {
+            schema: "ai-inference-bench/run/1".to_owned(),
+            setup,
+            seconds,
+            outcomes,
+            requests_per_second: rate(complete.len()),
+            chunks_per_second: rate(complete.iter().map(|request| request.chunks.len()).sum()),
+            goodput: rate(complete.iter().filter(meets).count()),
+            objectives,
+            metrics,
+            server_ttft_ms: quantile(&server, 0.5).map(|nanos| nanos / 1e6),
+            invalid: faults(requests),
+        }
+    }
+
+    /// One metric's distribution.
+    pub fn metric(&self, metric: Metric) -> Option<&Distribution> {
+        self.metrics.get(metric.formula_id())
+    }
+
+    /// A table for terminals.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let setup = &self.setup;
+        let _ = writeln!(
+            text,
+            "{} ({}), load {}, {} prompts, {} tokens, seed {}\n",
+            setup.target, setup.dialect, setup.load, setup.prompts, setup.tokens, setup.seed
+        );
+        let columns = ["ms", "p50", "p90", "p95", "p99", "p99.9", "max", "n"];
+        let _ = writeln!(
+            text,
+            "{:<12}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], columns[7]
+        );
+        for metric in Metric::ALL {
+            let Some(d) = self.metric(metric) else { continue };
+            let tail = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
+            let _ = writeln!(
+                text,
+                "{:<12}{:>9.2}{:>9.2}{:>9.2}{:>9}{:>9}{:>9.2}{:>9}",
+                metric.name(),
+                d.p50,
+                d.p90,
+                d.p95,
+                tail(d.p99),
+                tail(d.p999),
+                d.max,
+                d.count
+            );
+        }
+        if let Some(server) = self.server_ttft_ms {
+            let _ = writeln!(text, "\nthe server's own ttft: {server:.2} ms at the median");
+        }
+        let outcomes: Vec<_> = self.outcomes.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let _ = writeln!(
+            text,
+            "\n{:.1} requests/s, {:.1} chunks/s over {:.1} s; goodput {:.1} requests/s (ttft ≤ {} ms, tpot ≤ {} ms)\n{}",
+            self.requests_per_second,
+            self.chunks_per_second,
+            self.seconds,
+            self.goodput,
+            self.objectives.ttft_ms,
+            self.objectives.tpot_ms,
+            outcomes.join(", ")
+        );
+        for fault in &self.invalid {
+            let _ = writeln!(text, "INVALID: {fault}");
+        }
+        text
+    }
+}
+
+/// Why the figures must not be used.
+fn faults(requests: &[RequestRecord]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let failed = |request: &&RequestRecord| !request.is_complete() && request.outcome != Outcome::Cut;
+    let failed = requests.iter().filter(failed).count();
+    if !requests.iter().any(RequestRecord::is_complete) {
+        faults.push("no request was answered".to_owned());
+    } else if failed as f64 > MOST_FAILED * requests.len() as f64 {
+        let share = 100.0 * failed as f64 / requests.len() as f64;
+        faults.push(format!("{failed} of {} requests failed ({share:.1} %)", requests.len()));
+    }
+    let mut lags = Metric::Lag.values(requests);
+    lags.sort_unstable();
+    if let Some(lag) = quantile(&lags, 0.99)
+        && lag > MOST_LAG
+    {
+        faults.push(format!(
+            "the client sent late, by {:.1} ms at the 99th percentile: this machine is too busy for this load",
+            lag / 1e6
+        ));
+    }
+    faults
+}
+
+/// A line a request, with a head, for spreadsheets; milliseconds.
+pub fn csv(requests: &[RequestRecord]) -> String {
+    let mut text = "planned_ms,sent_ms,ttft_ms,tpot_ms,e2e_ms,chunks,outcome\n".to_owned();
+    for request in requests {
+        let of = |metric: Metric| {
+            metric
+                .of(request)
+                .first()
+                .map_or_else(String::new, |value| format!("{:.3}", milliseconds(*value)))
+        };
+        let _ = writeln!(
+            text,
+            "{:.3},{:.3},{},{},{},{},{}",
+            milliseconds(request.planned),
+            milliseconds(request.sent),
+            of(Metric::Ttft),
+            of(Metric::Tpot),
+            of(Metric::E2e),
+            request.chunks.len(),
+            word(request)
+        );
+    }
+    text
+}
+
+/// How it ended, in a word.
+fn word(request: &RequestRecord) -> String {
+    match &request.outcome {
+        Outcome::Complete if request.chunks.is_empty() => "without text".to_owned(),
+        Outcome::Complete => "complete".to_owned(),
+        Outcome::Status(name) => name.clone(),
+        Outcome::Broken(_) => "broken".to_owned(),
+        Outcome::Late => "late".to_owned(),
+        Outcome::Cut => "cut by the run's end".to_owned(),
+    }
+}
+
+/// A server that fails more is not slow but broken.
+const MOST_FAILED: f64 = 0.01;
+/// Nanoseconds at the 99th percentile.
+const MOST_LAG: f64 = 1e6;
