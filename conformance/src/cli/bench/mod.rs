@@ -1,5 +1,6 @@
 //! `conformance bench`: latency.
 
+mod common;
 mod run;
 
 use clap::Subcommand;

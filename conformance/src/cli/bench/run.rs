@@ -3,32 +3,25 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use http::HeaderValue;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::common::{LoadArgs, warm_up};
 use crate::{
     address::Address,
     bench::{
-        Endpoint,
-        arrivals::Load,
         load::{self, CannotStart, Job, Tally},
-        metrics::{Metric, quantile},
-        prompts::Prompts,
-        record::{Recording, RequestRecord, Setup},
+        record::{Recording, RequestRecord},
         report::{Objectives, Report, csv},
     },
     cli::{
         patience::{interrupted, told},
-        run::{DialectChoice, dialect, refuse},
-        tls::TlsArgs,
+        run::refuse,
     },
     exit::Exit,
     reports::text,
-    runner::{Surveyed, survey},
     targets::Target,
 };
 
@@ -44,43 +37,9 @@ pub struct BenchRunArgs {
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// When requests are sent: closed:CLIENTS, constant:RATE, poisson:RATE, ramp:FROM..TO or trace:FILE, rates in requests
-    /// a second. Only the last four show what a stall does to those who come meanwhile
-    #[arg(long, value_name = "LOAD", default_value = "closed:1")]
-    pub load: Load,
-    /// How long
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub length: Duration,
-    /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
-    #[arg(long, value_name = "SET", default_value = "short")]
-    pub prompts: Prompts,
-    /// Tokens to ask for
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    pub tokens: u32,
-    /// Connections to spread requests over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
-    pub connections: usize,
-    /// Requests under way at once; those that are due meanwhile wait [default: no limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub most_running: Option<u32>,
-    /// Longest wait for a request
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
-    /// Longest warm-up; it ends when the time to the first token does not change any more
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub warm_up: Duration,
-    /// Prompts and arrivals follow from it
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
-    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
-    pub dialect: DialectChoice,
-    /// The model to use [default: the first that list_models names]
-    #[arg(long, value_name = "ID")]
-    pub model: Option<String>,
-    /// Bearer token; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Load
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Goodput counts requests whose first token came within this time
     #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = humantime::parse_duration)]
     pub ttft: Duration,
@@ -93,9 +52,6 @@ pub struct BenchRunArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// TLS
-    #[command(flatten)]
-    pub tls: TlsArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -112,87 +68,33 @@ Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the 
 
 /// Measures.
 pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
-    let tls = match args.tls.read() {
-        Ok(tls) => tls,
-        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
-    };
-    if let Some(target) = &args.target
-        && let Some(option) = args.tls.idle(std::slice::from_ref(target))
-    {
-        let why = format!("{option} is for TLS, and the target has none; write --target https://host:port");
-        return Ok(refuse(Exit::Usage, &why));
-    }
-    let prompts = match args.prompts.draw(PROMPTS, args.seed) {
-        Ok(prompts) => prompts,
-        Err(error) => return Ok(refuse(Exit::Usage, &format!("--prompts {}: {error}", args.prompts))),
+    let read = args.load.read(args.target.as_slice());
+    let (tls, prompts) = match read {
+        Ok(read) => read,
+        Err(exit) => return Ok(exit),
     };
     if let Err(error) = fs::create_dir_all(&args.output) {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
-    let (addresses, log) = (args.target.as_slice(), args.output.join("target.log"));
+    let log = args.output.join("target.log");
+    let reaching = Target::reach(args.spawn.as_deref(), args.target.as_slice(), &log);
     let reached = tokio::select! {
-        reached = told("waiting for the target to start", Target::reach(args.spawn.as_deref(), addresses, &log)) => reached,
+        reached = told("waiting for the target to start", reaching) => reached,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
     let target = match reached {
         Ok(target) => target,
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
-    let exit = measure(&args, &target, &tls, prompts).await;
+    let exit = match args.load.job(&target, &tls, prompts).await {
+        Ok(job) => measure(&args, &job).await,
+        Err(exit) => Ok(exit),
+    };
     target.stop().await;
     exit
 }
 
-async fn measure(
-    args: &BenchRunArgs,
-    target: &Target,
-    tls: &crate::probe::Tls,
-    prompts: Vec<String>,
-) -> anyhow::Result<Exit> {
-    let addresses = &target.addresses()[..1];
-    let token = args.token.as_deref().or(target.token());
-    let surveying = survey(
-        addresses,
-        tls,
-        args.dialect.0,
-        ai_inference_proto::Dialect::Contract,
-        args.model.as_deref(),
-        token,
-        args.timeout,
-    );
-    let surveyed = tokio::select! {
-        surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
-        () = interrupted() => return Ok(Exit::Interrupted),
-    };
-    let Surveyed { endpoint, .. } = match surveyed {
-        Ok(surveyed) => surveyed,
-        Err(unreachable) => return Ok(refuse(Exit::Unreachable, &unreachable)),
-    };
-    let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
-    let token = match token {
-        Ok(token) => token.map(|mut token| {
-            token.set_sensitive(true);
-            token
-        }),
-        Err(_) => return Ok(refuse(Exit::Usage, &"the token holds characters that no header may have")),
-    };
-    let job = Job {
-        endpoint: Arc::new(Endpoint {
-            address: addresses[0].clone(),
-            tls: tls.clone(),
-            dialect: endpoint.dialect,
-            token,
-        }),
-        model: endpoint.model.clone(),
-        load: args.load.clone(),
-        length: args.length,
-        prompts,
-        tokens: args.tokens,
-        connections: args.connections,
-        most_running: args.most_running.map_or(usize::MAX, |most| most as usize),
-        limit: args.timeout,
-        seed: args.seed,
-    };
+async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     let (warming, measuring) = (Tally::default(), Tally::default());
     let both = [warming.clone(), measuring.clone()];
     // What was measured until a Ctrl-C is reported.
@@ -200,26 +102,15 @@ async fn measure(
         interrupted().await;
         both.iter().for_each(Tally::stop);
     });
-    let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let loaded = warm_and_load(&job, &warming, &measuring, args.warm_up).await;
+    let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
+    let setup = args.load.setup(job, target);
+    let loaded = warm_and_load(job, &warming, &measuring, args.load.warm_up).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
     let requests = match loaded {
         Ok(requests) => requests,
         Err(error @ CannotStart::Load(_)) => return Ok(refuse(Exit::Usage, &error)),
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
-    };
-    let setup = Setup {
-        target: args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string()),
-        dialect: job.endpoint.dialect.name().to_owned(),
-        model: job.model.clone(),
-        load: job.load.to_string(),
-        prompts: args.prompts.to_string(),
-        tokens: job.tokens,
-        seed: job.seed,
-        connections: job.connections,
-        started,
-        host: host(),
     };
     let milliseconds = |limit: Duration| limit.as_secs_f64() * 1e3;
     let objectives = Objectives { ttft_ms: milliseconds(args.ttft), tpot_ms: milliseconds(args.tpot) };
@@ -253,20 +144,7 @@ async fn warm_and_load(
         eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
     }
     bar.set_message("warming up");
-    let began = Instant::now();
-    let (mut before, mut round) = (None, Job { length: WARM_UP_ROUND, ..job.clone() });
-    if !matches!(round.load, Load::Closed { .. }) {
-        round.load = Load::Closed { clients: 1 };
-    }
-    while began.elapsed() < most && !warming.is_stopped() {
-        let mut ttft = Metric::Ttft.values(&load::run(&round, warming).await?);
-        ttft.sort_unstable();
-        let now = quantile(&ttft, 0.5);
-        if before.zip(now).is_some_and(|(before, now): (f64, f64)| (now / before - 1.0).abs() < FLAT) {
-            break;
-        }
-        (before, round.seed) = (now, round.seed + 1);
-    }
+    warm_up(job, warming, most).await?;
     bar.reset_elapsed();
     let began = Instant::now();
     let showing = tokio::spawn({
@@ -302,24 +180,3 @@ fn write(directory: &Path, report: &Report, recording: &Recording) -> io::Result
     fs::write(directory.join("requests.csv"), csv(&recording.requests))?;
     recording.write(&directory.join("requests.jsonl.gz"))
 }
-
-/// What the figures depend on besides the target: processor and cores.
-fn host() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    format!("{}, {cores} cores", model.map_or("unknown processor", |(_, name)| name))
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=10_000) => Ok(number),
-        _ => Err("expected a number from 1 to 10000".to_owned()),
-    }
-}
-
-/// More than are under way at once, so that no two that run are equal.
-const PROMPTS: usize = 1000;
-const WARM_UP_ROUND: Duration = Duration::from_millis(500);
-/// Two rounds whose medians differ by less are of a server that is warm.
-const FLAT: f64 = 0.05;

@@ -1,0 +1,185 @@
+//! What every kind of measurement asks for, and the way from there to a job.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use ai_inference_proto::Dialect;
+use http::HeaderValue;
+
+use crate::{
+    address::Address,
+    bench::{
+        Endpoint,
+        arrivals::Load,
+        load::{self, CannotStart, Job, Tally},
+        metrics::{Metric, quantile},
+        prompts::Prompts,
+        record::Setup,
+    },
+    cli::{
+        patience::{interrupted, told},
+        run::{DialectChoice, dialect, refuse},
+        tls::TlsArgs,
+    },
+    exit::Exit,
+    probe::Tls,
+    runner::{Surveyed, survey},
+    targets::Target,
+};
+
+/// The load, the same for every endpoint that is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LoadArgs {
+    /// When requests are sent: closed:CLIENTS, constant:RATE, poisson:RATE, ramp:FROM..TO or trace:FILE, rates in requests
+    /// a second. Only the last four show what a stall does to those who come meanwhile
+    #[arg(long, value_name = "LOAD", default_value = "closed:1")]
+    pub load: Load,
+    /// How long
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub length: Duration,
+    /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
+    #[arg(long, value_name = "SET", default_value = "short")]
+    pub prompts: Prompts,
+    /// Tokens to ask for
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tokens: u32,
+    /// Connections to spread requests over
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
+    pub connections: usize,
+    /// Requests under way at once; those that are due meanwhile wait [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub most_running: Option<u32>,
+    /// Longest wait for a request
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Longest warm-up; it ends when the time to the first token does not change any more
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub warm_up: Duration,
+    /// Prompts and arrivals follow from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
+    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
+    pub dialect: DialectChoice,
+    /// The model to use [default: the first that list_models names]
+    #[arg(long, value_name = "ID")]
+    pub model: Option<String>,
+    /// Bearer token; better given by the environment than on the command line
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+impl LoadArgs {
+    /// Reads what can be wrong before anything is started: the certificates and the prompts.
+    pub(super) fn read(&self, targets: &[Address]) -> Result<(Tls, Vec<String>), Exit> {
+        let tls = self.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
+        if !targets.is_empty()
+            && let Some(option) = self.tls.idle(targets)
+        {
+            let why = format!("{option} is for TLS, and no target has it; write https://host:port");
+            return Err(refuse(Exit::Usage, &why));
+        }
+        let prompts = self.prompts.draw(PROMPTS, self.seed);
+        let prompts =
+            prompts.map_err(|error| refuse(Exit::Usage, &format!("--prompts {}: {error}", self.prompts)))?;
+        Ok((tls, prompts))
+    }
+
+    /// Looks at the target, and makes a job for it.
+    pub(super) async fn job(&self, target: &Target, tls: &Tls, prompts: Vec<String>) -> Result<Job, Exit> {
+        let addresses = &target.addresses()[..1];
+        let token = self.token.as_deref().or(target.token());
+        let (dialect, model) = (self.dialect.0, self.model.as_deref());
+        let surveying = survey(addresses, tls, dialect, Dialect::Contract, model, token, self.timeout);
+        let surveyed = tokio::select! {
+            surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+            () = interrupted() => return Err(Exit::Interrupted),
+        };
+        let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
+        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut token =
+            token.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
+        if let Some(token) = &mut token {
+            token.set_sensitive(true);
+        }
+        let Surveyed { endpoint, .. } = surveyed;
+        Ok(Job {
+            endpoint: Arc::new(Endpoint {
+                address: addresses[0].clone(),
+                tls: tls.clone(),
+                dialect: endpoint.dialect,
+                token,
+            }),
+            model: endpoint.model,
+            load: self.load.clone(),
+            length: self.length,
+            prompts,
+            tokens: self.tokens,
+            connections: self.connections,
+            most_running: self.most_running.map_or(usize::MAX, |most| most as usize),
+            limit: self.timeout,
+            seed: self.seed,
+        })
+    }
+
+    /// What a report says of a job.
+    pub(super) fn setup(&self, job: &Job, target: String) -> Setup {
+        Setup {
+            target,
+            dialect: job.endpoint.dialect.name().to_owned(),
+            model: job.model.clone(),
+            load: job.load.to_string(),
+            prompts: self.prompts.to_string(),
+            tokens: job.tokens,
+            seed: job.seed,
+            connections: job.connections,
+            started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            host: host(),
+        }
+    }
+}
+
+/// Puts load on the target until its first token comes no sooner than before.
+pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<(), CannotStart> {
+    let (mut before, mut round) = (None, Job { length: WARM_UP_ROUND, ..job.clone() });
+    if !matches!(round.load, Load::Closed { .. }) {
+        round.load = Load::Closed { clients: 1 };
+    }
+    let began = Instant::now();
+    while began.elapsed() < most && !tally.is_stopped() {
+        let mut ttft = Metric::Ttft.values(&load::run(&round, tally).await?);
+        ttft.sort_unstable();
+        let now = quantile(&ttft, 0.5);
+        if before.zip(now).is_some_and(|(before, now): (f64, f64)| (now / before - 1.0).abs() < FLAT) {
+            break;
+        }
+        (before, round.seed) = (now, round.seed + 1);
+    }
+    Ok(())
+}
+
+/// What the figures depend on besides the target: processor and cores.
+fn host() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{}, {cores} cores", model.map_or("unknown processor", |(_, name)| name))
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=10_000) => Ok(number),
+        _ => Err("expected a number from 1 to 10000".to_owned()),
+    }
+}
+
+/// More than are under way at once, so that no two that run are equal.
+const PROMPTS: usize = 1000;
+const WARM_UP_ROUND: Duration = Duration::from_millis(500);
+/// Two rounds whose medians differ by less are of a server that is warm.
+const FLAT: f64 = 0.05;
