@@ -30,6 +30,7 @@ fn a_fifth_slower_is_found_by_the_second_look() {
     assert!(tally.fails_at[0] + tally.fails_at[1] >= 57, "{tally:?}");
 }
 
+/// Near the limit of what twenty blocks can tell: at length 89 % are found with 200 requests a run, 81 % with 100.
 #[test]
 fn a_tenth_slower_is_found_with_twenty_blocks() {
     let noise = Noise { requests: 200, ..Noise::SHARED };
