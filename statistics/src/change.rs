@@ -87,14 +87,14 @@ fn chance(
     rng: &mut Xoshiro256PlusPlus,
 ) -> f64 {
     let shuffles = (FINER / significance).clamp(LEAST_SHUFFLES, MOST_SHUFFLES).round();
-    let mut shuffled = series.to_vec();
+    let mut other = series.to_vec();
     let mut as_clear = 1.0;
     for _ in 0..shuffles as usize {
         for (from, to) in segments {
-            shuffle(&mut shuffled[*from..*to], rng);
+            shuffle(&mut other[*from..*to], rng);
         }
         // Rounding must not make a shuffle clearer than its equal.
-        if best_cut(&shuffled, segments).is_some_and(|(_, other)| other >= clearness * (1.0 - 1e-12)) {
+        if best_cut(&other, segments).is_some_and(|(_, by_chance)| by_chance >= clearness * (1.0 - 1e-12)) {
             as_clear += 1.0;
         }
         if as_clear / (shuffles + 1.0) > significance {

@@ -120,18 +120,17 @@ fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
     /// Stands in for a denominator of zero, as Lentz's method asks.
     const TINY: f64 = 1e-300;
     let off_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
-    let mut c = 1.0;
-    let mut d = 1.0 / off_zero(1.0 - (a + b) * x / (a + 1.0));
-    let mut fraction = d;
-    for step in 1..=1000 {
-        let m = f64::from(step);
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+    let mut upper = 1.0;
+    let mut lower = 1.0 / off_zero(1.0 - (a + b) * x / (a + 1.0));
+    let mut fraction = lower;
+    for step in (1..=1000).map(f64::from) {
+        let even = step * (b - step) * x / ((a + 2.0 * step - 1.0) * (a + 2.0 * step));
+        let odd = -(a + step) * (a + b + step) * x / ((a + 2.0 * step) * (a + 2.0 * step + 1.0));
         let mut change = 1.0;
         for numerator in [even, odd] {
-            d = 1.0 / off_zero(1.0 + numerator * d);
-            c = off_zero(1.0 + numerator / c);
-            change = c * d;
+            lower = 1.0 / off_zero(1.0 + numerator * lower);
+            upper = off_zero(1.0 + numerator / upper);
+            change = upper * lower;
             fraction *= change;
         }
         if (change - 1.0).abs() < 1e-16 {

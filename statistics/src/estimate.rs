@@ -4,7 +4,7 @@
 //! on it is the percentile interval of a hierarchical bootstrap, with two corrections that few blocks and strict
 //! levels need: the tails are widened so that the interval is Student's where the data are normal (Hesterberg's
 //! expanded percentile interval; the plain one is too narrow by √(n / (n − 1)) and by the difference between t and
-//! normal), and beyond the outermost ten resamples the limit is extrapolated along a normal tail.
+//! normal), and beyond the outer tenths of the resamples the limit is extrapolated along a normal tail.
 //! Source: Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 5.3.
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,10 @@ use crate::{
 
 /// From here on blocks are resampled.
 const ENOUGH_TO_RESAMPLE: usize = 8;
-/// Resamples that must lie beyond a limit for it to be read off instead of extrapolated.
-const BEYOND: f64 = 10.0;
+/// The share of resamples beyond which limits are extrapolated. Generous, because a resample of twelve blocks that draws
+/// the one outlier four times is no rarity (1 in 70), and then the centre follows the outlier: further out than this the
+/// resamples tell of outliers that were drawn too often, not of where the ratio lies.
+const OUTERMOST: f64 = 0.1;
 
 /// The ratio candidate / baseline of a quantile, and where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,7 +160,7 @@ impl Evidence {
 
 /// The resampled value at the normal score `z`: its quantile, or what lies on a normal tail beyond the outermost.
 fn at_normal_score(centres: &[f64], z: f64) -> f64 {
-    let (middle, outer) = (quantile(centres, 0.5).unwrap_or(0.0), outermost(centres));
+    let (middle, outer) = (quantile(centres, 0.5).unwrap_or(0.0), OUTERMOST);
     let edge = normal_point(outer);
     let at = |tail: f64| quantile(centres, if z < 0.0 { tail } else { 1.0 - tail }).unwrap_or(middle);
     if z.abs() <= edge { at(normal_upper(z.abs())) } else { middle + (at(outer) - middle) * z.abs() / edge }
@@ -166,7 +168,7 @@ fn at_normal_score(centres: &[f64], z: f64) -> f64 {
 
 /// The inverse: by how many normal scores `threshold` lies below the middle of the resamples.
 fn normal_score(centres: &[f64], threshold: f64) -> f64 {
-    let (middle, outer) = (quantile(centres, 0.5).unwrap_or(0.0), outermost(centres));
+    let (middle, outer) = (quantile(centres, 0.5).unwrap_or(0.0), OUTERMOST);
     let at = |q| quantile(centres, q).unwrap_or(middle);
     if threshold < at(outer) {
         studentised(middle - threshold, (middle - at(outer)) / normal_point(outer))
@@ -176,11 +178,6 @@ fn normal_score(centres: &[f64], threshold: f64) -> f64 {
         let below = centres.partition_point(|centre| *centre <= threshold) as f64 / centres.len() as f64;
         normal_point(below.clamp(outer, 1.0 - outer))
     }
-}
-
-/// The share of resamples beyond which limits are extrapolated.
-fn outermost(centres: &[f64]) -> f64 {
-    (BEYOND / centres.len() as f64).clamp(1e-6, 0.1)
 }
 
 /// `distance / error`; without any error all distances but none are infinite.

@@ -59,9 +59,9 @@ pub fn calibrate(
         })
         .collect();
     found.sort_by(f64::total_cmp);
-    let seen = ratios.len();
-    let bound = quantile(&found, confidence).unwrap_or(0.0) * (seen as f64 / (seen as f64 - 1.0)).sqrt();
-    Ok(Floor { quantile: q, floor: bound.exp_m1(), planned, seen })
+    let blocks = ratios.len() as f64;
+    let bound = quantile(&found, confidence).unwrap_or(0.0) * (blocks / (blocks - 1.0)).sqrt();
+    Ok(Floor { quantile: q, floor: bound.exp_m1(), planned, seen: ratios.len() })
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) fn hodges_lehmann_in(values: &[f64], pairs: &mut Vec<f64>) -> Option<
         pairs.extend(values[at..].iter().map(|second| 0.5 * first + 0.5 * second));
     }
     let middle = pairs.len().checked_sub(1)? / 2;
-    let even = pairs.len() % 2 == 0;
+    let even = pairs.len().is_multiple_of(2);
     let (_, low, above) = pairs.select_nth_unstable_by(middle, f64::total_cmp);
     let next = above.iter().copied().min_by(f64::total_cmp);
     Some(match next {

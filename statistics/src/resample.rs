@@ -5,7 +5,7 @@
 //! beforehand, and the outer level draws from these: a block that is drawn two thousand times does not need two
 //! thousand fresh resamples to show how far its quantile scatters.
 //!
-//! Resampling at both levels counts the noise within blocks twice, which made intervals up to 40 % too wide; the result
+//! Resampling at both levels counts the noise within blocks twice and can widen intervals by up to 41 %; the result
 //! is shrunk towards the centre so that the variance is right, as a smoothed bootstrap is.
 //! Sources: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, sections 3.4 (shrinking) and 3.8 (levels).
 

@@ -8,14 +8,17 @@ use statistics::{Plan, Verdict};
 
 /// Enough resamples for a verdict, few enough for a build without optimisation.
 fn quick() -> Plan {
-    Plan { resamples: 400, ..Plan::default() }
+    Plan { resamples: 250, ..Plan::default() }
 }
+
+/// A name, how often, on which machine, what differs, and the quantiles with their least effects.
+type Case<'a> = (&'a str, u64, Noise, Effect, &'a [(f64, f64)]);
 
 const MEDIAN_BY_5: &[(f64, f64)] = &[(0.5, 0.05)];
 
 #[test]
 fn nothing_raises_no_alarm() {
-    let noise = Noise { requests: 50, ..Noise::SHARED };
+    let noise = Noise { requests: 30, ..Noise::SHARED };
     let tally = tally(300, noise, Effect::All(1.0), MEDIAN_BY_5, &quick());
     assert_eq!(tally.fail, 0, "{tally:?}");
     assert!(tally.pass > 200, "{tally:?}");
@@ -23,28 +26,29 @@ fn nothing_raises_no_alarm() {
 
 #[test]
 fn a_fifth_slower_is_found_by_the_second_look() {
-    let plan = Plan { looks: vec![6, 12], ..quick() };
-    let tally = tally(100, Noise::SHARED, Effect::All(1.2), MEDIAN_BY_5, &plan);
-    assert!(tally.fail >= 95, "{tally:?}");
+    let tally = tally(60, Noise::SHARED, Effect::All(1.2), MEDIAN_BY_5, &quick());
+    assert!(tally.fails_at[0] + tally.fails_at[1] >= 57, "{tally:?}");
 }
 
+/// Near the limit of what twenty blocks can tell: at length 89 % are found with 200 requests a run, 81 % with 100.
 #[test]
 fn a_tenth_slower_is_found_with_twenty_blocks() {
-    let tally = tally(60, Noise::SHARED, Effect::All(1.1), MEDIAN_BY_5, &quick());
-    assert!(tally.fail >= 54, "{tally:?}");
+    let noise = Noise { requests: 200, ..Noise::SHARED };
+    let tally = tally(50, noise, Effect::All(1.1), MEDIAN_BY_5, &quick());
+    assert!(tally.fail >= 45, "{tally:?}");
 }
 
 #[test]
 fn a_twentieth_slower_is_found_on_a_quiet_machine_if_two_percent_matter() {
-    let tally = tally(60, Noise::QUIET, Effect::All(1.05), &[(0.5, 0.02)], &quick());
-    assert!(tally.fail >= 54, "{tally:?}");
+    let tally = tally(50, Noise::QUIET, Effect::All(1.05), &[(0.5, 0.02)], &quick());
+    assert!(tally.fail >= 45, "{tally:?}");
 }
 
 #[test]
 fn one_slow_request_in_fifty_is_found_by_p99_only() {
     let noise = Noise { requests: 200, ..Noise::QUIET };
-    let tally = tally(30, noise, Effect::OneIn50(2.0), &[(0.99, 0.1)], &quick());
-    assert!(tally.fail >= 27, "{tally:?}");
+    let tally = tally(20, noise, Effect::OneIn50(2.0), &[(0.99, 0.1)], &quick());
+    assert!(tally.fail >= 18, "{tally:?}");
     let tally = noise::tally(10, noise, Effect::OneIn50(2.0), MEDIAN_BY_5, &quick());
     assert_eq!(tally.fail, 0, "{tally:?}");
 }
@@ -71,7 +75,7 @@ fn at_length() {
     let p99 = &[(0.99, 0.1)];
     let both: &[(f64, f64)] = &[(0.5, 0.05), (0.99, 0.1)];
     let long = |requests, noise: Noise| Noise { requests, ..noise };
-    let cases: &[(&str, u64, Noise, Effect, &[(f64, f64)])] = &[
+    let cases: &[Case] = &[
         ("A/A p50, 5 %", 600, Noise::SHARED, Effect::All(1.0), MEDIAN_BY_5),
         ("A/A p50 and p99", 300, Noise::SHARED, Effect::All(1.0), both),
         ("A/A p50, 2 %", 600, Noise::SHARED, Effect::All(1.0), &[(0.5, 0.02)]),

@@ -93,14 +93,14 @@ pub(crate) fn compare(blocks: &[Block], figures: &[(f64, f64)], plan: &Plan) -> 
     unreachable!("the last look has no next")
 }
 
-/// How often `count` comparisons came to each verdict, and the looks they took.
+/// How often `count` comparisons came to each verdict, and at which looks they failed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) fail: usize,
     pub(crate) pass: usize,
     pub(crate) inconclusive: usize,
-    /// Verdicts at each look.
-    pub(crate) looks: [usize; 3],
+    /// FAILs at each look.
+    pub(crate) fails_at: [usize; 3],
 }
 
 /// Compares `count` times, each time with a seed of its own.
@@ -111,11 +111,13 @@ pub(crate) fn tally(count: u64, noise: Noise, effect: Effect, figures: &[(f64, f
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let judgement = compare(&noise.blocks(most, effect, &mut rng), figures, plan);
         match judgement.verdict {
-            Verdict::Fail => tally.fail += 1,
+            Verdict::Fail => {
+                tally.fail += 1;
+                tally.fails_at[judgement.look - 1] += 1;
+            }
             Verdict::Pass => tally.pass += 1,
             Verdict::Inconclusive => tally.inconclusive += 1,
         }
-        tally.looks[judgement.look - 1] += 1;
     }
     tally
 }
