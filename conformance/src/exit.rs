@@ -7,13 +7,13 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Conformant; or the command did what was asked.
     Success,
-    /// A MUST failed; or, with `--strict`, a SHOULD failed or a check was inconclusive.
+    /// A MUST failed; or, with `--strict`, a SHOULD failed or a check was inconclusive; or the candidate is slower.
     NonConformant,
     /// Wrong usage or configuration, an empty selection among them.
     Usage,
-    /// The target could not be reached, or the run could not be completed.
+    /// The target could not be reached, or the run could not be completed, or a comparison was inconclusive.
     Unreachable,
-    /// The suite itself is at fault.
+    /// The suite itself is at fault, or what was measured is invalid.
     Harness,
     /// Interrupted by the user.
     Interrupted,

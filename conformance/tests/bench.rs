@@ -12,6 +12,7 @@ use conformance::{
     bench::{
         Endpoint,
         arrivals::Load,
+        compare::{Comparison, Conclusion},
         load::{self, Job, Tally},
         metrics::{Metric, milliseconds, quantile},
         prompts::Prompts,
@@ -156,6 +157,32 @@ fn what_cannot_be_measured_is_said_by_the_exit_code() {
     let output = bench(&refused, directory.path());
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("INVALID: no request was answered"));
+}
+#[test]
+fn a_candidate_that_is_much_slower_fails_and_one_that_says_other_things_is_invalid() {
+    let directory = tempfile::tempdir().unwrap();
+    let serve = |pace: &str| format!("cmd:{PROGRAM} serve exemplar --listen 127.0.0.1:0 {pace}");
+    let compare = |candidate: &str, more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["bench", "compare", "--baseline", &serve("--ttft 20ms"), "--candidate", candidate]);
+        command.args(["--length", "500ms", "--warm-up", "0s", "--tokens", "4", "--load", "closed:2"]);
+        command.args(["--looks", "3,6", "--output"]).arg(directory.path()).args(more);
+        command.output().expect("the program runs")
+    };
+    // Three times as slow, which no busy machine hides.
+    let slower = compare(&serve("--ttft 60ms"), &[]);
+    assert_eq!(slower.status.code(), Some(1), "{slower:?}");
+    let file = std::fs::read_to_string(directory.path().join("comparison.json")).unwrap();
+    let comparison: Comparison = serde_json::from_str(&file).unwrap();
+    assert_eq!(comparison.conclusion, Conclusion::Fail);
+    let ttft = &comparison.rows[0].finding;
+    assert_eq!(ttft.metric, "ttft");
+    assert!(ttft.low > 1.05 && (2.0..4.0).contains(&ttft.centre), "{ttft:?}");
+
+    // Faster, because it says something else.
+    let other = compare(&serve("--mutant SAMPLING-003"), &[]);
+    assert_eq!(other.status.code(), Some(4), "{other:?}");
+    assert!(String::from_utf8_lossy(&other.stdout).contains("INVALID"), "{other:?}");
 }
 
 fn bench(args: &[&str], output: &Path) -> Output {

@@ -9,6 +9,7 @@
 
 pub mod arrivals;
 mod client;
+pub mod compare;
 pub mod load;
 mod message;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! `conformance bench`: latency.
 
 mod common;
+mod compare;
 mod run;
 
 use clap::Subcommand;
@@ -12,6 +13,8 @@ use crate::exit::Exit;
 pub enum BenchCommand {
     /// Put load on one endpoint and say how fast it answered
     Run(Box<run::BenchRunArgs>),
+    /// Say whether one endpoint is slower than another
+    Compare(Box<compare::CompareArgs>),
 }
 
 /// Runs it.
@@ -20,5 +23,6 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         BenchCommand::Run(args) => runtime.block_on(run::run(*args)),
+        BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
     }
 }
