@@ -3,6 +3,9 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::Serialize;
 
+pub use ::statistics::median;
+use ::statistics::{quantile, student_t_quantile};
+
 /// A range, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
@@ -41,20 +44,6 @@ impl Summary {
     }
 }
 
-/// The middle value; `None` without values.
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
-}
-
-/// Of sorted values, between the two nearest.
-pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    let place = share.clamp(0.0, 1.0) * (sorted.len().checked_sub(1)? as f64);
-    let (below, above) = (sorted.get(place.floor() as usize)?, sorted.get(place.ceil() as usize)?);
-    Some(below + (above - below) * place.fract())
-}
-
 /// A least-squares line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trend {
@@ -79,7 +68,7 @@ impl Trend {
         }
         let slope = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread;
         let rest: f64 = points.iter().map(|(x, y)| (y - mean_y - slope * (x - mean_x)).powi(2)).sum();
-        let width = student(freedom) * (rest / freedom / spread).sqrt();
+        let width = student_t_quantile(0.975, freedom)? * (rest / freedom / spread).sqrt();
         Some(Self { slope, interval: Interval { low: slope - width, high: slope + width } })
     }
 }
@@ -98,14 +87,6 @@ fn bootstrap(values: &[f64]) -> Option<Interval> {
         .collect();
     medians.sort_by(f64::total_cmp);
     Some(Interval { low: quantile(&medians, 0.025)?, high: quantile(&medians, 0.975)? })
-}
-
-/// The 97.5 % point of Student's t, by Cornish and Fisher's expansion: within 2 % from 4 degrees of freedom on.
-fn student(freedom: f64) -> f64 {
-    const Z: f64 = 1.959_964;
-    let first = (Z.powi(3) + Z) / 4.0;
-    let second = (5.0 * Z.powi(5) + 16.0 * Z.powi(3) + 3.0 * Z) / 96.0;
-    Z + first / freedom + second / freedom.powi(2)
 }
 
 /// Enough that the ends of the interval move by less than they are rounded to.
@@ -159,7 +140,7 @@ mod tests {
     #[test]
     fn students_t_is_near_the_table() {
         for (freedom, table) in [(4.0, 2.776), (10.0, 2.228), (30.0, 2.042), (1000.0, 1.962)] {
-            assert!((student(freedom) / table - 1.0).abs() < 0.02, "{freedom}");
+            assert!((student_t_quantile(0.975, freedom).unwrap() / table - 1.0).abs() < 0.02, "{freedom}");
         }
     }
 }

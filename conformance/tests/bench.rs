@@ -235,7 +235,5 @@ fn setup() -> Setup {
 }
 
 fn at(metric: Metric, requests: &[RequestRecord], q: f64) -> f64 {
-    let mut values = metric.values(requests);
-    values.sort_unstable();
-    milliseconds(quantile(&values, q).unwrap() as u64)
+    milliseconds(quantile(metric.values(requests), q).unwrap() as u64)
 }

@@ -6,10 +6,10 @@
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{RecvStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     message::Chunk,
@@ -19,7 +19,7 @@ use crate::{
     address::Address,
     probe::{
         Tls, dial,
-        wire::{End, code_name},
+        wire::{Driver, End, PREFIX, code_name, deframe},
     },
 };
 
@@ -45,14 +45,6 @@ pub(super) struct Connection {
     _driver: Arc<Driver>,
 }
 
-struct Driver(JoinHandle<()>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// What came of one request, by the clock that was given.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -63,6 +55,20 @@ pub(super) struct Answer {
     pub(super) text: u64,
     pub(super) server_ttft_ms: Option<f32>,
     pub(super) server_tokens_per_second: Option<f32>,
+}
+
+impl Answer {
+    /// Of a request that ended so before anything came.
+    pub(super) const fn without_text(outcome: Outcome) -> Self {
+        Self {
+            sent: None,
+            chunks: Vec::new(),
+            outcome,
+            text: FNV_OFFSET,
+            server_ttft_ms: None,
+            server_tokens_per_second: None,
+        }
+    }
 }
 
 impl Connection {
@@ -86,14 +92,7 @@ impl Connection {
     /// Sends one message as soon as the server takes another stream, and reads the answer to its end. `now` is asked at the
     /// sending, and once for each DATA frame.
     pub(super) async fn generate(&self, message: Bytes, now: impl Fn() -> Nanos) -> Answer {
-        let mut answer = Answer {
-            sent: None,
-            chunks: Vec::new(),
-            outcome: Outcome::Complete,
-            text: FNV_OFFSET,
-            server_ttft_ms: None,
-            server_tokens_per_second: None,
-        };
+        let mut answer = Answer::without_text(Outcome::Complete);
         if let Err(outcome) = self.exchange(message, now, &mut answer).await {
             answer.outcome = outcome;
         }
@@ -129,7 +128,8 @@ impl Connection {
             let data = data.map_err(|error| broken(&error))?;
             body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
             let mut take = |message: &[u8]| {
-                let chunk = Chunk::read(message).ok_or_else(malformed)?;
+                let chunk = Chunk::read(message)
+                    .ok_or_else(|| Outcome::Broken("a message is not protobuf".to_owned()))?;
                 if !chunk.text.is_empty() {
                     answer.chunks.push(at);
                     answer.text = fnv(answer.text, chunk.text);
@@ -145,7 +145,7 @@ impl Connection {
                 Some(message) if buffer.is_empty() => take(message)?,
                 _ => {
                     buffer.put(data);
-                    while let Some(message) = split(&mut buffer)? {
+                    while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).map_err(Outcome::Broken)? {
                         take(&message)?;
                     }
                 }
@@ -156,35 +156,11 @@ impl Connection {
     }
 }
 
-/// Puts a message into gRPC's framing, once for all requests that carry it.
-pub(super) fn framed(message: &[u8]) -> Bytes {
-    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
-    framed.put_u32(message.len() as u32);
-    framed.put_slice(message);
-    framed.freeze()
-}
-
 /// The one message that a frame is made of.
 fn whole(data: &[u8]) -> Option<&[u8]> {
     let (head, message) = data.split_first_chunk::<PREFIX>()?;
     let [0, length @ ..] = *head else { return None };
     (u32::from_be_bytes(length) as usize == message.len()).then_some(message)
-}
-
-fn split(buffer: &mut BytesMut) -> Result<Option<Bytes>, Outcome> {
-    let Some((&[compressed, ref length @ ..], _)) = buffer.split_first_chunk::<PREFIX>() else {
-        return Ok(None);
-    };
-    let length = u32::from_be_bytes(*length) as usize;
-    if compressed != 0 || length > MOST_MESSAGE {
-        return Err(malformed());
-    }
-    if buffer.len() < PREFIX + length {
-        return Ok(None);
-    }
-    buffer.advance(PREFIX);
-    Ok(Some(buffer.split_to(length).freeze()))
 }
 
 async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
@@ -207,10 +183,6 @@ fn broken(error: &h2::Error) -> Outcome {
     Outcome::Broken(End::of(error).to_string())
 }
 
-fn malformed() -> Outcome {
-    Outcome::Broken("a message is not gRPC or not protobuf".to_owned())
-}
-
 /// FNV-1a, 64 bits.
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
@@ -218,7 +190,6 @@ fn fnv(hash: u64, bytes: &[u8]) -> u64 {
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-const PREFIX: usize = 5;
 /// A chunk is a token's text.
 const MOST_MESSAGE: usize = 4 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -227,6 +198,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::wire::framed;
 
     #[test]
     fn messages_are_found_however_frames_cut_them() {
@@ -235,7 +207,7 @@ mod tests {
             let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
             for piece in bytes.chunks(size) {
                 buffer.put_slice(piece);
-                while let Some(message) = split(&mut buffer).unwrap() {
+                while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).unwrap() {
                     found.push(message);
                 }
             }
@@ -243,6 +215,6 @@ mod tests {
         }
         assert_eq!(whole(&framed(b"one")), Some(&b"one"[..]));
         assert_eq!(whole(&bytes), None);
-        assert!(split(&mut BytesMut::from(&[1, 0, 0, 0, 0][..])).is_err(), "compressed");
+        assert!(deframe(&mut BytesMut::from(&[1, 0, 0, 0, 0][..]), MOST_MESSAGE).is_err(), "compressed");
     }
 }

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
 
 use super::{
-    metrics::{LEAST_FOR_P99, Metric, milliseconds},
+    metrics::{LEAST_FOR_P99, Metric, milliseconds, quantile},
     record::{Recording, RequestRecord},
-    report::{Objectives, Report},
+    report,
 };
 
 /// A quantile of a metric, and how much slower is too slow.
@@ -26,13 +26,12 @@ pub struct Goal {
     pub delta: f64,
 }
 
-/// Medians of what people wait for; and the tail of the first token, once there is one.
-pub const GOALS: [Goal; 4] = [
-    Goal { metric: Metric::Ttft, quantile: 0.5, delta: 0.05 },
-    Goal { metric: Metric::Tpot, quantile: 0.5, delta: 0.05 },
-    Goal { metric: Metric::E2e, quantile: 0.5, delta: 0.05 },
-    Goal { metric: Metric::Ttft, quantile: 0.99, delta: 0.10 },
-];
+/// Medians of what people wait for, which may be slower by `delta`; and the tail of the first token, once there is one.
+pub fn goals(delta: f64, tail_delta: f64) -> [Goal; 4] {
+    let median = |metric| Goal { metric, quantile: 0.5, delta };
+    let tail = Goal { metric: Metric::Ttft, quantile: 0.99, delta: tail_delta };
+    [median(Metric::Ttft), median(Metric::Tpot), median(Metric::E2e), tail]
+}
 
 /// One block: what both sides did.
 #[derive(Clone, Debug)]
@@ -153,10 +152,8 @@ fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
 }
 
 fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: &Goal) -> f64 {
-    let mut values: Vec<_> =
-        recordings.flat_map(|recording| goal.metric.values(&recording.requests)).collect();
-    values.sort_unstable();
-    super::metrics::quantile(&values, goal.quantile).map_or(0.0, |nanos| milliseconds(nanos as u64))
+    let values = recordings.flat_map(|recording| goal.metric.values(&recording.requests)).collect();
+    quantile(values, goal.quantile).map_or(0.0, |nanos| milliseconds(nanos as u64))
 }
 
 /// Why the blocks must not be compared: a run that is no measurement, or two sides that do not do the same work.
@@ -164,8 +161,8 @@ fn faults(pairs: &[Pair], texts_may_differ: bool) -> Vec<String> {
     let mut faults = Vec::new();
     for (number, pair) in pairs.iter().enumerate() {
         for (side, recording) in [("baseline", &pair.baseline), ("candidate", &pair.candidate)] {
-            let report = Report::new(recording.setup.clone(), &recording.requests, Objectives::default());
-            faults.extend(report.invalid.iter().map(|why| format!("block {}, {side}: {why}", number + 1)));
+            let invalid = report::faults(&recording.requests);
+            faults.extend(invalid.iter().map(|why| format!("block {}, {side}: {why}", number + 1)));
         }
     }
     let (baseline, candidate) = (texts(pairs, |pair| &pair.baseline), texts(pairs, |pair| &pair.candidate));

@@ -24,10 +24,11 @@ use tokio::{
 
 use super::{
     arrivals::{BadLoad, Load},
-    client::{Connection, Endpoint, framed},
+    client::{Answer, Connection, Endpoint},
     metrics::{Metric, quantile},
     record::{Nanos, Outcome, RequestRecord},
 };
+use crate::probe::wire::framed;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -87,15 +88,13 @@ impl Tally {
     /// Now.
     pub fn progress(&self) -> Progress {
         let state = &*self.0;
-        let (mut ttft, mut tpot) = state.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ttft.sort_unstable();
-        tpot.sort_unstable();
+        let (ttft, tpot) = state.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Progress {
             complete: state.complete.load(Ordering::Relaxed),
             failed: state.failed.load(Ordering::Relaxed),
             running: state.running.load(Ordering::Relaxed),
-            ttft: quantile(&ttft, 0.5),
-            tpot: quantile(&tpot, 0.5),
+            ttft: quantile(ttft, 0.5),
+            tpot: quantile(tpot, 0.5),
         }
     }
 
@@ -159,11 +158,11 @@ pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotS
         return Err(CannotStart::NoPrompts);
     }
     let sender = Arc::new(Sender::connect(job, tally).await?);
-    let plan = job.load.plan(job.length, &mut StdRng::seed_from_u64(job.seed))?;
-    let mut requests = match (plan, &job.load) {
-        (Some(plan), _) => open_loop(&sender, plan, tally).await.map_err(CannotStart::Thread)?,
-        (None, Load::Closed { clients }) => closed_loop(&sender, *clients, job.length, tally).await,
-        (None, _) => Vec::new(),
+    let mut requests = if let Load::Closed { clients } = job.load {
+        closed_loop(&sender, clients, job.length, tally).await
+    } else {
+        let plan = job.load.plan(job.length, &mut StdRng::seed_from_u64(job.seed))?;
+        open_loop(&sender, plan, tally).await.map_err(CannotStart::Thread)?
     };
     requests.sort_by_key(|request| request.planned);
     Ok(requests)
@@ -229,12 +228,12 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
 fn wait_until(at: Instant) {
     loop {
         let left = at.saturating_duration_since(Instant::now());
-        match left {
-            Duration::ZERO => return,
-            left => match left.checked_sub(COARSE) {
-                Some(most) => thread::sleep(most),
-                None => thread::yield_now(),
-            },
+        if left.is_zero() {
+            return;
+        }
+        match left.checked_sub(COARSE) {
+            Some(most) => thread::sleep(most),
+            None => thread::yield_now(),
         }
     }
 }
@@ -276,35 +275,25 @@ impl Sender {
         let mut stopped = self.tally.0.stopped.subscribe();
         let answer = tokio::select! {
             answer = timeout(self.job.limit, connection.generate(message, || self.now())) => {
-                answer.map_err(|_| Outcome::Late)
+                answer.unwrap_or_else(|_| Answer::without_text(Outcome::Late))
             }
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Outcome::Cut),
+            _ = stopped.wait_for(|stopped| *stopped) => Answer::without_text(Outcome::Cut),
         };
         let ended = self.now();
-        let sent = answer.as_ref().ok().and_then(|answer| answer.sent).unwrap_or(ended);
+        let sent = answer.sent.unwrap_or(ended);
         let planned = planned.unwrap_or(sent);
-        let mut request = RequestRecord {
+        let request = RequestRecord {
             prompt,
             planned,
             sent,
             waited: sent.saturating_sub(ready.max(planned)),
-            chunks: Vec::new(),
+            chunks: answer.chunks,
             ended,
-            outcome: Outcome::Complete,
-            text: 0,
-            server_ttft_ms: None,
-            server_tokens_per_second: None,
+            outcome: answer.outcome,
+            text: answer.text,
+            server_ttft_ms: answer.server_ttft_ms,
+            server_tokens_per_second: answer.server_tokens_per_second,
         };
-        match answer {
-            Ok(answer) => {
-                request.chunks = answer.chunks;
-                request.outcome = answer.outcome;
-                request.text = answer.text;
-                request.server_ttft_ms = answer.server_ttft_ms;
-                request.server_tokens_per_second = answer.server_tokens_per_second;
-            }
-            Err(outcome) => request.outcome = outcome,
-        }
         if matches!(request.outcome, Outcome::Broken(_))
             && let Ok(fresh) = Connection::open(&self.job.endpoint, CONNECT_LIMIT).await
         {

@@ -143,12 +143,11 @@ impl Distribution {
     }
 }
 
-/// The exact quantile of sorted values, between neighbours by their distance (R's type 7).
-pub fn quantile(sorted: &[Nanos], quantile: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let place = quantile.clamp(0.0, 1.0) * last as f64;
-    let (below, above) = (sorted[place.floor() as usize] as f64, sorted[place.ceil() as usize] as f64);
-    Some(below + (above - below) * place.fract())
+/// The exact quantile, in nanoseconds, between neighbours by their distance; `None` without values.
+pub fn quantile(mut values: Vec<Nanos>, quantile: f64) -> Option<f64> {
+    values.sort_unstable();
+    let sorted: Vec<_> = values.into_iter().map(|nanos| nanos as f64).collect();
+    statistics::quantile(&sorted, quantile)
 }
 
 /// Of nanoseconds.
@@ -210,8 +209,8 @@ mod tests {
 
     #[test]
     fn quantiles_lie_between_neighbours() {
-        assert_eq!(quantile(&[10, 20, 40], 0.5), Some(20.0));
-        assert_eq!(quantile(&[10, 20], 0.25), Some(12.5));
-        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(vec![40, 10, 20], 0.5), Some(20.0));
+        assert_eq!(quantile(vec![10, 20], 0.25), Some(12.5));
+        assert_eq!(quantile(vec![], 0.5), None);
     }
 }

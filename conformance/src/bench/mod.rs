@@ -1,8 +1,8 @@
 //! Latency, from the client's side: load, records, figures, and whether B is slower than A.
 //!
 //! ```text
-//! arrivals ─▶ load ─▶ record ─▶ metrics ─▶ compare ─▶ report
-//! prompts ─────┘         └──────────────▶ history
+//! arrivals ─▶ load ─▶ record ─▶ metrics ─▶ report
+//! prompts ─────┘                    └────▶ compare
 //! ```
 //!
 //! What is measured and why it can be believed: `docs/guides/benchmark.md`.

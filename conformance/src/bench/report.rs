@@ -77,8 +77,7 @@ impl Report {
             within(Metric::Ttft, objectives.ttft_ms) && within(Metric::Tpot, objectives.tpot_ms)
         };
         let server = complete.iter().filter_map(|request| request.server_ttft_ms);
-        let mut server: Vec<Nanos> = server.map(|ms| (f64::from(ms) * 1e6) as Nanos).collect();
-        server.sort_unstable();
+        let server: Vec<Nanos> = server.map(|ms| (f64::from(ms) * 1e6) as Nanos).collect();
         Self {
             schema: "ai-inference-bench/run/1".to_owned(),
             setup,
@@ -89,7 +88,7 @@ impl Report {
             goodput: rate(complete.iter().filter(meets).count()),
             objectives,
             metrics,
-            server_ttft_ms: quantile(&server, 0.5).map(|nanos| nanos / 1e6),
+            server_ttft_ms: quantile(server, 0.5).map(|nanos| nanos / 1e6),
             invalid: faults(requests),
         }
     }
@@ -108,12 +107,7 @@ impl Report {
             "{} ({}), load {}, {} prompts, {} tokens, seed {}\n",
             setup.target, setup.dialect, setup.load, setup.prompts, setup.tokens, setup.seed
         );
-        let columns = ["ms", "p50", "p90", "p95", "p99", "p99.9", "max", "n"];
-        let _ = writeln!(
-            text,
-            "{:<12}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-            columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], columns[7]
-        );
+        let _ = writeln!(text, "{COLUMNS}");
         for metric in Metric::ALL {
             let Some(d) = self.metric(metric) else { continue };
             let tail = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
@@ -153,7 +147,7 @@ impl Report {
 }
 
 /// Why the figures must not be used.
-fn faults(requests: &[RequestRecord]) -> Vec<String> {
+pub(super) fn faults(requests: &[RequestRecord]) -> Vec<String> {
     let mut faults = Vec::new();
     let failed = |request: &&RequestRecord| !request.is_complete() && request.outcome != Outcome::Cut;
     let failed = requests.iter().filter(failed).count();
@@ -163,9 +157,7 @@ fn faults(requests: &[RequestRecord]) -> Vec<String> {
         let share = 100.0 * failed as f64 / requests.len() as f64;
         faults.push(format!("{failed} of {} requests failed ({share:.1} %)", requests.len()));
     }
-    let mut lags = Metric::Lag.values(requests);
-    lags.sort_unstable();
-    if let Some(lag) = quantile(&lags, 0.99)
+    if let Some(lag) = quantile(Metric::Lag.values(requests), 0.99)
         && lag > MOST_LAG
     {
         faults.push(format!(
@@ -213,6 +205,8 @@ fn word(request: &RequestRecord) -> String {
     }
 }
 
+/// As wide as what stands below them.
+const COLUMNS: &str = "ms                p50      p90      p95      p99    p99.9      max        n";
 /// A server that fails more is not slow but broken.
 const MOST_FAILED: f64 = 0.01;
 /// Nanoseconds at the 99th percentile.

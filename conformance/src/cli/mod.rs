@@ -1,6 +1,7 @@
 //! The commands of the program, one file each: arguments in, an exit code out.
 
 pub mod bench;
+pub mod call;
 pub mod docs;
 pub mod explain;
 pub mod list;

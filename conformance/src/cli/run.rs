@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use ai_inference_proto::Dialect;
 use tokio::sync::mpsc;
 
 use super::{
+    call::{CallArgs, reach, refuse},
     patience::{interrupted, told},
     tls::TlsArgs,
 };
@@ -18,7 +18,7 @@ use crate::{
     reports::{Console, Format, Reports},
     requirement::Role,
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
-    targets::{SpawnError, Target},
+    targets::Target,
 };
 
 /// Arguments of `conformance run`.
@@ -39,15 +39,9 @@ pub struct RunArgs {
     /// How much is asked: every MUST; everything; or everything as deployed (cy.llm is the documented name)
     #[arg(long, value_enum, default_value_t = Profile::Full)]
     pub profile: Profile,
-    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
-    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
-    pub dialect: DialectChoice,
-    /// The model to use [default: the first that list_models names]
-    #[arg(long, value_name = "ID")]
-    pub model: Option<String>,
-    /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Calls
+    #[command(flatten)]
+    pub call: CallArgs,
     /// Only these requirements, e.g. 'STREAM-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
@@ -96,10 +90,6 @@ Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a chec
 passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
 130 interrupted.";
 
-/// `auto`, or a dialect by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DialectChoice(pub(super) Option<Dialect>);
-
 /// Runs the suite.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let selection = Selection {
@@ -127,13 +117,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
         return Ok(refuse(Exit::Usage, &why));
     }
-    let reached = tokio::select! {
-        reached = told("waiting for the target to start", reach(&args)) => reached,
-        () = interrupted() => return Ok(Exit::Interrupted), // what was started is killed with its future
-    };
-    let mut target = match reached {
+    let log = args.output.join("target.log");
+    let mut target = match reach(args.spawn.as_deref(), &args.target, &log).await {
         Ok(target) => target,
-        Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
+        Err(exit) => return Ok(exit),
     };
     let exit = judge(&args, plan, baseline, &tls, &target).await;
     if let Some(process) = target.process()
@@ -158,10 +145,10 @@ async fn judge(
     let surveying = survey(
         target.addresses(),
         tls,
-        args.dialect.0,
+        args.call.dialect.0,
         args.profile.documented(),
-        args.model.as_deref(),
-        args.token.as_deref().or(target.token()),
+        args.call.model.as_deref(),
+        args.call.token.as_deref().or(target.token()),
         args.timeout,
     );
     let surveyed = tokio::select! {
@@ -248,15 +235,6 @@ fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
     }
 }
 
-pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
-    eprintln!("error: {why}");
-    exit
-}
-
-async fn reach(args: &RunArgs) -> Result<Target, SpawnError> {
-    Target::reach(args.spawn.as_deref(), &args.target, &args.output.join("target.log")).await
-}
-
 /// The command line that reaches the same target again. The token is left to the environment.
 fn command_line(args: &RunArgs) -> String {
     let mut words = vec!["conformance run".to_owned()];
@@ -271,13 +249,13 @@ fn command_line(args: &RunArgs) -> String {
     if let Some(command) = &args.spawn {
         add("--spawn", command);
     }
-    if let Some(dialect) = args.dialect.0 {
+    if let Some(dialect) = args.call.dialect.0 {
         add("--dialect", dialect.name());
     }
     if args.profile != Profile::Full {
         add("--profile", args.profile.name());
     }
-    if let Some(model) = &args.model {
+    if let Some(model) = &args.call.model {
         add("--model", model);
     }
     for (option, value) in args.tls.words() {
@@ -291,15 +269,6 @@ fn role(name: &str) -> Result<Role, String> {
     all.into_iter()
         .find(|role| role.to_string() == name)
         .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
-}
-
-pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {
-    if name == "auto" {
-        return Ok(DialectChoice(None));
-    }
-    name.parse()
-        .map(|dialect| DialectChoice(Some(dialect)))
-        .map_err(|_| "expected auto, contract or cy.llm".to_owned())
 }
 
 fn shard(text: &str) -> Result<(usize, usize), String> {

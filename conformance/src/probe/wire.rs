@@ -26,7 +26,7 @@ use crate::{address::Address, events::Direction};
 
 /// A message larger than this is refused, so that a broken target cannot take the suite's memory.
 const MAX_MESSAGE: usize = 64 << 20;
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// An HTTP/2 connection to the target; closed when the last clone of it and of its calls is gone.
 #[derive(Clone)]
@@ -37,7 +37,8 @@ pub struct Connection {
     _driver: Arc<Driver>,
 }
 
-struct Driver(JoinHandle<()>);
+/// Drives a connection; aborted with the last of those who hold it.
+pub(crate) struct Driver(pub(crate) JoinHandle<()>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -117,6 +118,36 @@ impl Connection {
         }
         request.body(())
     }
+}
+
+/// A message in gRPC's framing.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// Takes one message of `most` bytes at most out of gRPC's framing, if it is whole; an error says what is not gRPC.
+pub(crate) fn deframe(buffer: &mut BytesMut, most: usize) -> Result<Option<Bytes>, String> {
+    let Some((&[flag, ref length @ ..], _)) = buffer.split_first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
+    match flag {
+        0 => {}
+        1 => return Err("a compressed message, though the client offered no compression".to_owned()),
+        _ => return Err(format!("a message prefix with the flag byte {flag}, which is neither 0 nor 1")),
+    }
+    let length = u32::from_be_bytes(*length) as usize;
+    if length > most {
+        return Err(format!("a message prefix that announces {length} bytes"));
+    }
+    if buffer.len() < PREFIX + length {
+        return Ok(None);
+    }
+    buffer.advance(PREFIX);
+    Ok(Some(buffer.split_to(length).freeze()))
 }
 
 impl fmt::Debug for Connection {
@@ -203,13 +234,9 @@ pub struct Message {
 impl Call {
     /// Sends one message. A send that fails shows in how the call ends.
     pub fn send(&mut self, message: &[u8], what: &str) {
-        let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-        framed.put_u8(0);
-        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        framed.put_slice(message);
         self.record.add(self.id, Direction::Sent, what.to_owned());
         if let Some(send) = &mut self.send {
-            let _ = send.send_data(framed.freeze(), false);
+            let _ = send.send_data(framed(message), false);
         }
     }
 
@@ -290,26 +317,7 @@ impl Call {
             self.buffer.clear(); // an HTTP error's body is not gRPC
             return Ok(None);
         }
-        if self.buffer.len() < PREFIX {
-            return Ok(None);
-        }
-        match self.buffer[0] {
-            0 => {}
-            1 => return Err("a compressed message, though the client offered no compression".to_owned()),
-            flag => {
-                return Err(format!("a message prefix with the flag byte {flag}, which is neither 0 nor 1"));
-            }
-        }
-        let length =
-            u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]) as usize;
-        if length > MAX_MESSAGE {
-            return Err(format!("a message prefix that announces {length} bytes"));
-        }
-        if self.buffer.len() < PREFIX + length {
-            return Ok(None);
-        }
-        self.buffer.advance(PREFIX);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        deframe(&mut self.buffer, MAX_MESSAGE)
     }
 
     fn ended(&self, trailers: Result<Option<HeaderMap>, h2::Error>) -> End {

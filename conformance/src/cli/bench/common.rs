@@ -19,8 +19,8 @@ use crate::{
         record::Setup,
     },
     cli::{
+        call::{CallArgs, refuse},
         patience::{interrupted, told},
-        run::{DialectChoice, dialect, refuse},
         tls::TlsArgs,
     },
     exit::Exit,
@@ -60,15 +60,9 @@ pub struct LoadArgs {
     /// Prompts and arrivals follow from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
-    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
-    pub dialect: DialectChoice,
-    /// The model to use [default: the first that list_models names]
-    #[arg(long, value_name = "ID")]
-    pub model: Option<String>,
-    /// Bearer token; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Calls
+    #[command(flatten)]
+    pub call: CallArgs,
     /// TLS
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -93,8 +87,8 @@ impl LoadArgs {
     /// Looks at the target, and makes a job for it.
     pub(super) async fn job(&self, target: &Target, tls: &Tls, prompts: Vec<String>) -> Result<Job, Exit> {
         let addresses = &target.addresses()[..1];
-        let token = self.token.as_deref().or(target.token());
-        let (dialect, model) = (self.dialect.0, self.model.as_deref());
+        let token = self.call.token.as_deref().or(target.token());
+        let (dialect, model) = (self.call.dialect.0, self.call.model.as_deref());
         let surveying = survey(addresses, tls, dialect, Dialect::Contract, model, token, self.timeout);
         let surveyed = tokio::select! {
             surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
@@ -152,9 +146,7 @@ pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<
     }
     let began = Instant::now();
     while began.elapsed() < most && !tally.is_stopped() {
-        let mut ttft = Metric::Ttft.values(&load::run(&round, tally).await?);
-        ttft.sort_unstable();
-        let now = quantile(&ttft, 0.5);
+        let now = quantile(Metric::Ttft.values(&load::run(&round, tally).await?), 0.5);
         if before.zip(now).is_some_and(|(before, now): (f64, f64)| (now / before - 1.0).abs() < FLAT) {
             break;
         }

@@ -10,14 +10,14 @@ use crate::{
     address::Address,
     bench::{
         Endpoint,
-        compare::{Comparison, Conclusion, GOALS, Goal, Pair, judge},
+        compare::{Comparison, Conclusion, Pair, goals, judge},
         load::{self, CannotStart, Job, Tally},
-        metrics::Metric,
+        metrics::{Metric, quantile},
         record::Recording,
     },
     cli::{
-        patience::{interrupted, told},
-        run::refuse,
+        call::{reach, refuse},
+        patience::interrupted,
     },
     exit::Exit,
     probe::Tls,
@@ -51,7 +51,7 @@ pub struct CompareArgs {
     /// Load
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Where comparison.json, comparison.md and every block's recordings go
+    /// Where comparison.json and comparison.md go
     #[arg(long, value_name = "DIR", default_value = "target/bench-compare")]
     pub output: PathBuf,
 }
@@ -102,6 +102,13 @@ impl Side {
             Self::Command(_) => None,
         }
     }
+
+    fn command(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::Command(command) => Some(command),
+        }
+    }
 }
 
 /// Compares.
@@ -126,8 +133,7 @@ pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
 }
 
 async fn blocks(args: &CompareArgs, plan: &Plan, tls: &Tls, prompts: &[String]) -> anyhow::Result<Exit> {
-    let goals = GOALS
-        .map(|goal| Goal { delta: if goal.quantile > 0.5 { args.tail_delta } else { args.delta }, ..goal });
+    let goals = goals(args.delta, args.tail_delta);
     let mut sides = [Measured::new(&args.baseline), Measured::new(&args.candidate)];
     let mut rng = StdRng::seed_from_u64(args.load.seed);
     let mut pairs = Vec::new();
@@ -188,14 +194,8 @@ impl<'a> Measured<'a> {
         tls: &Tls,
         prompts: &[String],
     ) -> Result<Recording, Exit> {
-        let command = match self.side {
-            Side::Command(command) => Some(command.as_str()),
-            Side::Address(_) => None,
-        };
-        let log = args.output.join("target.log");
-        let reaching = Target::reach(command, self.side.address().map_or(&[], std::slice::from_ref), &log);
-        let reached = told("waiting for a side to start", reaching).await;
-        let target = reached.map_err(|error| refuse(Exit::Unreachable, &error))?;
+        let addresses = self.side.address().map_or(&[][..], std::slice::from_ref);
+        let target = reach(self.side.command(), addresses, &args.output.join("target.log")).await?;
         let recorded = self.load(args, block, &target, tls, prompts).await;
         target.stop().await;
         recorded
@@ -227,9 +227,7 @@ impl<'a> Measured<'a> {
 }
 
 fn median(recording: &Recording, metric: Metric) -> Option<f64> {
-    let mut values = metric.values(&recording.requests);
-    values.sort_unstable();
-    crate::bench::metrics::quantile(&values, 0.5).filter(|value| *value > 0.0)
+    quantile(metric.values(&recording.requests), 0.5).filter(|value| *value > 0.0)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -17,12 +17,11 @@ use crate::{
         report::{Objectives, Report, csv},
     },
     cli::{
-        patience::{interrupted, told},
-        run::refuse,
+        call::{reach, refuse},
+        patience::interrupted,
     },
     exit::Exit,
     reports::text,
-    targets::Target,
 };
 
 /// Arguments of `conformance bench run`.
@@ -68,8 +67,7 @@ Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the 
 
 /// Measures.
 pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
-    let read = args.load.read(args.target.as_slice());
-    let (tls, prompts) = match read {
+    let (tls, prompts) = match args.load.read(args.target.as_slice()) {
         Ok(read) => read,
         Err(exit) => return Ok(exit),
     };
@@ -77,14 +75,9 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
     let log = args.output.join("target.log");
-    let reaching = Target::reach(args.spawn.as_deref(), args.target.as_slice(), &log);
-    let reached = tokio::select! {
-        reached = told("waiting for the target to start", reaching) => reached,
-        () = interrupted() => return Ok(Exit::Interrupted),
-    };
-    let target = match reached {
+    let target = match reach(args.spawn.as_deref(), args.target.as_slice(), &log).await {
         Ok(target) => target,
-        Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
+        Err(exit) => return Ok(exit),
     };
     let exit = match args.load.job(&target, &tls, prompts).await {
         Ok(job) => measure(&args, &job).await,

@@ -1,0 +1,49 @@
+//! How a target is reached and asked, the same for every command that has one.
+
+use std::path::Path;
+
+use ai_inference_proto::Dialect;
+
+use super::patience::{interrupted, told};
+use crate::{address::Address, exit::Exit, targets::Target};
+
+/// What goes with every call.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CallArgs {
+    /// The wire dialect: auto asks for `contract` first, then `cy.llm`
+    #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
+    pub dialect: DialectChoice,
+    /// The model to use [default: the first that list_models names]
+    #[arg(long, value_name = "ID")]
+    pub model: Option<String>,
+    /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// `auto`, or a dialect by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialectChoice(pub(super) Option<Dialect>);
+
+/// The target, started if need be; the error is said already.
+pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Target, Exit> {
+    let reached = tokio::select! {
+        reached = told("waiting for the target to start", Target::reach(command, addresses, log)) => reached,
+        () = interrupted() => return Err(Exit::Interrupted), // what was started is killed with its future
+    };
+    reached.map_err(|error| refuse(Exit::Unreachable, &error))
+}
+
+pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
+    eprintln!("error: {why}");
+    exit
+}
+
+fn dialect(name: &str) -> Result<DialectChoice, String> {
+    if name == "auto" {
+        return Ok(DialectChoice(None));
+    }
+    name.parse()
+        .map(|dialect| DialectChoice(Some(dialect)))
+        .map_err(|_| "expected auto, contract or cy.llm".to_owned())
+}
