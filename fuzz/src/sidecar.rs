@@ -14,7 +14,7 @@ use ai_inference_proto::contract;
 use anyhow::Context as _;
 use prost::Message as _;
 use reference_sidecar::{
-    backends::onnx::{OnnxOptions, Provider, Runtime},
+    backends::onnx::{Kernels, OnnxOptions, Provider, Runtime},
     config::Address,
     listen::{Listener, Places},
     models::{Adapters, Loader, Registry},
@@ -47,7 +47,7 @@ impl Sidecar {
         let socket = std::env::temp_dir().join(format!("fuzz-{}-{number}.sock", std::process::id()));
         let loader = Loader {
             runtime: Runtime::load(None)?,
-            onnx: OnnxOptions { provider: Provider::Cpu, slots: Some(8), threads: 1 },
+            onnx: OnnxOptions { provider: Provider::Cpu, slots: Some(8), threads: 1, kernels: Kernels::Own },
             queue: 1024,
             prefill_chunk: 128,
         };

@@ -18,7 +18,6 @@ use std::{
 use fixtures::Transcripts;
 use reference_sidecar::{
     backends::{Backend, BackendError, Capacity, Interrupter, Row, scripted::ScriptedBackend},
-    config::cache_dir,
     engine::{EngineError, EngineHandle, EngineOptions, EventReader, Finish, Job, SubmitError},
     models::Adapter,
     text::Incremental,
@@ -348,31 +347,21 @@ fn tiny_says_what_its_transcripts_say() {
 
 #[test]
 fn smollm2_says_what_its_transcripts_say() {
-    let package = cache_dir().unwrap_or_default().join("models/smollm2-fp32");
-    if !package.is_dir() && std::env::var_os("REQUIRE_SMOLLM2").is_none() {
-        eprintln!("SKIPPED: no smollm2-fp32 in the cache; `ci/models smollm2 --variant fp32` makes it");
-        return;
-    }
+    let Some(package) = support::cached("smollm2-fp32", "ci/models smollm2 --variant fp32") else { return };
     says_what_its_transcripts_say(Transcripts::smollm2_fp32(), &package, 5);
 }
 
 /// A package as onnxruntime-genai's model builder writes it, and what onnxruntime-genai says on those very files.
 #[test]
 fn a_builders_package_says_what_onnxruntime_genai_says() {
-    let package = cache_dir().unwrap_or_default().join("models/smollm2-fp32-genai");
-    if !package.is_dir() && std::env::var_os("REQUIRE_SMOLLM2").is_none() {
-        eprintln!(
-            "SKIPPED: no smollm2-fp32-genai in the cache; `ci/models smollm2 --variant fp32 --flavour genai` makes it"
-        );
-        return;
-    }
+    let made_by = "ci/models smollm2 --variant fp32 --flavour genai";
+    let Some(package) = support::cached("smollm2-fp32-genai", made_by) else { return };
     says_what_its_transcripts_say(Transcripts::smollm2_fp32_genai(), &package, 5);
 }
 
 fn says_what_its_transcripts_say(golden: io::Result<Transcripts>, package: &Path, slots: usize) {
     let golden = golden.expect("the fixture is there");
     let model = golden.model.as_str();
-    assert!(package.is_dir(), "no model package: run `ci/models smollm2 --variant fp32`");
     let (package, tokenizer, backend) = onnx(package, slots);
     let engine = EngineHandle::start(model, backend, options(16, 64, package.end_of_text())).unwrap();
     let readers: Vec<_> = golden

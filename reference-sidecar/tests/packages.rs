@@ -9,7 +9,7 @@ use std::{
 };
 
 use reference_sidecar::{
-    backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Provider, Runtime},
+    backends::onnx::{Kernels, OnnxBackend, OnnxError, OnnxOptions, Provider, Runtime},
     models::{Loader, Package, Registry, RegistryError},
 };
 use tempfile::TempDir;
@@ -95,7 +95,7 @@ async fn a_package_that_cannot_be_loaded_is_not_tried_for_every_request() {
 
 fn registry(models: &Path) -> Registry {
     let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
-    let onnx = OnnxOptions { provider: Provider::Cpu, slots: Some(1), threads: 1 };
+    let onnx = OnnxOptions { provider: Provider::Cpu, slots: Some(1), threads: 1, kernels: Kernels::Own };
     Registry::open(models, None, Loader { runtime, onnx, queue: 1, prefill_chunk: 64 }).unwrap()
 }
 
@@ -144,6 +144,6 @@ fn load(package: &Path, replace: &[(&str, &str)], slots: Option<usize>) -> Resul
     }
     fs::write(&config, text).unwrap();
     let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
-    let options = OnnxOptions { provider: Provider::Cpu, slots, threads: 1 };
+    let options = OnnxOptions { provider: Provider::Cpu, slots, threads: 1, kernels: Kernels::Own };
     OnnxBackend::load(&runtime, &Package::open(dir.path()).unwrap(), options)
 }

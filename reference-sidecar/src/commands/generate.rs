@@ -21,7 +21,12 @@ pub fn generate(raw: Generate) -> Result<(), Failure> {
     let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
         runtime,
-        onnx: OnnxOptions { provider, slots: Some(1), threads: config.onnx.threads },
+        onnx: OnnxOptions {
+            provider,
+            slots: Some(1),
+            threads: config.onnx.threads,
+            kernels: config.onnx.kernels,
+        },
         queue: 1,
         prefill_chunk: 512,
     };

@@ -23,7 +23,7 @@ pub(super) fn measure(raw: Measure) -> Result<(), Failure> {
     let runtime = Runtime::load(onnx.library.as_deref())?;
     let provider = runtime.provider(onnx.provider)?;
     let most = raw.batch.iter().copied().max().unwrap_or(1);
-    let options = OnnxOptions { provider, slots: Some(most), threads: onnx.threads };
+    let options = OnnxOptions { provider, slots: Some(most), threads: onnx.threads, kernels: onnx.kernels };
     let mut backend = OnnxBackend::load(&runtime, &package, options).map_err(LoadError::from)?;
     let capacity = backend.capacity();
     let length = raw.prompt_tokens.min(capacity.context / 2).max(1);

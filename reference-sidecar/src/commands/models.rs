@@ -47,8 +47,12 @@ fn check_package(check: Check) -> Result<(), Failure> {
     let package = Package::open(&check.dir)?;
     let tokenizer = Tokenizer::open(package.tokenizer())?;
     let runtime = Runtime::load(onnx.library.as_deref())?;
-    let options =
-        OnnxOptions { provider: runtime.provider(onnx.provider)?, slots: Some(2), threads: onnx.threads };
+    let options = OnnxOptions {
+        provider: runtime.provider(onnx.provider)?,
+        slots: Some(2),
+        threads: onnx.threads,
+        kernels: onnx.kernels,
+    };
     let mut backend = OnnxBackend::load(&runtime, &package, options).map_err(LoadError::from)?;
     let prompt = tokenizer.encode("Hello")?;
     backend.prefill(0, 0, &prompt)?;

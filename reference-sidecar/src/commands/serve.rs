@@ -30,7 +30,12 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     let provider = runtime.provider(config.onnx.provider)?;
     let loader = Loader {
         runtime,
-        onnx: OnnxOptions { provider, slots: config.slots, threads: config.onnx.threads },
+        onnx: OnnxOptions {
+            provider,
+            slots: config.slots,
+            threads: config.onnx.threads,
+            kernels: config.onnx.kernels,
+        },
         queue: config.queue,
         prefill_chunk: PREFILL_CHUNK,
     };

@@ -61,6 +61,7 @@ const KEYS: &[Key] = &[
         value: |config| Some(config.onnx.provider.to_string().into()),
     },
     Key { path: "onnx.threads", option: "threads", value: |config| Some(number(config.onnx.threads)) },
+    Key { path: "onnx.kernels", option: "kernels", value: |config| Some(config.onnx.kernels.name().into()) },
     Key {
         path: "onnx.onnxruntime",
         option: "onnxruntime",

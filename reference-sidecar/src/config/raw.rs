@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use serde::Deserialize;
 
 use super::{Address, TcpAddress, file, origin::Given};
-use crate::{backends::onnx::ProviderChoice, telemetry::LogFormat};
+use crate::{
+    backends::onnx::{Kernels, ProviderChoice},
+    telemetry::LogFormat,
+};
 
 /// LLM inference behind the `AiInference` gRPC contract.
 #[derive(Debug, Parser)]
@@ -272,6 +275,12 @@ pub struct OnnxArgs {
     #[serde(deserialize_with = "file::threads")]
     pub threads: Option<usize>,
 
+    /// Whose operators compute on the CPU: `own` where they are faster on this processor for this model, or `onnxruntime`
+    /// [default: own]
+    #[arg(long, value_name = "NAME", env = "SIDECAR_KERNELS")]
+    #[serde(deserialize_with = "file::text")]
+    pub kernels: Option<Kernels>,
+
     /// ONNX Runtime's shared library [default: `ORT_DYLIB_PATH`, else what `ci/onnxruntime` fetched]
     #[arg(long, value_name = "PATH", env = "SIDECAR_ONNXRUNTIME")]
     pub onnxruntime: Option<PathBuf>,
@@ -284,6 +293,7 @@ impl OnnxArgs {
         Self {
             provider: self.provider.or(below.provider),
             threads: self.threads.or(below.threads),
+            kernels: self.kernels.or(below.kernels),
             onnxruntime: self.onnxruntime.or(below.onnxruntime),
         }
     }
@@ -336,7 +346,7 @@ Prints `listening on ADDR` for each address, once ready; `https://host:port` whe
 within --grace, exit 0; a second signal ends at once.
 
 Flags win over environment variables, these over the file of --config, and that over the defaults; the file's keys are the
-flags' names with `_` for `-` (and `[onnx]` before provider, threads and onnxruntime). `reference-sidecar config`, with
+flags' names with `_` for `-` (and `[onnx]` before provider, threads, kernels and onnxruntime). `reference-sidecar config`, with
 the same options, prints what holds.
 
 Examples:

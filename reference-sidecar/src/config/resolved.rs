@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::{Address, Generate, OnnxArgs, Serve, TcpAddress, Tls, TlsError, defaults, file::File};
 use crate::{
-    backends::onnx::ProviderChoice,
+    backends::onnx::{Kernels, ProviderChoice},
     engine::{ParameterError, SamplingParameters},
     telemetry::{LogFilter, LogFilterError, LogFormat},
 };
@@ -70,6 +70,8 @@ pub struct ResolvedOnnx {
     pub provider: ProviderChoice,
     /// Threads of one step.
     pub threads: usize,
+    /// Whose operators.
+    pub kernels: Kernels,
     /// The library, where one was named.
     pub library: Option<PathBuf>,
 }
@@ -80,6 +82,7 @@ impl From<OnnxArgs> for ResolvedOnnx {
         Self {
             provider: raw.provider.or_else(|| defaults::PROVIDER.parse().ok()).unwrap_or_default(),
             threads: raw.threads.unwrap_or_else(cores),
+            kernels: raw.kernels.unwrap_or_default(),
             library: raw.onnxruntime.filter(|path| !path.as_os_str().is_empty()),
         }
     }

@@ -7,11 +7,12 @@
 pub(crate) mod raw;
 pub(crate) mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ai_inference_proto::Sampling;
 use reference_sidecar::{
-    backends::onnx::{OnnxBackend, OnnxOptions, Provider, Runtime},
+    backends::onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
+    config::cache_dir,
     engine::SamplingParameters,
     models::Package,
     text::Tokenizer,
@@ -22,9 +23,21 @@ pub(crate) fn onnx(package: &Path, slots: usize) -> (Package, Tokenizer, OnnxBac
     let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
     let package = Package::open(package).unwrap();
     let tokenizer = Tokenizer::open(package.tokenizer()).unwrap();
-    let options = OnnxOptions { provider: Provider::Cpu, slots: Some(slots), threads: 2 };
+    let options =
+        OnnxOptions { provider: Provider::Cpu, slots: Some(slots), threads: 2, kernels: Kernels::Own };
     let backend = OnnxBackend::load(&runtime, &package, options).unwrap();
     (package, tokenizer, backend)
+}
+
+/// A model that `made_by` puts into the cache. Without it a test is skipped, loudly; where REQUIRE_SMOLLM2 is set, it fails.
+pub(crate) fn cached(model: &str, made_by: &str) -> Option<PathBuf> {
+    let package = cache_dir().unwrap_or_default().join("models").join(model);
+    if package.is_dir() {
+        return Some(package);
+    }
+    assert!(std::env::var_os("REQUIRE_SMOLLM2").is_none(), "no {model} in the cache: run `{made_by}`");
+    eprintln!("SKIPPED: no {model} in the cache; `{made_by}` makes it");
+    None
 }
 
 /// The contract's greedy request.

@@ -12,10 +12,14 @@ pub(crate) enum Kind {
     #[value(name = "sidecar")]
     #[serde(rename = "sidecar")]
     Sidecar,
-    /// The same backend in a loop with an argmax.
+    /// ONNX Runtime with its own operators in a loop with an argmax.
     #[value(name = "bare")]
     #[serde(rename = "bare")]
     Bare,
+    /// The sidecar's backend in the same loop: what there is to serve.
+    #[value(name = "backend")]
+    #[serde(rename = "backend")]
+    Backend,
     /// onnxruntime-genai.
     #[value(name = "genai")]
     #[serde(rename = "genai")]
@@ -28,7 +32,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order of reports.
-    pub(crate) const ALL: [Self; 4] = [Self::Sidecar, Self::Bare, Self::Genai, Self::LlamaCpp];
+    pub(crate) const ALL: [Self; 5] = [Self::Sidecar, Self::Backend, Self::Bare, Self::Genai, Self::LlamaCpp];
 }
 
 impl fmt::Display for Kind {
@@ -36,6 +40,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Sidecar => "sidecar",
             Self::Bare => "bare",
+            Self::Backend => "backend",
             Self::Genai => "genai",
             Self::LlamaCpp => "llama.cpp",
         })

@@ -90,7 +90,7 @@ const fn least(to: Kind, streams: usize) -> Option<f64> {
         (Kind::Genai, _) => Some(1.0),
         // At 1 the file for llama.cpp, which is smaller than ours, decides; at 8 what each does with a batch.
         (Kind::LlamaCpp, 8) => Some(1.5),
-        (Kind::LlamaCpp | Kind::Sidecar, _) => None,
+        (Kind::LlamaCpp | Kind::Backend | Kind::Sidecar, _) => None,
     }
 }
 

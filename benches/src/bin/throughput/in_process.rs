@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use reference_sidecar::{
     backends::{
         Backend as _, Row,
-        onnx::{OnnxBackend, OnnxOptions, Provider, Runtime},
+        onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
     },
     engine::{EngineHandle, EngineOptions, Job, SamplingParameters},
     models::Package,
@@ -37,11 +37,16 @@ pub(crate) fn tokenizer(package: &Path) -> anyhow::Result<Tokenizer> {
 /// Answers tasks until standard input closes.
 pub(crate) fn serve(role: Role, options: &Options) -> anyhow::Result<()> {
     let package = Package::open(&options.package()?)?;
-    let onnx =
-        OnnxOptions { provider: Provider::Cpu, slots: Some(options.slots()?), threads: options.threads };
+    let kernels = if role == Role::Bare { Kernels::OnnxRuntime } else { Kernels::Own };
+    let onnx = OnnxOptions {
+        provider: Provider::Cpu,
+        slots: Some(options.slots()?),
+        threads: options.threads,
+        kernels,
+    };
     let backend = OnnxBackend::load(&Runtime::load(None)?, &package, onnx)?;
     let mut measure: Box<Measure> = match role {
-        Role::Bare => {
+        Role::Bare | Role::Backend => {
             let mut backend = backend;
             Box::new(move |task| bare(&mut backend, task))
         }

@@ -63,6 +63,7 @@ impl Role {
     const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Backend => "backend",
             Self::Engine => "engine",
         }
     }

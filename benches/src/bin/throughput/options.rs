@@ -84,8 +84,10 @@ pub(crate) struct Options {
 /// What a child process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 pub(crate) enum Role {
-    /// The backend in a loop.
+    /// ONNX Runtime in a loop.
     Bare,
+    /// The sidecar's backend in a loop.
+    Backend,
     /// The engine, without a network.
     Engine,
 }

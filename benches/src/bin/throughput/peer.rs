@@ -44,7 +44,7 @@ impl Peer {
         let (script, model) = match kind {
             Kind::Genai => ("genai.py", options.genai_package.as_ref().context("needs --genai-package")?),
             Kind::LlamaCpp => ("llama.py", options.gguf.as_ref().context("needs --gguf")?),
-            Kind::Sidecar | Kind::Bare => bail!("{kind} is not written in Python"),
+            Kind::Sidecar | Kind::Backend | Kind::Bare => bail!("{kind} is not written in Python"),
         };
         let mut command = Command::new(python);
         command.arg(options.peers.join(script)).arg(model);

@@ -106,6 +106,7 @@ impl Engine {
         Ok(match kind {
             Kind::Sidecar => Self::Sidecar(Served::start(options, package, runtime)?),
             Kind::Bare => Self::Peer(Peer::ourselves(Role::Bare, package, options)?),
+            Kind::Backend => Self::Peer(Peer::ourselves(Role::Backend, package, options)?),
             Kind::Genai | Kind::LlamaCpp => Self::Peer(Peer::python(kind, options)?),
         })
     }

@@ -15,5 +15,5 @@ mod session;
 mod sizing;
 
 pub use library::{LibraryError, Runtime};
-pub use provider::{Provider, ProviderChoice, ProviderError};
+pub use provider::{Kernels, Provider, ProviderChoice, ProviderError, UnknownKernels};
 pub use session::{OnnxBackend, OnnxError, OnnxOptions};

@@ -62,6 +62,39 @@ const ON_CPU_BY_DESIGN: [&str; 12] = [
     "Unsqueeze",
 ];
 
+/// Whose operators compute on the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// Ours, for what the model asks and the processor has, else ONNX Runtime's.
+    #[default]
+    Own,
+    /// ONNX Runtime's only.
+    OnnxRuntime,
+}
+
+impl FromStr for Kernels {
+    type Err = UnknownKernels;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        [Self::Own, Self::OnnxRuntime].into_iter().find(|own| own.name() == name).ok_or(UnknownKernels)
+    }
+}
+
+impl Kernels {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::OnnxRuntime => "onnxruntime",
+        }
+    }
+}
+
+/// A typing error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected `own` or `onnxruntime`")]
+pub struct UnknownKernels;
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProviderChoice {

@@ -17,7 +17,7 @@ use ort::{
 use thiserror::Error;
 
 use super::{
-    Provider, Runtime,
+    Kernels, Provider, Runtime,
     feeds::{Feeds, named},
     graph::{Family, Graph, LOGITS},
     kv_cache::{KvCache, bytes_per_slot},
@@ -39,6 +39,8 @@ pub struct OnnxOptions {
     pub slots: Option<usize>,
     /// Threads of one step.
     pub threads: usize,
+    /// By whose operators.
+    pub kernels: Kernels,
 }
 
 /// A model that cannot be loaded.
@@ -327,6 +329,17 @@ fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<S
             builder.with_execution_providers([ort::ep::CUDA::default().build().error_on_failure()])?
         }
     };
+    #[cfg(target_arch = "x86_64")]
+    if options.kernels == Kernels::Own
+        && options.provider == Provider::Cpu
+        && let Some(exchanged) = kernels::exchange(package.graph(), options.threads)?
+    {
+        let beside = package.dir().to_string_lossy();
+        return Ok(builder
+            .with_config_entry("session.model_external_initializers_file_folder_path", beside)?
+            .with_operators(exchanged.operators)?
+            .commit_from_memory(&exchanged.model)?);
+    }
     Ok(builder.commit_from_file(package.graph())?)
 }
 
