@@ -1,4 +1,4 @@
-//! Comparisons beyond two running servers: saved sides, containers and floors of a host.
+//! Comparisons beyond two running servers: saved sides, containers, floors of a host, and histories.
 
 use std::{
     fs,
@@ -117,6 +117,50 @@ fn a_host_that_was_calibrated_is_never_judged_below_its_floor() {
     let other = compare(place.path(), "other", &fast, &slow, &[&load[..], &["--floors", store]].concat());
     assert_eq!(other.status.code(), Some(1), "floors of another load do not count: {other:?}");
     assert!(said(&other).contains("no floor of this host is for this load"), "{other:?}");
+}
+
+#[test]
+fn a_history_grows_and_says_what_it_holds_and_what_it_cannot_read() {
+    let place = tempfile::tempdir().unwrap();
+    let mut run = bench(place.path(), "run", "run");
+    let spawn = format!("{PROGRAM} serve exemplar --listen 127.0.0.1:0 --ttft 5ms");
+    run.args(["--spawn", &spawn, "--length", "300ms", "--warm-up", "0s", "--tokens", "4"]);
+    assert_eq!(run.output().unwrap().status.code(), Some(0));
+    let history = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["bench", "history"]).args(args).arg("--file").arg(place.path());
+        command.output().unwrap()
+    };
+    let report = place.path().join("run/report.json");
+    let report = report.to_str().unwrap();
+    assert_eq!(history(&["show"]).status.code(), Some(2), "there is none yet");
+    assert_eq!(history(&["add", report, "--label", "c0"]).status.code(), Some(0));
+    // Twelve results as they were, and twelve that are half as slow again; somebody was interrupted in between.
+    let file = place.path().join("bench-history.jsonl");
+    let line = fs::read_to_string(&file).unwrap();
+    let mut entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let mut lines = Vec::new();
+    for number in 1..24 {
+        entry["label"] = format!("c{number}").into();
+        let slower = if number < 12 { 1.0 } else { 1.5 } + f64::from(number % 5) / 100.0;
+        entry["values"]["ttft/1 p50"] = (10.0 * slower).into();
+        lines.push(format!("{entry}\n"));
+    }
+    fs::write(&file, lines.concat() + &line[..50]).unwrap();
+    assert_eq!(history(&["add", report, "--label", "last"]).status.code(), Some(0));
+
+    let shown = history(&["show"]);
+    let table = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    assert!(table.contains("since c12: ttft p50") && table.contains("results: 24, c1 to last"), "{table}");
+    assert!(said(&shown).contains("line 24 is skipped"), "{shown:?}");
+    let json: serde_json::Value = serde_json::from_slice(&history(&["show", "--json"]).stdout).unwrap();
+    assert_eq!(json[0]["lines"][0]["changes"][0]["label"], "c12", "{json}");
+    assert!(String::from_utf8_lossy(&history(&["show", "--markdown"]).stdout).contains("| ttft p50 |"));
+
+    fs::write(place.path().join("no.json"), "{}").unwrap();
+    let no = place.path().join("no.json");
+    assert_eq!(history(&["add", no.to_str().unwrap()]).status.code(), Some(2));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod compare;
 pub mod conditions;
 mod faults;
 pub mod floors;
+pub mod history;
 pub mod host;
 pub mod load;
 mod message;

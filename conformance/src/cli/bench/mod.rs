@@ -4,6 +4,7 @@ mod calibrate;
 mod common;
 mod compare;
 mod floors;
+mod history;
 mod run;
 mod saved;
 mod side;
@@ -22,6 +23,8 @@ pub enum BenchCommand {
     Compare(Box<compare::CompareArgs>),
     /// Learn which differences this host cannot tell from nothing
     Calibrate(Box<calibrate::CalibrateArgs>),
+    /// Keep results, and say where they changed
+    History(history::HistoryArgs),
 }
 
 /// Runs it.
@@ -32,5 +35,6 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
         BenchCommand::Run(args) => runtime.block_on(run::run(*args)),
         BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
         BenchCommand::Calibrate(args) => runtime.block_on(calibrate::run(*args)),
+        BenchCommand::History(args) => history::run(&args),
     }
 }
