@@ -229,6 +229,8 @@ fn setup() -> Setup {
         tokens: 8,
         seed: 1,
         connections: 1,
+        length: "2s".to_owned(),
+        most_running: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine".to_owned(),
     }

@@ -67,6 +67,11 @@ pub struct Finding {
     pub high: f64,
     /// The least effect that was used: the one given, or the host's floor if that is higher.
     pub delta: f64,
+    /// The least effect that was given.
+    pub allowed: f64,
+    /// The host's floor, as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
     /// The effect, as 0.08 for a ratio of 1.08, that a look with this noise and this level fails in 80 % of cases.
     pub detectable: f64,
     /// Of this figure.
@@ -161,6 +166,8 @@ impl<'a> Weighed<'a> {
             low: low.exp(),
             high: high.exp(),
             delta: self.delta,
+            allowed: self.figure.delta,
+            floor: self.figure.floor,
             detectable: (self.threshold + errors * evidence.standard_error()).exp_m1(),
             verdict,
             ratios: evidence.log_ratios.iter().map(|ratio| ratio.exp()).collect(),
@@ -220,10 +227,11 @@ mod tests {
         let with = |floor| {
             let figure = Figure { floor: Some(floor), ..figure("ttft", 1.1, 6) };
             let judgement = judge(&[figure], 1, &plan).unwrap();
-            (judgement.verdict, judgement.findings[0].delta)
+            let Finding { delta, allowed, floor, .. } = judgement.findings[0];
+            (judgement.verdict, delta, allowed, floor)
         };
-        assert_eq!(with(0.001), (Verdict::Fail, 0.05));
-        assert_eq!(with(0.2), (Verdict::Pass, 0.2));
+        assert_eq!(with(0.001), (Verdict::Fail, 0.05, 0.05, Some(0.001)));
+        assert_eq!(with(0.2), (Verdict::Pass, 0.2, 0.05, Some(0.2)));
     }
 
     #[test]

@@ -2,17 +2,17 @@
 //!
 //! The unit of evidence is a block: both sides, one after the other in an order drawn for the block, under the same prompts
 //! and the same arrivals. What the machine does slowly it does to both, and their ratio loses it. The mathematics
-//! is the `statistics` crate's; here is what makes a comparison valid at all.
+//! is the `statistics` crate's, and what makes a comparison valid at all is in `faults`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
 
 use super::{
+    faults::faults,
     metrics::{LEAST_FOR_P99, Metric, milliseconds, quantile},
-    record::{Recording, RequestRecord},
-    report,
+    record::{Recording, Setup},
 };
 
 /// A quantile of a metric, and how much slower is too slow.
@@ -24,12 +24,14 @@ pub struct Goal {
     pub quantile: f64,
     /// As 0.05: a ratio of 1.05 is not yet too slow.
     pub delta: f64,
+    /// What the host cannot tell from nothing, where that is known; raises `delta` to itself.
+    pub floor: Option<f64>,
 }
 
 /// Medians of what people wait for, which may be slower by `delta`; and the tail of the first token, once there is one.
 pub fn goals(delta: f64, tail_delta: f64) -> [Goal; 4] {
-    let median = |metric| Goal { metric, quantile: 0.5, delta };
-    let tail = Goal { metric: Metric::Ttft, quantile: 0.99, delta: tail_delta };
+    let median = |metric| Goal { metric, quantile: 0.5, delta, floor: None };
+    let tail = Goal { metric: Metric::Ttft, quantile: 0.99, delta: tail_delta, floor: None };
     [median(Metric::Ttft), median(Metric::Tpot), median(Metric::E2e), tail]
 }
 
@@ -69,10 +71,19 @@ pub struct Comparison {
     pub baseline: String,
     /// What the candidate was.
     pub candidate: String,
+    /// The candidate's first block.
+    #[serde(default)]
+    pub setup: Setup,
     /// Blocks measured.
     pub blocks: usize,
     /// Per goal: medians over the blocks, in milliseconds, and the finding.
     pub rows: Vec<Row>,
+    /// What a reader must know besides, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why the rows are shown and not judged, where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
 }
 
 /// One goal's figures.
@@ -97,18 +108,9 @@ pub fn judge(
     let Some(look) = plan.looks.iter().position(|blocks| *blocks == pairs.len()) else { return Ok(None) };
     let goals: Vec<_> = goals.iter().filter(|goal| can_be_seen(goal, pairs)).collect();
     let figures: Vec<_> = goals.iter().map(|goal| figure(goal, pairs)).collect();
-    let invalid = faults(pairs, texts_may_differ);
-    let blank = |conclusion, rows| Comparison {
-        schema: "ai-inference-bench/comparison/1".to_owned(),
-        conclusion,
-        invalid: invalid.clone(),
-        baseline: pairs[0].baseline.setup.target.clone(),
-        candidate: pairs[0].candidate.setup.target.clone(),
-        blocks: pairs.len(),
-        rows,
-    };
-    if !invalid.is_empty() {
-        return Ok(Some((blank(Conclusion::Invalid, Vec::new()), None)));
+    let comparison = Comparison::unjudged(pairs, texts_may_differ);
+    if comparison.conclusion == Conclusion::Invalid {
+        return Ok(Some((comparison, None)));
     }
     let Judgement { verdict, next, findings, .. } = statistics::judge(&figures, look + 1, plan)?;
     let row = |(goal, finding): (&&Goal, Finding)| Row {
@@ -122,18 +124,18 @@ pub fn judge(
         Verdict::Fail => Conclusion::Fail,
         Verdict::Inconclusive => Conclusion::Inconclusive,
     };
-    Ok(Some((blank(conclusion, rows), next)))
+    Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
 }
 
 /// A tail needs requests: enough of them in all blocks together, and some in each.
-fn can_be_seen(goal: &Goal, pairs: &[Pair]) -> bool {
+pub(super) fn can_be_seen(goal: &Goal, pairs: &[Pair]) -> bool {
     let counts = |recording: &Recording| goal.metric.values(&recording.requests).len() as u64;
     let sides = pairs.iter().flat_map(|pair| [&pair.baseline, &pair.candidate]);
     let least = if goal.quantile > 0.95 { LEAST_FOR_P99 / 3 } else { 1 };
     sides.map(counts).min().is_some_and(|fewest| fewest >= least)
 }
 
-fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
+pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
     let side = |recording: &Recording| {
         let complete = recording.requests.iter().filter(|request| request.is_complete());
         // A hundred nanoseconds never matter, and a ratio needs something to divide by.
@@ -146,70 +148,54 @@ fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
         metric: goal.metric.name().to_owned(),
         quantile: goal.quantile,
         delta: goal.delta,
-        floor: None,
+        floor: goal.floor,
         blocks: pairs.iter().map(block).collect(),
     }
 }
 
-fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: &Goal) -> f64 {
+pub(super) fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: &Goal) -> f64 {
     let values = recordings.flat_map(|recording| goal.metric.values(&recording.requests)).collect();
     quantile(values, goal.quantile).map_or(0.0, |nanos| milliseconds(nanos as u64))
 }
 
-/// Why the blocks must not be compared: a run that is no measurement, or two sides that do not do the same work.
-fn faults(pairs: &[Pair], texts_may_differ: bool) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (number, pair) in pairs.iter().enumerate() {
-        for (side, recording) in [("baseline", &pair.baseline), ("candidate", &pair.candidate)] {
-            let invalid = report::faults(&recording.requests);
-            faults.extend(invalid.iter().map(|why| format!("block {}, {side}: {why}", number + 1)));
+impl Comparison {
+    /// Without rows: invalid, or inconclusive until somebody judges.
+    pub fn unjudged(pairs: &[Pair], texts_may_differ: bool) -> Self {
+        let invalid = faults(pairs, texts_may_differ);
+        let setup = |side: fn(&Pair) -> &Recording| {
+            pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
+        };
+        let candidate = setup(|pair| &pair.candidate);
+        Self {
+            schema: "ai-inference-bench/comparison/1".to_owned(),
+            conclusion: if invalid.is_empty() { Conclusion::Inconclusive } else { Conclusion::Invalid },
+            invalid,
+            baseline: setup(|pair| &pair.baseline).target,
+            candidate: candidate.target.clone(),
+            setup: candidate,
+            blocks: pairs.len(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+            withheld: None,
         }
     }
-    let (baseline, candidate) = (texts(pairs, |pair| &pair.baseline), texts(pairs, |pair| &pair.candidate));
-    let both: Vec<_> = baseline.iter().filter_map(|(prompt, a)| Some((a, candidate.get(prompt)?))).collect();
-    let other_text = both.iter().filter(|(a, b)| a.0 != b.0).count();
-    let other_length = both.iter().filter(|(a, b)| a.1 != b.1).count();
-    if other_length > 0 && other_text == 0 {
-        faults.push(format!("{other_length} of {} answers came in another number of chunks", both.len()));
-    }
-    if other_text > 0 && !texts_may_differ {
-        faults.push(format!(
-            "{other_text} of {} prompts were answered with another text, though all are greedy: the sides do not do the \
-             same work (--texts-may-differ if that is meant)",
-            both.len()
-        ));
-    }
-    faults
-}
 
-/// What one side said to each prompt, and in how many chunks, the first time.
-fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &Recording) -> BTreeMap<u32, (u64, usize)> {
-    let mut texts = BTreeMap::new();
-    let complete = |request: &&RequestRecord| request.is_complete();
-    for request in pairs.iter().flat_map(|pair| &side(pair).requests).filter(complete) {
-        texts.entry(request.prompt).or_insert((request.text, request.chunks.len()));
-    }
-    texts
-}
-
-impl Comparison {
     /// A table for terminals, and as Markdown for a pull request.
     pub fn table(&self) -> String {
-        let mut text = format!(
-            "baseline:  {}\ncandidate: {}\n\n| | baseline | candidate | ratio | interval | may be | verdict |\n\
-             |---|---|---|---|---|---|---|\n",
-            self.baseline, self.candidate
-        );
+        let mut text = format!("baseline:  {}\ncandidate: {}\n\n", self.baseline, self.candidate);
+        if !self.rows.is_empty() {
+            text.push_str(HEAD);
+        }
         for Row { baseline_ms, candidate_ms, finding } in &self.rows {
             let _ = writeln!(
                 text,
-                "| {} p{} | {baseline_ms:.2} ms | {candidate_ms:.2} ms | {:.3} | {:.3} to {:.3} | {:.2} | {} |",
+                "| {} p{} | {baseline_ms:.2} ms | {candidate_ms:.2} ms | {:.3} | {:.3} to {:.3} | {} | {} |",
                 finding.metric,
                 finding.quantile * 100.0,
                 finding.centre,
                 finding.low,
                 finding.high,
-                1.0 + finding.delta,
+                allowed(finding),
                 match finding.verdict {
                     Verdict::Pass => "PASS",
                     Verdict::Fail => "FAIL",
@@ -217,7 +203,14 @@ impl Comparison {
                 }
             );
         }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
         let blocks = self.blocks;
+        if let (Conclusion::Inconclusive, Some(why)) = (self.conclusion, &self.withheld) {
+            let _ = writeln!(text, "\nINCONCLUSIVE, shown and not judged: {why}");
+            return text;
+        }
         let _ = match self.conclusion {
             Conclusion::Pass => writeln!(text, "\nPASS: no slower than it may be, after {blocks} blocks"),
             Conclusion::Fail => writeln!(text, "\nFAIL: the candidate is slower, after {blocks} blocks"),
@@ -235,3 +228,15 @@ impl Comparison {
         text
     }
 }
+
+/// How much slower the candidate may be, and what that follows from.
+fn allowed(finding: &Finding) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0).replace(".0 %", " %");
+    let floor = finding.floor.map(|floor| format!(", floor of this host {}", percent(floor)));
+    format!("{}{}", percent(finding.allowed), floor.unwrap_or_default())
+}
+
+const HEAD: &str = "\
+| | baseline | candidate | ratio | interval | allowed | verdict |
+|---|---|---|---|---|---|---|
+";

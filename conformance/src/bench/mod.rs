@@ -10,11 +10,17 @@
 pub mod arrivals;
 mod client;
 pub mod compare;
+pub mod conditions;
+mod faults;
+pub mod floors;
+pub mod history;
+pub mod host;
 pub mod load;
 mod message;
 pub mod metrics;
 pub mod prompts;
 pub mod record;
 pub mod report;
+pub mod saved;
 
 pub use client::Endpoint;

@@ -71,7 +71,7 @@ pub struct Recording {
 }
 
 /// Everything that must be equal for two recordings to be compared, and where they were made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// The address, or the command that was spawned.
     pub target: String,
@@ -89,9 +89,15 @@ pub struct Setup {
     pub seed: u64,
     /// Connections.
     pub connections: usize,
+    /// How long requests were sent, as `--length` is written.
+    #[serde(default)]
+    pub length: String,
+    /// Requests under way at once, where that was limited.
+    #[serde(default)]
+    pub most_running: Option<u32>,
     /// RFC 3339.
     pub started: String,
-    /// Of the client's machine.
+    /// The client's machine, in the words of [`super::host::Fingerprint`]: equal words, equal host.
     pub host: String,
 }
 

@@ -1,6 +1,7 @@
 //! Where the endpoint under test comes from: an address that somebody else serves, or a process that the run starts and
 //! stops. The suite never links a server: what it judges is always on the other side of a socket.
 
+mod container;
 mod process;
 mod sidecar;
 
@@ -10,6 +11,7 @@ use tokio::process::Command;
 
 use crate::address::Address;
 
+pub use container::{Container, ContainerError};
 pub use process::{Process, SpawnError};
 pub use sidecar::Sidecar;
 use sidecar::embedded;
@@ -23,6 +25,8 @@ pub enum Target {
     Spawned(Box<Process>),
     /// The reference sidecar beside this program.
     Embedded(Box<Sidecar>),
+    /// Started in a container.
+    Contained(Box<Container>),
 }
 
 impl Target {
@@ -40,12 +44,18 @@ impl Target {
         Ok(Self::Elsewhere(addresses.to_vec()))
     }
 
+    /// Starts a container: `run` is what follows `docker run`, and `port` is the server's, inside. Its output goes to `log`.
+    pub async fn contain(run: &str, port: u16, log: &Path) -> Result<Self, ContainerError> {
+        Ok(Self::Contained(Box::new(Container::start(run, port, log).await?)))
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> &[Address] {
         match self {
             Self::Elsewhere(addresses) => addresses,
             Self::Spawned(process) => &process.addresses,
             Self::Embedded(sidecar) => &sidecar.process.addresses,
+            Self::Contained(container) => &container.addresses,
         }
     }
 
@@ -53,14 +63,14 @@ impl Target {
     pub fn token(&self) -> Option<&str> {
         match self {
             Self::Embedded(sidecar) => Some(&sidecar.token),
-            Self::Elsewhere(_) | Self::Spawned(_) => None,
+            Self::Elsewhere(_) | Self::Spawned(_) | Self::Contained(_) => None,
         }
     }
 
     /// Its process, where there is one.
     pub fn process(&mut self) -> Option<&mut Process> {
         match self {
-            Self::Elsewhere(_) => None,
+            Self::Elsewhere(_) | Self::Contained(_) => None,
             Self::Spawned(process) => Some(process),
             Self::Embedded(sidecar) => Some(&mut sidecar.process),
         }
@@ -72,6 +82,7 @@ impl Target {
             Self::Elsewhere(_) => {}
             Self::Spawned(process) => process.stop().await,
             Self::Embedded(sidecar) => sidecar.process.stop().await,
+            Self::Contained(container) => container.stop().await,
         }
     }
 }

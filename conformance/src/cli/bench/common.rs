@@ -1,6 +1,7 @@
 //! What every kind of measurement asks for, and the way from there to a job.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,6 +14,7 @@ use crate::{
     bench::{
         Endpoint,
         arrivals::Load,
+        host::Fingerprint,
         load::{self, CannotStart, Job, Tally},
         metrics::{Metric, quantile},
         prompts::Prompts,
@@ -132,6 +134,8 @@ impl LoadArgs {
             tokens: job.tokens,
             seed: job.seed,
             connections: job.connections,
+            length: humantime::format_duration(job.length).to_string(),
+            most_running: self.most_running,
             started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             host: host(),
         }
@@ -155,12 +159,13 @@ pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<
     Ok(())
 }
 
-/// What the figures depend on besides the target: processor and cores.
-fn host() -> String {
+/// What the figures depend on besides the target: this machine.
+pub(super) fn host() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    format!("{}, {cores} cores", model.map_or("unknown processor", |(_, name)| name))
+    let (processor, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
+    let fingerprint = Fingerprint::of(&processor, &memory, &read("/proc/sys/kernel/osrelease"), cores);
+    fingerprint.to_string()
 }
 
 fn connections(text: &str) -> Result<usize, String> {

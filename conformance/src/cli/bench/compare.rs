@@ -1,36 +1,35 @@
 //! `conformance bench compare`: both sides in turns, block by block, until it is clear which is slower.
 
-use std::{fs, path::PathBuf, str::FromStr, sync::Arc};
+use std::{fs, path::PathBuf};
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use statistics::Plan;
 
-use super::common::{LoadArgs, warm_up};
+use super::{
+    common::LoadArgs,
+    floors::FloorArgs,
+    saved,
+    side::Side,
+    turns::{Common, Measured, Source, Turns},
+};
 use crate::{
-    address::Address,
     bench::{
-        Endpoint,
-        compare::{Comparison, Conclusion, Pair, goals, judge},
-        load::{self, CannotStart, Job, Tally},
-        metrics::{Metric, quantile},
+        compare::{Comparison, Conclusion, goals},
+        floors::Store,
         record::Recording,
+        saved::Terms,
     },
-    cli::{
-        call::{reach, refuse},
-        patience::interrupted,
-    },
+    cli::{call::refuse, patience::interrupted},
     exit::Exit,
     probe::Tls,
     reports::text,
-    targets::Target,
 };
 
 /// Arguments of `conformance bench compare`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompareArgs {
-    /// What was: an address, or cmd:COMMAND to start afresh for every block; the command is ready when it has printed
-    /// `listening on ADDR`
+    /// What was: an address; cmd:COMMAND or container:IMAGE to start afresh for every block; or saved:PATH, measured
+    /// earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks HTTP/2
     #[arg(long, value_name = "SIDE")]
     pub baseline: Side,
     /// What is to be judged, likewise
@@ -48,117 +47,114 @@ pub struct CompareArgs {
     /// Both sides are greedy, and yet may say different things
     #[arg(long)]
     pub texts_may_differ: bool,
+    /// The port that containers serve on, inside
+    #[arg(long, value_name = "PORT", default_value_t = 50051)]
+    pub container_port: u16,
+    /// Floors
+    #[command(flatten)]
+    pub floors: FloorArgs,
+    /// Where comparison.json, comparison.md and every block's recordings go (blocks/)
+    #[arg(long, value_name = "DIR", default_value = "target/bench-compare")]
+    pub output: PathBuf,
     /// Load
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Where comparison.json and comparison.md go
-    #[arg(long, value_name = "DIR", default_value = "target/bench-compare")]
-    pub output: PathBuf,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   conformance bench compare --baseline localhost:50051 --candidate localhost:50052 --length 5s
   conformance bench compare --baseline 'cmd:./old serve' --candidate 'cmd:./new serve' --load closed:4 --length 3s
+  conformance bench compare --baseline 'container:me/server:1' --candidate 'container:me/server:2' --length 3s
+  conformance bench compare --baseline saved:target/bench-compare --candidate 'cmd:./new serve' --output target/bench-new
 
---length is of each side in each block; sides that are commands are started for each block and stopped after it.
+--length is of each side in each block; sides that are commands or containers are started for each block and stopped after \
+it. What follows `container:` is the rest of a `docker run`: options, image, arguments. Give it secrets as `-e NAME`, which \
+takes the value from the environment: the words are in the reports.
+
+saved: takes a recording (requests.jsonl.gz of `bench run`), or the --output of a `bench run` or `bench compare`: of that, \
+its candidate's blocks. It must have been measured under the same load and with the same seed, and is judged only if it was \
+on the same host.
 
 Exit codes: 0 PASS, the candidate is no slower than it may be; 1 FAIL, it is; 2 wrong usage; 3 INCONCLUSIVE, or a side could
 not be reached; 4 INVALID, the sides must not be compared (failed requests, a client that was late, other texts);
 130 interrupted.";
 
-/// One side of a comparison.
-#[derive(Clone, Debug)]
-pub enum Side {
-    /// It runs already.
-    Address(Address),
-    /// It is started.
-    Command(String),
-}
-
-impl FromStr for Side {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("cmd:") {
-            Some("") => Err("expected a command after cmd:".to_owned()),
-            Some(command) => Ok(Self::Command(command.to_owned())),
-            None => text.parse().map(Self::Address).map_err(|error| format!("{error}")),
-        }
-    }
-}
-
-impl Side {
-    fn name(&self) -> String {
-        match self {
-            Self::Address(address) => address.to_string(),
-            Self::Command(command) => command.clone(),
-        }
-    }
-
-    fn address(&self) -> Option<&Address> {
-        match self {
-            Self::Address(address) => Some(address),
-            Self::Command(_) => None,
-        }
-    }
-
-    fn command(&self) -> Option<&str> {
-        match self {
-            Self::Address(_) => None,
-            Self::Command(command) => Some(command),
-        }
-    }
-}
-
 /// Compares.
 pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
-    let addresses: Vec<_> =
-        [&args.baseline, &args.candidate].into_iter().filter_map(Side::address).cloned().collect();
-    let (tls, prompts) = match args.load.read(&addresses) {
-        Ok(read) => read,
+    let prepared = match prepare(&args) {
+        Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
-    let plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
-    if let Err(error) = plan.levels(plan.alpha) {
-        return Ok(refuse(Exit::Usage, &format!("--looks: {error}")));
-    }
-    if let Err(error) = fs::create_dir_all(&args.output) {
-        return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
-    }
     tokio::select! {
-        exit = blocks(&args, &plan, &tls, &prompts) => exit,
+        exit = blocks(&args, prepared) => exit,
         () = interrupted() => Ok(Exit::Interrupted),
     }
 }
 
-async fn blocks(args: &CompareArgs, plan: &Plan, tls: &Tls, prompts: &[String]) -> anyhow::Result<Exit> {
-    let goals = goals(args.delta, args.tail_delta);
-    let mut sides = [Measured::new(&args.baseline), Measured::new(&args.candidate)];
-    let mut rng = StdRng::seed_from_u64(args.load.seed);
+/// Everything that can be wrong before anything is started.
+struct Prepared {
+    tls: Tls,
+    prompts: Vec<String>,
+    saved: [Option<Vec<Recording>>; 2],
+    terms: Terms,
+    plan: Plan,
+    store: Store,
+}
+
+fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
+    let sides = [&args.baseline, &args.candidate];
+    let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
+    let (tls, prompts) = args.load.read(&addresses)?;
+    let mut plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
+    plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;
+    let store = args.floors.read()?;
+    fs::create_dir_all(&args.output).map_err(|error| {
+        refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display()))
+    })?;
+    let [baseline, candidate] = sides.map(|side| saved::read_side(side, &args.output));
+    let saved = [baseline?, candidate?];
+    let mut terms = Terms::default();
+    if let Some(beforehand) = saved::beforehand(&saved)? {
+        (terms, plan.looks) = beforehand.terms(&plan.looks);
+    }
+    Ok(Prepared { tls, prompts, saved, terms, plan, store })
+}
+
+async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> {
+    let Prepared { tls, prompts, saved, terms, plan, store } = prepared;
+    let mut goals = goals(args.delta, args.tail_delta);
+    let like: Vec<_> = saved.iter().flatten().map(|blocks| blocks[0].setup.clone()).collect();
+    let source = |side, saved| match saved {
+        Some(blocks) => Source::Saved(blocks),
+        None => Source::Fresh(Box::new(Measured::new(side, like.first().cloned()))),
+    };
+    let [baseline, candidate] = saved;
+    let sources = [source(&args.baseline, baseline), source(&args.candidate, candidate)];
+    let (load, port) = (&args.load, args.container_port);
+    let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
+    let mut turns = match Turns::new(common, sources) {
+        Ok(turns) => turns,
+        Err(exit) => return Ok(exit),
+    };
     let mut pairs = Vec::new();
     loop {
-        let number = pairs.len();
-        let mut recordings = [None, None];
-        let first = usize::from(rng.random::<bool>());
-        for at in [first, 1 - first] {
-            match sides[at].measure(args, number, tls, prompts).await {
-                Ok(recording) => recordings[at] = Some(recording),
-                Err(exit) => return Ok(exit),
-            }
+        match turns.block(pairs.len()).await {
+            Ok(pair) => pairs.push(pair),
+            Err(exit) => return Ok(exit),
         }
-        let [Some(baseline), Some(candidate)] = recordings else { return Ok(Exit::Harness) };
-        let ratio = |metric| Some(median(&candidate, metric)? / median(&baseline, metric)?);
-        let shown = |metric: Metric| ratio(metric).map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-        eprintln!("block {:>2}  ttft {}  tpot {}", number + 1, shown(Metric::Ttft), shown(Metric::Tpot));
-        pairs.push(Pair { baseline, candidate });
-        let judged = judge(&pairs, &goals, plan, args.texts_may_differ);
-        let judged = match judged {
-            Ok(judged) => judged,
+        let setup = &pairs[0].candidate.setup;
+        if pairs.len() == 1 {
+            store.apply(setup, &mut goals);
+            store.hint(setup).inspect(|hint| eprintln!("{hint}"));
+        }
+        match terms.judge(&pairs, &goals, &plan, args.texts_may_differ) {
+            Ok(Some((mut comparison, None))) => {
+                comparison.notes.extend(store.note(setup));
+                return conclude(args, &comparison);
+            }
+            Ok(_) => {}
             Err(error) => return Ok(refuse(Exit::Harness, &error)),
-        };
-        if let Some((comparison, None)) = judged {
-            return conclude(args, &comparison);
         }
     }
 }
@@ -174,60 +170,6 @@ fn conclude(args: &CompareArgs, comparison: &Comparison) -> anyhow::Result<Exit>
         Conclusion::Inconclusive => Exit::Unreachable,
         Conclusion::Invalid => Exit::Harness,
     })
-}
-
-/// A side, and what was learnt of it in the first block.
-struct Measured<'a> {
-    side: &'a Side,
-    job: Option<Job>,
-}
-
-impl<'a> Measured<'a> {
-    fn new(side: &'a Side) -> Self {
-        Self { side, job: None }
-    }
-
-    async fn measure(
-        &mut self,
-        args: &CompareArgs,
-        block: usize,
-        tls: &Tls,
-        prompts: &[String],
-    ) -> Result<Recording, Exit> {
-        let addresses = self.side.address().map_or(&[][..], std::slice::from_ref);
-        let target = reach(self.side.command(), addresses, &args.output.join("target.log")).await?;
-        let recorded = self.load(args, block, &target, tls, prompts).await;
-        target.stop().await;
-        recorded
-    }
-
-    async fn load(
-        &mut self,
-        args: &CompareArgs,
-        block: usize,
-        target: &Target,
-        tls: &Tls,
-        prompts: &[String],
-    ) -> Result<Recording, Exit> {
-        let known = match self.job.take() {
-            Some(job) => job,
-            None => args.load.job(target, tls, prompts.to_vec()).await?,
-        };
-        // Both sides of a block see the same prompts at the same times; another block sees others.
-        let seed = args.load.seed.wrapping_add(block as u64);
-        let endpoint = Endpoint { address: target.addresses()[0].clone(), ..(*known.endpoint).clone() };
-        let job = Job { endpoint: Arc::new(endpoint), seed, ..known };
-        let unreachable = |error: CannotStart| refuse(Exit::Unreachable, &error);
-        warm_up(&job, &Tally::default(), args.load.warm_up).await.map_err(unreachable)?;
-        let requests = load::run(&job, &Tally::default()).await.map_err(unreachable)?;
-        let recording = Recording { setup: args.load.setup(&job, self.side.name()), requests };
-        self.job = Some(job);
-        Ok(recording)
-    }
-}
-
-fn median(recording: &Recording, metric: Metric) -> Option<f64> {
-    quantile(metric.values(&recording.requests), 0.5).filter(|value| *value > 0.0)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -1,8 +1,14 @@
 //! `conformance bench`: latency.
 
+mod calibrate;
 mod common;
 mod compare;
+mod floors;
+mod history;
 mod run;
+mod saved;
+mod side;
+mod turns;
 
 use clap::Subcommand;
 
@@ -15,6 +21,10 @@ pub enum BenchCommand {
     Run(Box<run::BenchRunArgs>),
     /// Say whether one endpoint is slower than another
     Compare(Box<compare::CompareArgs>),
+    /// Learn which differences this host cannot tell from nothing
+    Calibrate(Box<calibrate::CalibrateArgs>),
+    /// Keep results, and say where they changed
+    History(history::HistoryArgs),
 }
 
 /// Runs it.
@@ -24,5 +34,7 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     match command {
         BenchCommand::Run(args) => runtime.block_on(run::run(*args)),
         BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
+        BenchCommand::Calibrate(args) => runtime.block_on(calibrate::run(*args)),
+        BenchCommand::History(args) => history::run(&args),
     }
 }

@@ -1,0 +1,102 @@
+//! What a side of a comparison can be, as people write it.
+
+use std::{fmt, path::Path, path::PathBuf, str::FromStr};
+
+use crate::{
+    address::Address,
+    cli::{
+        call::{reach, refuse},
+        patience::{interrupted, told},
+    },
+    exit::Exit,
+    targets::Target,
+};
+
+/// One side of a comparison.
+#[derive(Clone, Debug)]
+pub enum Side {
+    /// It runs already.
+    Address(Address),
+    /// It is started from a command.
+    Command(String),
+    /// It is started in a container: the rest of a `docker run`.
+    Container(String),
+    /// It was measured earlier, and is here.
+    Saved(PathBuf),
+}
+
+impl FromStr for Side {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').unwrap_or(("", text));
+        match (kind, rest.trim()) {
+            ("cmd", "") => Err("expected a command after cmd:".to_owned()),
+            ("container", "") => Err("expected an image after container:".to_owned()),
+            ("saved", "") => Err("expected a recording or a directory after saved:".to_owned()),
+            ("cmd", command) => Ok(Self::Command(command.to_owned())),
+            ("container", run) => Ok(Self::Container(run.to_owned())),
+            ("saved", _) => Ok(Self::Saved(rest.into())),
+            _ => text.parse().map(Self::Address).map_err(|error| {
+                format!("{error}, or cmd:COMMAND, container:IMAGE or, for compare, saved:PATH")
+            }),
+        }
+    }
+}
+
+/// As it is named in reports.
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Command(command) => f.write_str(command),
+            Self::Container(run) => write!(f, "container:{run}"),
+            Self::Saved(path) => write!(f, "saved:{}", path.display()),
+        }
+    }
+}
+
+impl Side {
+    /// Its address, where it has one before it is started.
+    pub(super) fn address(&self) -> Option<&Address> {
+        match self {
+            Self::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Starts what must be started; the error is said already.
+    pub(super) async fn reach(&self, port: u16, log: &Path) -> Result<Target, Exit> {
+        match self {
+            Self::Address(address) => reach(None, std::slice::from_ref(address), log).await,
+            Self::Command(command) => reach(Some(command), &[], log).await,
+            Self::Container(run) => {
+                let started = tokio::select! {
+                    started = told("waiting for the container to start", Target::contain(run, port, log)) => started,
+                    () = interrupted() => return Err(Exit::Interrupted), // what was started is removed with its future
+                };
+                started.map_err(|error| refuse(Exit::Unreachable, &error))
+            }
+            Self::Saved(path) => {
+                let why = format!("{} is a recording, and nothing can be asked of it", path.display());
+                Err(refuse(Exit::Usage, &why))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_are_read_as_they_are_written() {
+        for text in ["container:-e A=b image:1 serve", "saved:a/b.gz", "localhost:1", "unix:///a"] {
+            assert_eq!(text.parse::<Side>().unwrap().to_string(), text);
+        }
+        assert_eq!("cmd:a 'b c'".parse::<Side>().unwrap().to_string(), "a 'b c'");
+        for text in ["", "cmd:", "container: ", "saved:", "nonsense"] {
+            assert!(text.parse::<Side>().is_err(), "{text}");
+        }
+    }
+}
