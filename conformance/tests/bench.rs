@@ -214,6 +214,8 @@ fn job_in(dialect: Dialect, server: &Running, load: &str) -> Job {
         tokens: 8,
         connections: 2,
         most_running: usize::MAX,
+        per_stream: 1,
+        cancel_share: 0.0,
         limit: Duration::from_secs(30),
         seed: 1,
     }
@@ -229,6 +231,8 @@ fn setup() -> Setup {
         tokens: 8,
         seed: 1,
         connections: 1,
+        per_stream: 1,
+        cancel_share: 0.0,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine".to_owned(),
     }

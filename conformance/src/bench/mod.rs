@@ -10,11 +10,16 @@
 pub mod arrivals;
 mod client;
 pub mod compare;
+mod frames;
+pub mod health;
 pub mod load;
 mod message;
 pub mod metrics;
+mod multiplex;
 pub mod prompts;
 pub mod record;
 pub mod report;
+pub mod scrape;
+pub mod server;
 
 pub use client::Endpoint;

@@ -1,7 +1,9 @@
 //! `conformance bench`: latency.
 
+mod beside;
 mod common;
 mod compare;
+mod fetch;
 mod run;
 
 use clap::Subcommand;
