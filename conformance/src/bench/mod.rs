@@ -12,6 +12,7 @@ mod client;
 pub mod compare;
 mod frames;
 pub mod health;
+pub mod hop;
 pub mod load;
 mod message;
 pub mod metrics;

@@ -6,7 +6,6 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
-use http::HeaderValue;
 
 use crate::{
     address::Address,
@@ -19,7 +18,7 @@ use crate::{
         record::Setup,
     },
     cli::{
-        call::{CallArgs, refuse},
+        call::{CallArgs, bearer, refuse},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
@@ -106,12 +105,7 @@ impl LoadArgs {
             () = interrupted() => return Err(Exit::Interrupted),
         };
         let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
-        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
-        let mut token =
-            token.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
-        if let Some(token) = &mut token {
-            token.set_sensitive(true);
-        }
+        let token = bearer(token)?;
         let Surveyed { endpoint, .. } = surveyed;
         Ok(Job {
             endpoint: Arc::new(Endpoint {
@@ -171,7 +165,7 @@ pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<
 }
 
 /// What the figures depend on besides the target: processor and cores.
-fn host() -> String {
+pub(super) fn host() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -4,6 +4,7 @@ mod beside;
 mod common;
 mod compare;
 mod fetch;
+mod hop;
 mod run;
 
 use clap::Subcommand;
@@ -17,6 +18,8 @@ pub enum BenchCommand {
     Run(Box<run::BenchRunArgs>),
     /// Say whether one endpoint is slower than another
     Compare(Box<compare::CompareArgs>),
+    /// Say what a proxy adds to each message
+    Hop(Box<hop::HopArgs>),
 }
 
 /// Runs it.
@@ -26,5 +29,6 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     match command {
         BenchCommand::Run(args) => runtime.block_on(run::run(*args)),
         BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
+        BenchCommand::Hop(args) => runtime.block_on(hop::run(*args)),
     }
 }
