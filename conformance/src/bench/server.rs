@@ -93,7 +93,8 @@ impl ServerFigures {
     /// Lines for terminals; `client` has the client's median for a name, in milliseconds.
     pub fn lines(&self, client: impl Fn(&str) -> Option<f64>) -> String {
         let mut text = String::new();
-        for (name, latency) in &self.latencies {
+        let known = LATENCIES.iter().filter_map(|(name, _)| Some((name, self.latencies.get(*name)?)));
+        for (name, latency) in known {
             let _ = write!(text, "{name}: ");
             if let Some(p50) = client(name) {
                 let _ = write!(text, "client p50 {p50:.2} ms; ");
@@ -102,9 +103,9 @@ impl ServerFigures {
             if let Some(Estimated { estimate, low, high }) = latency.p50 {
                 let _ = match high {
                     Some(high) => {
-                        write!(text, ", p50 about {estimate:.2} ms (between {low:.4} and {high:.4})")
+                        write!(text, ", p50 about {estimate:.2} ms (between {low:.2} and {high:.2})")
                     }
-                    None => write!(text, ", p50 above {low:.4} ms"),
+                    None => write!(text, ", p50 above {low:.2} ms"),
                 };
             }
             let _ = writeln!(text, ", of {}", latency.count);

@@ -169,7 +169,7 @@ fn together(blocks: &[Block], side: fn(&Block) -> &Side) -> f64 {
 type Direction = (&'static str, fn(&Side) -> &Vec<Nanos>);
 
 const DIRECTIONS: [Direction; 2] = [("hop_up", |side| &side.up), ("hop_down", |side| &side.down)];
-const MEDIAN: f64 = 0.5;
+pub(super) const MEDIAN: f64 = 0.5;
 const CONFIDENCE: f64 = 0.95;
 
 #[cfg(test)]

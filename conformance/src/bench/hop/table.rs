@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{HopReport, HopSetup, Row};
+use super::report::{HopReport, HopSetup, MEDIAN, Row};
 
 impl HopReport {
     /// A table for terminals, and as Markdown for a pull request.
@@ -27,6 +27,15 @@ impl HopReport {
             self.together[1] * 100.0,
             self.together[0] * 100.0
         );
+        let slowest = self.rows.iter().filter(|row| row.quantile <= MEDIAN).map(|row| row.direct_ms);
+        let slowest = slowest.fold(0.0, f64::max);
+        if slowest > MUCH {
+            let _ = writeln!(
+                text,
+                "note: without the proxy a message takes {slowest:.1} ms at the median: both ends are too busy to see what is \
+                 small beside that. Ask for less (--streams, --gap), or free the machine"
+            );
+        }
         for fault in &self.invalid {
             let _ = writeln!(text, "INVALID: {fault}");
         }
@@ -41,3 +50,6 @@ impl HopReport {
         text
     }
 }
+
+/// Milliseconds; on an idle machine the direct way takes a tenth of one.
+const MUCH: f64 = 2.0;

@@ -81,15 +81,15 @@ pub struct HopArgs {
     /// Calls
     #[command(flatten)]
     pub call: CallArgs,
-    /// TLS, in front
-    #[command(flatten)]
-    pub tls: TlsArgs,
     /// Where hop.json and hop.md go
     #[arg(long, value_name = "DIR", default_value = "target/bench-hop")]
     pub output: PathBuf,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// TLS, in front
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 const EXAMPLES: &str = "\

@@ -39,9 +39,6 @@ pub struct BenchRunArgs {
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// Load
-    #[command(flatten)]
-    pub load: LoadArgs,
     /// Beside it
     #[command(flatten)]
     pub beside: BesideArgs,
@@ -57,6 +54,9 @@ pub struct BenchRunArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Load
+    #[command(flatten)]
+    pub load: LoadArgs,
 }
 
 const EXAMPLES: &str = "\
