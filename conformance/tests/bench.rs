@@ -214,6 +214,8 @@ fn job_in(dialect: Dialect, server: &Running, load: &str) -> Job {
         tokens: 8,
         connections: 2,
         most_running: usize::MAX,
+        per_stream: 1,
+        cancel_share: 0.0,
         limit: Duration::from_secs(30),
         seed: 1,
     }
@@ -231,6 +233,8 @@ fn setup() -> Setup {
         connections: 1,
         length: "2s".to_owned(),
         most_running: None,
+        per_stream: 1,
+        cancel_share: 0.0,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine".to_owned(),
     }

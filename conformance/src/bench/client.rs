@@ -6,12 +6,13 @@
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
-use bytes::{BufMut as _, Bytes, BytesMut};
-use h2::{RecvStream, client};
+use bytes::{Bytes, BytesMut};
+use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::timeout;
 
 use super::{
+    frames::{each_message, read},
     message::Chunk,
     record::{Nanos, Outcome},
 };
@@ -19,7 +20,7 @@ use crate::{
     address::Address,
     probe::{
         Tls, dial,
-        wire::{Driver, End, PREFIX, code_name, deframe},
+        wire::{Driver, End, code_name},
     },
 };
 
@@ -40,7 +41,7 @@ pub struct Endpoint {
 #[derive(Clone)]
 pub(super) struct Connection {
     requests: client::SendRequest<Bytes>,
-    endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
     uri: http::Uri,
     _driver: Arc<Driver>,
 }
@@ -69,6 +70,16 @@ impl Answer {
             server_tokens_per_second: None,
         }
     }
+
+    /// A message of it came.
+    pub(super) fn add(&mut self, chunk: &Chunk<'_>, at: Nanos) {
+        if !chunk.text.is_empty() {
+            self.chunks.push(at);
+            self.text = fnv(self.text, chunk.text);
+        }
+        self.server_ttft_ms = chunk.server_ttft_ms.or(self.server_ttft_ms);
+        self.server_tokens_per_second = chunk.server_tokens_per_second.or(self.server_tokens_per_second);
+    }
 }
 
 impl Connection {
@@ -89,11 +100,11 @@ impl Connection {
         Ok(Self { requests, endpoint: Arc::clone(endpoint), uri, _driver: Arc::new(Driver(driver)) })
     }
 
-    /// Sends one message as soon as the server takes another stream, and reads the answer to its end. `now` is asked at the
-    /// sending, and once for each DATA frame.
-    pub(super) async fn generate(&self, message: Bytes, now: impl Fn() -> Nanos) -> Answer {
+    /// Sends one message as soon as the server takes another stream, and reads the answer to its end or, where it is to be
+    /// cancelled, to its first text. `now` is asked at the sending, and once for each DATA frame.
+    pub(super) async fn generate(&self, message: Bytes, cancel: bool, now: impl Fn() -> Nanos) -> Answer {
         let mut answer = Answer::without_text(Outcome::Complete);
-        if let Err(outcome) = self.exchange(message, now, &mut answer).await {
+        if let Err(outcome) = self.exchange(message, cancel, now, &mut answer).await {
             answer.outcome = outcome;
         }
         answer
@@ -102,18 +113,12 @@ impl Connection {
     async fn exchange(
         &self,
         message: Bytes,
+        cancel: bool,
         now: impl Fn() -> Nanos,
         answer: &mut Answer,
     ) -> Result<(), Outcome> {
-        let mut requests = self.requests.clone().ready().await.map_err(|error| broken(&error))?;
-        let mut request = Request::post(self.uri.clone())
-            .header("te", "trailers")
-            .header("content-type", "application/grpc")
-            .header("user-agent", concat!("conformance-bench/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = &self.endpoint.token {
-            request = request.header(AUTHORIZATION, token);
-        }
-        let request = request.body(()).map_err(|error| Outcome::Broken(error.to_string()))?;
+        let mut requests = self.ready().await?;
+        let request = self.head(self.uri.clone())?;
         answer.sent = Some(now());
         let (response, mut body) = requests.send_request(request, false).map_err(|error| broken(&error))?;
         body.send_data(message, true).map_err(|error| broken(&error))?;
@@ -127,48 +132,52 @@ impl Connection {
             let at = now();
             let data = data.map_err(|error| broken(&error))?;
             body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-            let mut take = |message: &[u8]| {
-                let chunk = Chunk::read(message)
-                    .ok_or_else(|| Outcome::Broken("a message is not protobuf".to_owned()))?;
-                if !chunk.text.is_empty() {
-                    answer.chunks.push(at);
-                    answer.text = fnv(answer.text, chunk.text);
-                }
+            each_message(data, &mut buffer, |message| {
+                let chunk = read(message)?;
                 last |= chunk.last;
-                answer.server_ttft_ms = chunk.server_ttft_ms.or(answer.server_ttft_ms);
-                answer.server_tokens_per_second =
-                    chunk.server_tokens_per_second.or(answer.server_tokens_per_second);
+                answer.add(&chunk, at);
                 Ok(())
-            };
-            // A frame is usually one whole message: then nothing is copied.
-            match whole(&data) {
-                Some(message) if buffer.is_empty() => take(message)?,
-                _ => {
-                    buffer.put(data);
-                    while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).map_err(Outcome::Broken)? {
-                        take(&message)?;
-                    }
-                }
+            })?;
+            // Returning drops the stream, which resets it with CANCEL, as a client does that goes away.
+            if cancel && !last && !answer.chunks.is_empty() {
+                return Err(Outcome::Cancelled);
             }
         }
         ended(&mut body).await?;
         if last { Ok(()) } else { Err(Outcome::Broken("no message was marked as the last".to_owned())) }
     }
+
+    /// When the server takes another stream.
+    pub(super) async fn ready(&self) -> Result<client::SendRequest<Bytes>, Outcome> {
+        self.requests.clone().ready().await.map_err(|error| broken(&error))
+    }
+
+    /// What a call to one of the service's methods begins with.
+    pub(super) fn head(&self, uri: http::Uri) -> Result<Request<()>, Outcome> {
+        let mut request = Request::post(uri)
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("user-agent", concat!("conformance-bench/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = &self.endpoint.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        request.body(()).map_err(|error| Outcome::Broken(error.to_string()))
+    }
+
+    /// Opens a call to StreamPredict: its answer, and the way to send on it.
+    pub(super) async fn open_call(&self) -> Result<(client::ResponseFuture, SendStream<Bytes>), Outcome> {
+        let mut requests = self.ready().await?;
+        let request = self.head(self.uri.clone())?;
+        requests.send_request(request, false).map_err(|error| broken(&error))
+    }
 }
 
-/// The one message that a frame is made of.
-fn whole(data: &[u8]) -> Option<&[u8]> {
-    let (head, message) = data.split_first_chunk::<PREFIX>()?;
-    let [0, length @ ..] = *head else { return None };
-    (u32::from_be_bytes(length) as usize == message.len()).then_some(message)
-}
-
-async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
+pub(super) async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
     let trailers = poll_fn(|context| body.poll_trailers(context)).await.map_err(|error| broken(&error))?;
     status(&trailers.unwrap_or_default())
 }
 
-fn status(headers: &HeaderMap) -> Result<(), Outcome> {
+pub(super) fn status(headers: &HeaderMap) -> Result<(), Outcome> {
     match headers.get("grpc-status").map(HeaderValue::as_bytes) {
         Some(b"0") => Ok(()),
         Some(code) => {
@@ -179,7 +188,7 @@ fn status(headers: &HeaderMap) -> Result<(), Outcome> {
     }
 }
 
-fn broken(error: &h2::Error) -> Outcome {
+pub(super) fn broken(error: &h2::Error) -> Outcome {
     Outcome::Broken(End::of(error).to_string())
 }
 
@@ -190,31 +199,5 @@ fn fnv(hash: u64, bytes: &[u8]) -> u64 {
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-/// A chunk is a token's text.
-const MOST_MESSAGE: usize = 4 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::probe::wire::framed;
-
-    #[test]
-    fn messages_are_found_however_frames_cut_them() {
-        let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
-        for size in 1..=bytes.len() {
-            let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
-            for piece in bytes.chunks(size) {
-                buffer.put_slice(piece);
-                while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).unwrap() {
-                    found.push(message);
-                }
-            }
-            assert_eq!(found, [&b"one"[..], b"", b"three"], "in pieces of {size}");
-        }
-        assert_eq!(whole(&framed(b"one")), Some(&b"one"[..]));
-        assert_eq!(whole(&bytes), None);
-        assert!(deframe(&mut BytesMut::from(&[1, 0, 0, 0, 0][..]), MOST_MESSAGE).is_err(), "compressed");
-    }
-}

@@ -15,7 +15,7 @@ use std::{
 
 use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
 use bytes::Bytes;
-use rand::{SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{RwLock, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -24,8 +24,10 @@ use tokio::{
 
 use super::{
     arrivals::{BadLoad, Load},
-    client::{Answer, Connection, Endpoint},
+    client::{Answer, Endpoint},
+    health::Freed,
     metrics::{Metric, quantile},
+    multiplex::Lane,
     record::{Nanos, Outcome, RequestRecord},
 };
 use crate::probe::wire::framed;
@@ -49,6 +51,10 @@ pub struct Job {
     pub connections: usize,
     /// Requests under way at once; those that are due meanwhile wait, as behind a gateway with so many streams.
     pub most_running: usize,
+    /// Requests at once on one stream; with more than one a stream stays open for later requests too.
+    pub per_stream: usize,
+    /// Share of the requests that the client cancels after their first text.
+    pub cancel_share: f64,
     /// A request that takes longer is given up.
     pub limit: Duration,
     /// Of the arrivals.
@@ -115,8 +121,11 @@ impl Tally {
     fn ended(&self, request: &RequestRecord) {
         let state = &*self.0;
         state.running.fetch_sub(1, Ordering::Relaxed);
-        let counter = if request.is_complete() { &state.complete } else { &state.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if request.is_complete() {
+            state.complete.fetch_add(1, Ordering::Relaxed);
+        } else if request.has_failed() {
+            state.failed.fetch_add(1, Ordering::Relaxed);
+        }
         if request.is_complete() {
             let mut recent = state.recent.lock().unwrap_or_else(PoisonError::into_inner);
             let (ttft, tpot) = &mut *recent;
@@ -164,6 +173,7 @@ pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotS
         let plan = job.load.plan(job.length, &mut StdRng::seed_from_u64(job.seed))?;
         open_loop(&sender, plan, tally).await.map_err(CannotStart::Thread)?
     };
+    sender.close().await;
     requests.sort_by_key(|request| request.planned);
     Ok(requests)
 }
@@ -184,7 +194,7 @@ async fn closed_loop(
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let request = sender.send(number, None).await;
                 // A server that refuses at once must not be asked a million times.
-                if !request.is_complete() {
+                if request.has_failed() {
                     sleep(AFTER_FAILURE).await;
                 }
                 requests.push(request);
@@ -242,22 +252,39 @@ fn wait_until(at: Instant) {
 struct Sender {
     job: Job,
     tally: Tally,
-    connections: Vec<RwLock<Connection>>,
+    lanes: Vec<RwLock<Lane>>,
     streams: Semaphore,
     began: Instant,
+    freed: Option<Freed>,
 }
 
 impl Sender {
     async fn connect(job: &Job, tally: &Tally) -> Result<Self, CannotStart> {
-        let mut connections = Vec::new();
+        let began = Instant::now();
+        let cannot = |error| CannotStart::Connect { address: job.endpoint.address.to_string(), error };
+        let mut lanes = Vec::new();
         for _ in 0..job.connections.max(1) {
-            let opened = Connection::open(&job.endpoint, CONNECT_LIMIT).await;
-            let address = || job.endpoint.address.to_string();
-            let opened = opened.map_err(|error| CannotStart::Connect { address: address(), error })?;
-            connections.push(RwLock::new(opened));
+            let opened = Lane::open(&job.endpoint, job.per_stream, began, CONNECT_LIMIT).await;
+            lanes.push(RwLock::new(opened.map_err(cannot)?));
         }
         let streams = Semaphore::new(job.most_running.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { job: job.clone(), tally: tally.clone(), connections, streams, began: Instant::now() })
+        // With one client, and nobody else, what runs after a cancel is what was cancelled.
+        let alone = job.cancel_share > 0.0 && job.load == Load::Closed { clients: 1 };
+        let freed = if alone { Freed::watch(&job.endpoint).await } else { None };
+        Ok(Self { job: job.clone(), tally: tally.clone(), lanes, streams, began, freed })
+    }
+
+    async fn close(&self) {
+        for lane in &self.lanes {
+            lane.read().await.close().await;
+        }
+    }
+
+    /// Whether a request is one of those that its client cancels; the same ones whenever the seed is the same.
+    fn cancels(&self, number: u64) -> bool {
+        let Job { cancel_share, seed, .. } = self.job;
+        let drawn = || StdRng::seed_from_u64(seed.wrapping_mul(SPREAD).wrapping_add(number)).random::<f64>();
+        cancel_share > 0.0 && drawn() < cancel_share
     }
 
     fn now(&self) -> Nanos {
@@ -267,14 +294,22 @@ impl Sender {
     async fn send(&self, number: u64, planned: Option<Nanos>) -> RequestRecord {
         let prompt = (number % self.job.prompts.len() as u64) as u32;
         let message = self.message(number, prompt);
-        let place = &self.connections[(number % self.connections.len() as u64) as usize];
+        let place = &self.lanes[(number % self.lanes.len() as u64) as usize];
         let ready = self.now();
         let _stream = self.streams.acquire().await;
-        let connection = place.read().await.clone();
+        let lane = place.read().await.clone();
         self.tally.began();
         let mut stopped = self.tally.0.stopped.subscribe();
+        let generation = async {
+            match &lane {
+                Lane::Single(connection) => {
+                    connection.generate(message, self.cancels(number), || self.now()).await
+                }
+                Lane::Shared(calls) => calls.generate(&trace_id(number), message).await,
+            }
+        };
         let answer = tokio::select! {
-            answer = timeout(self.job.limit, connection.generate(message, || self.now())) => {
+            answer = timeout(self.job.limit, generation) => {
                 answer.unwrap_or_else(|_| Answer::without_text(Outcome::Late))
             }
             _ = stopped.wait_for(|stopped| *stopped) => Answer::without_text(Outcome::Cut),
@@ -282,6 +317,10 @@ impl Sender {
         let ended = self.now();
         let sent = answer.sent.unwrap_or(ended);
         let planned = planned.unwrap_or(sent);
+        let freed = match &self.freed {
+            Some(watch) if answer.outcome == Outcome::Cancelled => watch.wait().await.then(|| self.now()),
+            _ => None,
+        };
         let request = RequestRecord {
             prompt,
             planned,
@@ -293,9 +332,11 @@ impl Sender {
             text: answer.text,
             server_ttft_ms: answer.server_ttft_ms,
             server_tokens_per_second: answer.server_tokens_per_second,
+            freed,
         };
         if matches!(request.outcome, Outcome::Broken(_))
-            && let Ok(fresh) = Connection::open(&self.job.endpoint, CONNECT_LIMIT).await
+            && let Ok(fresh) =
+                Lane::open(&self.job.endpoint, self.job.per_stream, self.began, CONNECT_LIMIT).await
         {
             *place.write().await = fresh;
         }
@@ -311,7 +352,7 @@ impl Sender {
             top_p: 0.001,
             repetition_penalty: 1.0,
         };
-        let metadata = Metadata { trace_id: format!("bench-{number}"), ..Metadata::default() };
+        let metadata = Metadata { trace_id: trace_id(number), ..Metadata::default() };
         let request = GenerationRequest {
             model_id: self.job.model.clone(),
             prompt: self.job.prompts[prompt as usize].clone(),
@@ -323,8 +364,14 @@ impl Sender {
     }
 }
 
+fn trace_id(number: u64) -> String {
+    format!("bench-{number}")
+}
+
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Odd, so that no two seeds draw for the same numbers side by side.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// By which a sleep may be late on a busy machine's timer.
 const COARSE: Duration = Duration::from_micros(300);
 /// Requests that live figures are of.

@@ -6,6 +6,7 @@
 /// The fields of a StreamPredictResponse that are timed or compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Chunk<'a> {
+    pub(super) trace_id: &'a [u8],
     pub(super) text: &'a [u8],
     pub(super) last: bool,
     pub(super) server_ttft_ms: Option<f32>,
@@ -19,6 +20,7 @@ impl<'a> Chunk<'a> {
         while !bytes.is_empty() {
             let tag = varint(&mut bytes)?;
             match (tag >> 3, tag & 7) {
+                (1, LENGTH) => chunk.trace_id = delimited(&mut bytes)?,
                 (2, LENGTH) => chunk.text = delimited(&mut bytes)?,
                 (3, VARINT) => chunk.last = varint(&mut bytes)? != 0,
                 (5, FIXED32) => chunk.server_ttft_ms = Some(float(&mut bytes)?),
@@ -82,11 +84,12 @@ mod tests {
         ) {
             let timings = ServerTimings { ttft_ms: ttft, tokens_per_sec: 12.5 };
             let response = GenerationResponse {
-                trace_id, chunk: text.clone(), end_of_stream: last, index, timings,
+                trace_id: trace_id.clone(), chunk: text.clone(), end_of_stream: last, index, timings,
             };
             let cy_llm = Dialect::CyLlm.encode_response(response.clone());
             let read = Chunk::read(&cy_llm).unwrap();
             prop_assert_eq!((read.text, read.last), (text.as_bytes(), last));
+            prop_assert_eq!(read.trace_id, trace_id.as_bytes());
             prop_assert_eq!(read.server_ttft_ms, Some(ttft));
             let contract = Dialect::Contract.encode_response(response);
             prop_assert_eq!(Chunk::read(&contract).unwrap().text, text.as_bytes());

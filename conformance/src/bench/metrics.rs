@@ -23,11 +23,14 @@ pub enum Metric {
     E2e,
     /// How late the client itself was.
     Lag,
+    /// From a client's cancel to the server's word that nothing runs; of cancelled requests.
+    CancelToFree,
 }
 
 impl Metric {
     /// In the order of reports.
-    pub const ALL: [Self; 6] = [Self::Ttft, Self::TtftActual, Self::Itl, Self::Tpot, Self::E2e, Self::Lag];
+    pub const ALL: [Self; 7] =
+        [Self::Ttft, Self::TtftActual, Self::Itl, Self::Tpot, Self::E2e, Self::Lag, Self::CancelToFree];
 
     /// As it is written everywhere.
     pub const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Metric {
             Self::Tpot => "tpot",
             Self::E2e => "e2e",
             Self::Lag => "client_lag",
+            Self::CancelToFree => "cancel_to_free",
         }
     }
 
@@ -50,6 +54,7 @@ impl Metric {
             Self::Tpot => "tpot/1",
             Self::E2e => "e2e/1",
             Self::Lag => "client_lag/1",
+            Self::CancelToFree => "cancel_to_free/1",
         }
     }
 
@@ -62,6 +67,9 @@ impl Metric {
             Self::Tpot => "(last non-empty chunk - first) / (non-empty chunks - 1), per request",
             Self::E2e => "time of the last non-empty chunk - planned send time",
             Self::Lag => "actual send time - planned send time - time that it waited for a stream",
+            Self::CancelToFree => {
+                "first answer of Health with requests_inflight = 0 (and slots_busy = 0) - time of the cancel"
+            }
         }
     }
 
@@ -78,12 +86,16 @@ impl Metric {
             Self::Tpot => vec![(last - first) / (request.chunks.len() as u64 - 1)],
             Self::E2e => vec![last.saturating_sub(request.planned)],
             Self::Lag => vec![request.sent.saturating_sub(request.planned + request.waited)],
+            Self::CancelToFree => {
+                request.freed.iter().map(|freed| freed.saturating_sub(request.ended)).collect()
+            }
         }
     }
 
-    /// The values of all complete requests.
+    /// The values of all requests that have them: complete ones, or cancelled ones for what is theirs.
     pub fn values<'a>(self, requests: impl IntoIterator<Item = &'a RequestRecord>) -> Vec<Nanos> {
-        requests.into_iter().filter(|request| request.is_complete()).flat_map(|r| self.of(r)).collect()
+        let has = |request: &&RequestRecord| request.is_complete() || self == Self::CancelToFree;
+        requests.into_iter().filter(has).flat_map(|request| self.of(request)).collect()
     }
 }
 
@@ -175,6 +187,7 @@ mod tests {
             text: 0,
             server_ttft_ms: None,
             server_tokens_per_second: None,
+            freed: None,
         }
     }
 
@@ -188,6 +201,15 @@ mod tests {
         assert_eq!(of(Metric::Tpot), [10]);
         assert_eq!(of(Metric::E2e), [30]);
         assert_eq!(of(Metric::Lag), [1]);
+    }
+
+    #[test]
+    fn a_cancelled_request_has_one_figure_of_its_own() {
+        let cancelled = RequestRecord { outcome: Outcome::Cancelled, ..request(0, 0, &[5]) };
+        let cancelled = RequestRecord { ended: 6, freed: Some(9), ..cancelled };
+        assert_eq!(Metric::CancelToFree.values([&cancelled]), [3]);
+        assert!(Metric::Ttft.values([&cancelled]).is_empty());
+        assert!(!cancelled.has_failed());
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct RequestRecord {
     pub server_ttft_ms: Option<f32>,
     /// And of its rate.
     pub server_tokens_per_second: Option<f32>,
+    /// Of a cancelled request: when the server said that nothing ran any more. Known where nothing else was asked of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freed: Option<Nanos>,
 }
 
 /// How a request ended.
@@ -52,12 +55,19 @@ pub enum Outcome {
     Late,
     /// The run was ended while it ran.
     Cut,
+    /// The client cancelled it after its first text, as it was to.
+    Cancelled,
 }
 
 impl RequestRecord {
     /// It was answered as asked.
     pub fn is_complete(&self) -> bool {
         self.outcome == Outcome::Complete && !self.chunks.is_empty()
+    }
+
+    /// It was not, and nobody here had ended it.
+    pub fn has_failed(&self) -> bool {
+        !self.is_complete() && !matches!(self.outcome, Outcome::Cut | Outcome::Cancelled)
     }
 }
 
@@ -71,7 +81,7 @@ pub struct Recording {
 }
 
 /// Everything that must be equal for two recordings to be compared, and where they were made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// The address, or the command that was spawned.
     pub target: String,
@@ -95,6 +105,12 @@ pub struct Setup {
     /// Requests under way at once, where that was limited.
     #[serde(default)]
     pub most_running: Option<u32>,
+    /// Requests at once on one stream.
+    #[serde(default = "one")]
+    pub per_stream: usize,
+    /// Share of the requests that the client cancels.
+    #[serde(default)]
+    pub cancel_share: f64,
     /// RFC 3339.
     pub started: String,
     /// The client's machine, in the words of [`super::host::Fingerprint`]: equal words, equal host.
@@ -125,4 +141,9 @@ impl Recording {
         let requests = lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<io::Result<_>>()?;
         Ok(Self { setup, requests })
     }
+}
+
+/// What recordings without the field had.
+const fn one() -> usize {
+    1
 }

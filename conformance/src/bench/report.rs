@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    health::{HEALTH, HealthFigures},
     metrics::{Distribution, Metric, milliseconds, quantile},
     record::{Nanos, Outcome, RequestRecord, Setup},
+    server::ServerFigures,
 };
 
 /// What a service promises: a request that meets all of it counts as good.
@@ -48,6 +50,12 @@ pub struct Report {
     pub metrics: BTreeMap<String, Distribution>,
     /// What the server says of its own time to the first token: the median, in milliseconds.
     pub server_ttft_ms: Option<f64>,
+    /// What the server counted meanwhile, where its metrics were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFigures>,
+    /// Calls of Health that were not answered meanwhile, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_failed: Option<u64>,
     /// Why the figures must not be used; empty for a valid run.
     pub invalid: Vec<String>,
 }
@@ -89,8 +97,20 @@ impl Report {
             objectives,
             metrics,
             server_ttft_ms: quantile(server, 0.5).map(|nanos| nanos / 1e6),
+            server: None,
+            health_failed: None,
             invalid: faults(requests),
         }
+    }
+
+    /// Adds what was seen beside the requests.
+    #[must_use]
+    pub fn beside(mut self, server: Option<ServerFigures>, health: Option<HealthFigures>) -> Self {
+        self.server = server;
+        self.health_failed = health.map(|health| health.failed);
+        let latency = health.and_then(|health| health.latency);
+        self.metrics.extend(latency.map(|latency| (HEALTH.to_owned(), latency)));
+        self
     }
 
     /// One metric's distribution.
@@ -102,19 +122,23 @@ impl Report {
     pub fn table(&self) -> String {
         let mut text = String::new();
         let setup = &self.setup;
+        let shared = match setup.per_stream {
+            0 | 1 => String::new(),
+            several => format!(", {several} requests a stream"),
+        };
         let _ = writeln!(
             text,
-            "{} ({}), load {}, {} prompts, {} tokens, seed {}\n",
+            "{} ({}), load {}{shared}, {} prompts, {} tokens, seed {}\n",
             setup.target, setup.dialect, setup.load, setup.prompts, setup.tokens, setup.seed
         );
         let _ = writeln!(text, "{COLUMNS}");
-        for metric in Metric::ALL {
-            let Some(d) = self.metric(metric) else { continue };
+        let health = self.metrics.get(HEALTH).map(|latency| ("health", *latency));
+        let rows = Metric::ALL.into_iter().filter_map(|metric| Some((metric.name(), *self.metric(metric)?)));
+        for (name, d) in rows.chain(health) {
             let tail = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
             let _ = writeln!(
                 text,
-                "{:<12}{:>9.2}{:>9.2}{:>9.2}{:>9}{:>9}{:>9.2}{:>9}",
-                metric.name(),
+                "{name:<15}{:>9.2}{:>9.2}{:>9.2}{:>9}{:>9}{:>9.2}{:>9}",
                 d.p50,
                 d.p90,
                 d.p95,
@@ -126,6 +150,13 @@ impl Report {
         }
         if let Some(server) = self.server_ttft_ms {
             let _ = writeln!(text, "\nthe server's own ttft: {server:.2} ms at the median");
+        }
+        if let Some(server) = &self.server {
+            let median = |name: &str| self.metrics.get(&format!("{name}/1")).map(|d| d.p50);
+            let _ = write!(text, "\n{}", server.lines(median));
+        }
+        if let Some(failed @ 1..) = self.health_failed {
+            let _ = writeln!(text, "{failed} calls of Health were not answered");
         }
         let outcomes: Vec<_> = self.outcomes.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let _ = writeln!(
@@ -149,8 +180,7 @@ impl Report {
 /// Why the figures must not be used.
 pub(super) fn faults(requests: &[RequestRecord]) -> Vec<String> {
     let mut faults = Vec::new();
-    let failed = |request: &&RequestRecord| !request.is_complete() && request.outcome != Outcome::Cut;
-    let failed = requests.iter().filter(failed).count();
+    let failed = requests.iter().filter(|request| request.has_failed()).count();
     if !requests.iter().any(RequestRecord::is_complete) {
         faults.push("no request was answered".to_owned());
     } else if failed as f64 > MOST_FAILED * requests.len() as f64 {
@@ -202,11 +232,12 @@ fn word(request: &RequestRecord) -> String {
         Outcome::Broken(_) => "broken".to_owned(),
         Outcome::Late => "late".to_owned(),
         Outcome::Cut => "cut by the run's end".to_owned(),
+        Outcome::Cancelled => "cancelled by the client".to_owned(),
     }
 }
 
 /// As wide as what stands below them.
-const COLUMNS: &str = "ms                p50      p90      p95      p99    p99.9      max        n";
+const COLUMNS: &str = "ms                   p50      p90      p95      p99    p99.9      max        n";
 /// A server that fails more is not slow but broken.
 const MOST_FAILED: f64 = 0.01;
 /// Nanoseconds at the 99th percentile.

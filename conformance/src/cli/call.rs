@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ai_inference_proto::Dialect;
+use http::HeaderValue;
 
 use super::patience::{interrupted, told};
 use crate::{address::Address, exit::Exit, targets::Target};
@@ -37,6 +38,17 @@ pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Pa
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
     eprintln!("error: {why}");
     exit
+}
+
+/// The header's value for a token; a refusal is said already.
+pub(super) fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>, Exit> {
+    let value = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+    let mut value =
+        value.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
+    if let Some(value) = &mut value {
+        value.set_sensitive(true);
+    }
+    Ok(value)
 }
 
 fn dialect(name: &str) -> Result<DialectChoice, String> {

@@ -145,6 +145,7 @@ mod tests {
             text: 0,
             server_ttft_ms: None,
             server_tokens_per_second: None,
+            freed: None,
         };
         let setup =
             Setup { host: "a".into(), started: "then".into(), load: "closed:1".into(), ..Setup::default() };

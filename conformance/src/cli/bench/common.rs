@@ -7,7 +7,6 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
-use http::HeaderValue;
 
 use crate::{
     address::Address,
@@ -21,7 +20,7 @@ use crate::{
         record::Setup,
     },
     cli::{
-        call::{CallArgs, refuse},
+        call::{CallArgs, bearer, refuse},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
@@ -53,6 +52,13 @@ pub struct LoadArgs {
     /// Requests under way at once; those that are due meanwhile wait [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub most_running: Option<u32>,
+    /// Requests that share a stream at once; with more than one, streams stay open for later requests too
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub per_stream: u32,
+    /// Share of the requests to cancel after their first text: 0.1 is one in ten, drawn by the seed. With closed:1 it is
+    /// measured how soon the server is free again, if its Health tells
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = cancelled)]
+    pub cancel_share: f64,
     /// Longest wait for a request
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
@@ -80,6 +86,10 @@ impl LoadArgs {
             let why = format!("{option} is for TLS, and no target has it; write https://host:port");
             return Err(refuse(Exit::Usage, &why));
         }
+        if self.per_stream > 1 && self.cancel_share > 0.0 {
+            let why = "--cancel-share needs --per-stream 1: a stream ends for all that share it";
+            return Err(refuse(Exit::Usage, &why));
+        }
         let prompts = self.prompts.draw(PROMPTS, self.seed);
         let prompts =
             prompts.map_err(|error| refuse(Exit::Usage, &format!("--prompts {}: {error}", self.prompts)))?;
@@ -97,12 +107,7 @@ impl LoadArgs {
             () = interrupted() => return Err(Exit::Interrupted),
         };
         let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
-        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
-        let mut token =
-            token.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
-        if let Some(token) = &mut token {
-            token.set_sensitive(true);
-        }
+        let token = bearer(token)?;
         let Surveyed { endpoint, .. } = surveyed;
         Ok(Job {
             endpoint: Arc::new(Endpoint {
@@ -118,6 +123,8 @@ impl LoadArgs {
             tokens: self.tokens,
             connections: self.connections,
             most_running: self.most_running.map_or(usize::MAX, |most| most as usize),
+            per_stream: self.per_stream as usize,
+            cancel_share: self.cancel_share,
             limit: self.timeout,
             seed: self.seed,
         })
@@ -136,6 +143,8 @@ impl LoadArgs {
             connections: job.connections,
             length: humantime::format_duration(job.length).to_string(),
             most_running: self.most_running,
+            per_stream: job.per_stream,
+            cancel_share: job.cancel_share,
             started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             host: host(),
         }
@@ -144,7 +153,7 @@ impl LoadArgs {
 
 /// Puts load on the target until its first token comes no sooner than before.
 pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<(), CannotStart> {
-    let (mut before, mut round) = (None, Job { length: WARM_UP_ROUND, ..job.clone() });
+    let (mut before, mut round) = (None, Job { length: WARM_UP_ROUND, cancel_share: 0.0, ..job.clone() });
     if !matches!(round.load, Load::Closed { .. }) {
         round.load = Load::Closed { clients: 1 };
     }
@@ -175,6 +184,15 @@ fn connections(text: &str) -> Result<usize, String> {
     }
 }
 
+fn cancelled(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=MOST_CANCELLED).contains(&share) => Ok(share),
+        _ => Err(format!("expected a share up to {MOST_CANCELLED}: 0.1 is one request in ten")),
+    }
+}
+
+/// Some must be answered whole, or nothing is measured.
+const MOST_CANCELLED: f64 = 0.9;
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
 const WARM_UP_ROUND: Duration = Duration::from_millis(500);

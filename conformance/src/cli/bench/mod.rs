@@ -1,10 +1,13 @@
 //! `conformance bench`: latency.
 
+mod beside;
 mod calibrate;
 mod common;
 mod compare;
+mod fetch;
 mod floors;
 mod history;
+mod hop;
 mod run;
 mod saved;
 mod side;
@@ -25,6 +28,8 @@ pub enum BenchCommand {
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Keep results, and say where they changed
     History(history::HistoryArgs),
+    /// Say what a proxy adds to each message
+    Hop(Box<hop::HopArgs>),
 }
 
 /// Runs it.
@@ -36,5 +41,6 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
         BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
         BenchCommand::Calibrate(args) => runtime.block_on(calibrate::run(*args)),
         BenchCommand::History(args) => history::run(&args),
+        BenchCommand::Hop(args) => runtime.block_on(hop::run(*args)),
     }
 }

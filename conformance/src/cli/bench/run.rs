@@ -8,7 +8,10 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::common::{LoadArgs, warm_up};
+use super::{
+    beside::{BesideArgs, Seen},
+    common::{LoadArgs, warm_up},
+};
 use crate::{
     address::Address,
     bench::{
@@ -36,9 +39,9 @@ pub struct BenchRunArgs {
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// Load
+    /// Beside it
     #[command(flatten)]
-    pub load: LoadArgs,
+    pub beside: BesideArgs,
     /// Goodput counts requests whose first token came within this time
     #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = humantime::parse_duration)]
     pub ttft: Duration,
@@ -51,6 +54,9 @@ pub struct BenchRunArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Load
+    #[command(flatten)]
+    pub load: LoadArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -59,6 +65,8 @@ Examples:
   conformance bench run --target localhost:50051 --load closed:8      eight clients in a loop
   conformance bench run --target localhost:50051 --load poisson:20 --length 2m
   conformance bench run --target unix:///tmp/a.sock --prompts mixed --load ramp:1..50
+  conformance bench run --target localhost:50051 --load closed:8 --per-stream 4      two streams, four requests on each
+  conformance bench run --target localhost:50051 --metrics http://localhost:9464/metrics --health-every 100ms
 
 Times are taken from the planned send time, so that a stall is seen by every request that should have been sent in it.
 
@@ -97,17 +105,17 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     });
     let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
     let setup = args.load.setup(job, target);
-    let loaded = warm_and_load(job, &warming, &measuring, args.load.warm_up).await;
+    let loaded = warm_and_load(args, job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
-    let requests = match loaded {
+    let (requests, seen) = match loaded {
         Ok(requests) => requests,
         Err(error @ CannotStart::Load(_)) => return Ok(refuse(Exit::Usage, &error)),
         Err(error) => return Ok(refuse(Exit::Unreachable, &error)),
     };
     let milliseconds = |limit: Duration| limit.as_secs_f64() * 1e3;
     let objectives = Objectives { ttft_ms: milliseconds(args.ttft), tpot_ms: milliseconds(args.tpot) };
-    let report = Report::new(setup.clone(), &requests, objectives);
+    let report = Report::new(setup.clone(), &requests, objectives).beside(seen.server, seen.health);
     let invalid = !report.invalid.is_empty();
     let shown = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.table() };
     let written = write(&args.output, &report, &Recording { setup, requests });
@@ -124,11 +132,11 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
 
 /// Warms up until the first token comes no sooner than before, and measures.
 async fn warm_and_load(
+    args: &BenchRunArgs,
     job: &Job,
     warming: &Tally,
     measuring: &Tally,
-    most: Duration,
-) -> Result<Vec<RequestRecord>, CannotStart> {
+) -> Result<(Vec<RequestRecord>, Seen), CannotStart> {
     let bar = ProgressBar::new(job.length.as_millis() as u64);
     let style = ProgressStyle::with_template("{msg} {bar:30} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -137,7 +145,7 @@ async fn warm_and_load(
         eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
     }
     bar.set_message("warming up");
-    warm_up(job, warming, most).await?;
+    warm_up(job, warming, args.load.warm_up).await?;
     bar.reset_elapsed();
     let began = Instant::now();
     let showing = tokio::spawn({
@@ -162,10 +170,10 @@ async fn warm_and_load(
             }
         }
     });
-    let requests = load::run(job, measuring).await;
+    let (requests, seen) = args.beside.around(&job.endpoint, load::run(job, measuring)).await;
     showing.abort();
     bar.finish_and_clear();
-    requests
+    Ok((requests?, seen))
 }
 
 fn write(directory: &Path, report: &Report, recording: &Recording) -> io::Result<()> {

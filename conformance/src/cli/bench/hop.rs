@@ -1,0 +1,257 @@
+//! `conformance bench hop`: a tap behind the proxy, a client in front of it, and both ways in turns.
+
+use std::{
+    fs, io,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU32},
+    time::{Duration, SystemTime},
+};
+
+use ai_inference_proto::Dialect;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::common::host;
+use crate::{
+    address::Address,
+    bench::{
+        Endpoint,
+        hop::{Block, Clock, HopReport, HopSetup, Side, Tap, Traffic, ride},
+        metrics::quantile,
+    },
+    cli::{
+        call::{CallArgs, bearer, reach, refuse},
+        patience::{interrupted, told},
+        tls::TlsArgs,
+    },
+    exit::Exit,
+    reports::text,
+    runner::survey,
+    targets::Target,
+};
+
+/// Arguments of `conformance bench hop`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct HopArgs {
+    /// The proxy: unix:///abs/path, host:port or https://host:port
+    #[arg(long, value_name = "ADDR", required_unless_present = "spawn")]
+    pub front: Option<Address>,
+    /// Start the proxy with this command and stop it afterwards. {back} in it becomes the address that it is to forward to,
+    /// {front} the one that it is to listen on: --front or, without it, a free port. A command without {front} must print
+    /// `listening on ADDR`
+    #[arg(long, value_name = "CMD")]
+    pub spawn: Option<String>,
+    /// Where the backend behind the proxy is served: unix:///abs/path or host:port. A proxy that runs already must forward
+    /// there
+    #[arg(
+        long,
+        value_name = "ADDR",
+        required_unless_present = "spawn",
+        default_value_if("spawn", clap::builder::ArgPredicate::IsPresent, "127.0.0.1:0")
+    )]
+    pub listen_behind: Option<Address>,
+    /// Generations at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub streams: u32,
+    /// Time from a message to the next
+    #[arg(long, value_name = "DUR", default_value = "10ms", value_parser = humantime::parse_duration)]
+    pub gap: Duration,
+    /// Messages of a generation
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub chunks: u32,
+    /// Bytes of a message's text
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(22..=1_000_000))]
+    pub chunk_bytes: u32,
+    /// Blocks, each of both ways in an order of its own
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub blocks: u32,
+    /// How long each way is gone in each block
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub length: Duration,
+    /// Most that the proxy may add at the median, in either direction
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub most: Option<Duration>,
+    /// Longest wait for a generation
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// The order within blocks follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Calls
+    #[command(flatten)]
+    pub call: CallArgs,
+    /// Where hop.json and hop.md go
+    #[arg(long, value_name = "DIR", default_value = "target/bench-hop")]
+    pub output: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// TLS, in front
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  conformance bench hop --spawn 'my-proxy --listen {front} --backend {back}'
+  conformance bench hop --front localhost:50050 --listen-behind localhost:50051     a proxy that forwards there already
+  conformance bench hop --spawn 'my-proxy {front} {back}' --streams 16 --gap 5ms --most 1ms
+
+The backend behind the proxy is this program itself, so that both ends of each message are stamped by one clock; a direct way
+to it is measured in turns with the one through the proxy, and what it costs is taken off.
+
+Exit codes: 0 measured, 1 a median lies above --most with its whole interval, 2 wrong usage, 3 the proxy could not be reached
+or does not forward to the backend, 4 the figures are invalid (messages were lost, merged or came out of order; the report
+says which), 130 interrupted.";
+
+/// Measures.
+pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
+    if let Err(error) = fs::create_dir_all(&args.output) {
+        return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
+    }
+    let clock = Clock::start();
+    let behind = args.listen_behind.clone().unwrap_or(Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 });
+    let tap = Tap::start(&behind, clock, args.chunks, args.chunk_bytes as usize, args.gap).await;
+    let tap = match tap {
+        Ok(tap) => Arc::new(tap),
+        Err(error) => return Ok(refuse(Exit::Usage, &format!("--listen-behind {behind}: {error}"))),
+    };
+    let proxy = match start(&args, &tap.address).await {
+        Ok(proxy) => proxy,
+        Err(exit) => return Ok(exit),
+    };
+    let measured = tokio::select! {
+        measured = measure(&args, &proxy, &tap, clock) => measured,
+        () = interrupted() => Ok(Err(Exit::Interrupted)),
+    };
+    proxy.stop().await;
+    Ok(measured?.unwrap_or_else(|exit| exit))
+}
+
+/// The proxy, started if need be.
+async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
+    let Some(command) = &args.spawn else {
+        return reach(None, args.front.as_slice(), &args.output.join("proxy.log")).await;
+    };
+    let front = match &args.front {
+        None if command.contains(FRONT) => Some(free_port().map_err(|error| refuse(Exit::Usage, &error))?),
+        given => given.clone(),
+    };
+    let shown = front.as_ref().map(Address::to_string).unwrap_or_default();
+    let command = command.replace(BACK, &back.to_string()).replace(FRONT, &shown);
+    reach(Some(&command), front.as_slice(), &args.output.join("proxy.log")).await
+}
+
+/// One that nobody listens on now; somebody else may take it before the proxy does, and then it says so.
+fn free_port() -> io::Result<Address> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    Ok(Address::Tcp { host: "127.0.0.1".to_owned(), port })
+}
+
+async fn measure(
+    args: &HopArgs,
+    proxy: &Target,
+    tap: &Arc<Tap>,
+    clock: Clock,
+) -> anyhow::Result<Result<Exit, Exit>> {
+    let (through, model) = match look(args, proxy).await {
+        Ok(looked) => looked,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    let direct = Arc::new(Endpoint { address: tap.address.clone(), ..(*through).clone() });
+    let traffic = Traffic {
+        model,
+        streams: args.streams as usize,
+        chunks: args.chunks,
+        chunk_bytes: args.chunk_bytes as usize,
+        length: args.length,
+        limit: args.timeout,
+    };
+    let (next, mut rng) = (Arc::new(AtomicU32::new(0)), StdRng::seed_from_u64(args.seed));
+    let mut blocks = Vec::new();
+    for number in 0..args.blocks {
+        let mut block = Block::default();
+        let first = rng.random::<bool>();
+        for proxied in [first, !first] {
+            let (endpoint, side) =
+                if proxied { (&through, &mut block.through) } else { (&direct, &mut block.direct) };
+            match ride(endpoint, tap, clock, &traffic, &next).await {
+                Ok(ridden) => *side = ridden,
+                Err(error) => {
+                    let why = format!("cannot connect to {}: {error}", endpoint.address);
+                    return Ok(Err(refuse(Exit::Unreachable, &why)));
+                }
+            }
+        }
+        if number == 0 && block.through.tapped == 0 {
+            let why = format!(
+                "{} answers, but no request has come through it to the backend at {}: make it forward there ({BACK} in \
+                 --spawn, or --listen-behind at the address that it forwards to)",
+                through.address, tap.address
+            );
+            return Ok(Err(refuse(Exit::Unreachable, &why)));
+        }
+        let median = |side: &Side| quantile(side.down.clone(), 0.5).map_or(f64::NAN, |nanos| nanos / 1e6);
+        let (without, with) = (median(&block.direct), median(&block.through));
+        eprintln!("block {:>2}  direct {without:.3} ms  through {with:.3} ms", number + 1);
+        blocks.push(block);
+    }
+    let report =
+        HopReport::new(setup(args, &through, tap), &blocks, args.most.map(|most| most.as_secs_f64() * 1e3));
+    conclude(args, &report).map(Ok)
+}
+
+/// Looks through the proxy: in which dialect it answers, and for which model.
+async fn look(args: &HopArgs, proxy: &Target) -> Result<(Arc<Endpoint>, String), Exit> {
+    let tls = args.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
+    let addresses = &proxy.addresses()[..1];
+    let CallArgs { dialect, model, token } = &args.call;
+    let surveying = survey(
+        addresses,
+        &tls,
+        dialect.0,
+        Dialect::Contract,
+        model.as_deref(),
+        token.as_deref(),
+        args.timeout,
+    );
+    let surveyed = told("looking through the proxy, which takes its time", surveying).await;
+    let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?.endpoint;
+    let token = bearer(token.as_deref())?;
+    let address = addresses[0].clone();
+    Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, token }), surveyed.model))
+}
+
+fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
+    HopSetup {
+        front: args.spawn.clone().unwrap_or_else(|| through.address.to_string()),
+        behind: tap.address.to_string(),
+        dialect: through.dialect.name().to_owned(),
+        streams: args.streams as usize,
+        gap_ms: args.gap.as_secs_f64() * 1e3,
+        chunks: args.chunks,
+        chunk_bytes: args.chunk_bytes as usize,
+        seconds: args.length.as_secs_f64(),
+        seed: args.seed,
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        host: host(),
+    }
+}
+
+fn conclude(args: &HopArgs, report: &HopReport) -> anyhow::Result<Exit> {
+    let (table, json) = (report.table(), serde_json::to_string_pretty(report)? + "\n");
+    fs::write(args.output.join("hop.json"), &json)?;
+    fs::write(args.output.join("hop.md"), &table)?;
+    text::print(if args.json { &json } else { &table })?;
+    Ok(if !report.invalid.is_empty() {
+        Exit::Harness
+    } else if report.above.is_empty() {
+        Exit::Success
+    } else {
+        Exit::NonConformant
+    })
+}
+
+const BACK: &str = "{back}";
+const FRONT: &str = "{front}";
