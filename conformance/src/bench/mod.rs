@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! arrivals ─▶ load ─▶ record ─▶ metrics ─▶ report
-//! prompts ─────┘                    └────▶ compare
+//! prompts ─────┘                    └────▶ compare ─▶ html, with plots of both
 //! ```
 //!
 //! What is measured and why it can be believed: `docs/guides/benchmark.md`.
@@ -10,9 +10,11 @@
 pub mod arrivals;
 mod client;
 pub mod compare;
+pub mod html;
 pub mod load;
 mod message;
 pub mod metrics;
+mod plot;
 pub mod prompts;
 pub mod record;
 pub mod report;

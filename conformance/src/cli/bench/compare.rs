@@ -11,6 +11,7 @@ use crate::{
     bench::{
         Endpoint,
         compare::{Comparison, Conclusion, Pair, goals, judge},
+        html,
         load::{self, CannotStart, Job, Tally},
         metrics::{Metric, quantile},
         record::Recording,
@@ -51,7 +52,7 @@ pub struct CompareArgs {
     /// Load
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Where comparison.json and comparison.md go
+    /// Where comparison.html, comparison.json and comparison.md go
     #[arg(long, value_name = "DIR", default_value = "target/bench-compare")]
     pub output: PathBuf,
 }
@@ -158,15 +159,16 @@ async fn blocks(args: &CompareArgs, plan: &Plan, tls: &Tls, prompts: &[String]) 
             Err(error) => return Ok(refuse(Exit::Harness, &error)),
         };
         if let Some((comparison, None)) = judged {
-            return conclude(args, &comparison);
+            return conclude(args, &comparison, &pairs);
         }
     }
 }
 
-fn conclude(args: &CompareArgs, comparison: &Comparison) -> anyhow::Result<Exit> {
+fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyhow::Result<Exit> {
     let table = comparison.table();
     text::print(&table)?;
     fs::write(args.output.join("comparison.json"), serde_json::to_string_pretty(comparison)? + "\n")?;
+    fs::write(args.output.join("comparison.html"), html::comparison(comparison, pairs, |_| None)?)?;
     fs::write(args.output.join("comparison.md"), table)?;
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,

@@ -1,0 +1,15 @@
+//! Plots, as far as reports need them: from values to marks on a plane. Pure; `reports/html/plot.html` puts them into SVG.
+//!
+//! Own code, because a report must follow its reader's light or dark mode, be read aloud and stay small. Of the crates,
+//! `plotters` writes colours as numbers and needs fonts, `charts-rs` likewise; `poloto` takes its colours from style sheets,
+//! but has had no release since 2023 and draws no intervals and no marks that say what they are. Drawings here hold
+//! classes instead of colours, text as text, and the template engine escapes all of it.
+
+mod draw;
+mod layout;
+mod path;
+mod scale;
+mod thin;
+
+pub(super) use draw::{Axis, Drawing, Ink, Layer, Mark, Plot, Shape, Size, Spot};
+pub(super) use scale::{Scale, grouped};
