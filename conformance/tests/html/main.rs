@@ -121,7 +121,7 @@ fn a_page_of_ten_thousand_requests_stays_below_a_megabyte() {
     assert!(page.contains("are left out, but none at the edge"), "what is left out is said");
     let slowest = Metric::Ttft.of(&recorded.requests[5_000])[0] as f64 / 1e6;
     assert!(
-        page.contains(&format!("first token after {slowest:.0} ms")),
+        page.contains(&format!("first token after {slowest:.0}\u{a0}ms")),
         "the slowest is there, and says so"
     );
 }
@@ -208,7 +208,7 @@ fn violations(schema: &str, file: &Path) -> Vec<String> {
 fn heading(page: &str) -> String {
     let (_, rest) = page.split_once("<h1").and_then(|(_, rest)| rest.split_once('>')).expect("a heading");
     let text = rest.split_once("</h1>").expect("its end").0;
-    text.replace("&#x27;", "'")
+    text.replace("&#x27;", "'").replace('\u{a0}', " ")
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_conformance");

@@ -155,11 +155,13 @@ const fn standing(conclusion: Conclusion) -> &'static str {
 fn under(comparison: &Comparison, pairs: &[Pair]) -> String {
     let requests: usize =
         pairs.iter().map(|pair| pair.baseline.requests.len() + pair.candidate.requests.len()).sum();
+    let failed = comparison.rows.iter().filter(|row| row.finding.verdict == Verdict::Fail).count();
     let advice = match comparison.conclusion {
         Conclusion::Inconclusive => {
-            " Longer blocks (--length), more of them (--looks) or a quieter machine say more."
+            " Longer blocks (--length), more of them (--looks) or a quieter machine say more.".to_owned()
         }
-        _ => "",
+        Conclusion::Fail => format!(" {failed} of {} fail.", counted(comparison.rows.len(), "figure")),
+        Conclusion::Pass | Conclusion::Invalid => String::new(),
     };
     let both = "each of both sides in turn, in an order drawn for the block";
     format!(

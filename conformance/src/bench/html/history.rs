@@ -106,8 +106,8 @@ impl Series<'_> {
             y: Axis { title: unit.clone(), scale: Scale::linear(low - room, high + room), ticks: None },
             layers,
         };
-        let caption = "Each dot is a measurement. At a dashed line the values changed by more than chance explains; the \
-                       level lines are the medians before and after. The upright axis does not begin at zero.";
+        let caption = "Each dot is a measurement. At an upright dashed line the values changed by more than chance explains; \
+                       the level ones are the medians before and after. The upright axis does not begin at zero.";
         Figure { said: format!("{steps} {unit}"), ..Figure::new(&heading, caption, &plot, Size::WIDE) }
     }
 

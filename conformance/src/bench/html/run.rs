@@ -9,7 +9,7 @@ use super::{
     against_load::against_load,
     distribution,
     over_time::over_time,
-    words::{self, counted},
+    words::{self, counted, digits},
 };
 use crate::{
     bench::{
@@ -80,9 +80,16 @@ impl Page {
 
 impl Row {
     fn of(metric: Metric, d: &Distribution) -> Self {
-        let tail = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), bare);
-        let figures =
-            vec![bare(d.min), bare(d.p50), bare(d.p90), bare(d.p95), tail(d.p99), tail(d.p999), bare(d.max)];
+        let tail = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), digits);
+        let figures = vec![
+            digits(d.min),
+            digits(d.p50),
+            digits(d.p90),
+            digits(d.p95),
+            tail(d.p99),
+            tail(d.p999),
+            digits(d.max),
+        ];
         Self {
             name: metric.name(),
             formula_id: metric.formula_id(),
@@ -91,10 +98,6 @@ impl Row {
             figures: figures.into_iter().chain([grouped(d.count as f64, 0)]).collect(),
         }
     }
-}
-
-fn bare(ms: f64) -> String {
-    words::milliseconds(ms).trim_end_matches(" ms").to_owned()
 }
 
 fn sentence(report: &Report) -> String {

@@ -54,7 +54,8 @@ fn is_median(finding: &Finding) -> bool {
 /// As "20 % longer [17 %, 23 %]": the centre and its limits.
 pub(super) fn change(finding: &Finding) -> String {
     let [centre, low, high] = [finding.centre, finding.low, finding.high].map(|ratio| ratio - 1.0);
-    let decimals = decimals(&[centre, low, high]);
+    let near = high - low < NEAR && ![centre, low, high].into_iter().all(is_whole);
+    let decimals = usize::from(near);
     // Both limits turn with the sign of what they are limits of.
     let (size, low, high, word) =
         if centre < 0.0 { (-centre, -high, -low, "shorter") } else { (centre, low, high, "longer") };
@@ -64,34 +65,37 @@ pub(super) fn change(finding: &Finding) -> String {
 
 /// As "5 %".
 pub(super) fn share(share: f64) -> String {
-    percent(share, decimals(&[share]))
+    percent(share, usize::from(share.abs() < 0.1 && !is_whole(share)))
 }
 
 fn percent(share: f64, decimals: usize) -> String {
-    format!("{} %", grouped(share * 100.0, decimals))
+    format!("{}{NO_BREAK}%", grouped(share * 100.0, decimals))
 }
 
-/// None where one percent is fine enough.
-fn decimals(shares: &[f64]) -> usize {
-    let whole = |share: &f64| (share * 100.0 - (share * 100.0).round()).abs() < 1e-6;
-    let largest = shares.iter().fold(0.0_f64, |largest, share| largest.max(share.abs()));
-    usize::from(largest < 0.1 && !shares.iter().all(whole))
+/// In percent.
+fn is_whole(share: f64) -> bool {
+    (share * 100.0 - (share * 100.0).round()).abs() < 1e-6
 }
 
-/// Milliseconds, to three digits.
+/// Milliseconds with their unit.
 pub(super) fn milliseconds(ms: f64) -> String {
+    format!("{}{NO_BREAK}ms", digits(ms))
+}
+
+/// As many as matter: three.
+pub(super) fn digits(ms: f64) -> String {
     let decimals = match ms.abs() {
         0.0 | 100.0.. => 0,
         10.0.. => 1,
         1.0.. => 2,
         _ => 3,
     };
-    format!("{} ms", grouped(ms, decimals))
+    grouped(ms, decimals)
 }
 
 /// Seconds since the start.
 pub(super) fn seconds(seconds: f64) -> String {
-    format!("{} s", grouped(seconds, 1))
+    format!("{}{NO_BREAK}s", grouped(seconds, 1))
 }
 
 /// As "1 request" and "2 requests".
@@ -128,9 +132,18 @@ pub(super) fn load(setup: &Setup) -> Vec<super::Fact> {
     ]
 }
 
+/// Between a number and its unit.
+const NO_BREAK: char = '\u{a0}';
+/// Limits so near to each other differ in tenths of a percent.
+const NEAR: f64 = 0.03;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spaced(text: &str) -> String {
+        text.replace(NO_BREAK, " ")
+    }
 
     fn finding(quantile: f64, centre: f64, low: f64, high: f64) -> Finding {
         Finding {
@@ -148,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_change_is_said_with_its_limits() {
-        assert_eq!(change(&finding(0.5, 1.2, 1.171, 1.228)), "20 % longer [17 %, 23 %]");
-        assert_eq!(change(&finding(0.5, 1.003, 0.991, 1.02)), "0.3 % longer [−0.9 %, 2.0 %]");
-        assert_eq!(change(&finding(0.5, 0.5, 0.4, 0.7)), "50 % shorter [30 %, 60 %]");
+        assert_eq!(spaced(&change(&finding(0.5, 1.2, 1.171, 1.228))), "20 % longer [17 %, 23 %]");
+        assert_eq!(spaced(&change(&finding(0.5, 1.003, 0.991, 1.02))), "0.3 % longer [−0.9 %, 2.0 %]");
+        assert_eq!(spaced(&change(&finding(0.5, 0.5, 0.4, 0.7))), "50 % shorter [30 %, 60 %]");
         assert_eq!(subject(&finding(0.5, 1.0, 1.0, 1.0)), "time to the first token");
         assert_eq!(subject(&finding(0.99, 1.0, 1.0, 1.0)), "time to the first token at the 99th percentile");
         assert_eq!(nth(0.999), "99.9th");
@@ -159,8 +172,11 @@ mod tests {
 
     #[test]
     fn shares_and_times_have_the_digits_that_matter() {
-        assert_eq!([0.05, 0.015, 0.1, 3.0, 12.5].map(share), ["5 %", "1.5 %", "10 %", "300 %", "1,250 %"]);
-        let times = [0.0, 0.0213, 5.031, 20.44, 335.2, 1_021.7].map(milliseconds);
+        assert_eq!(
+            [0.05, 0.015, 0.1, 3.0, 12.5].map(|s| spaced(&share(s))),
+            ["5 %", "1.5 %", "10 %", "300 %", "1,250 %"]
+        );
+        let times = [0.0, 0.0213, 5.031, 20.44, 335.2, 1_021.7].map(|ms| spaced(&milliseconds(ms)));
         assert_eq!(times, ["0 ms", "0.021 ms", "5.03 ms", "20.4 ms", "335 ms", "1,022 ms"]);
     }
 }

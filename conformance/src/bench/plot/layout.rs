@@ -1,8 +1,9 @@
 //! Where the plane lies in its picture: the legend above, the axes' numbers beside and below.
 
 use super::{
-    draw::{Axis, Drawing, Ink, Layer, Plot, Size, Text},
+    draw::{Drawing, Size, Text},
     path::{self, tenth},
+    plane::{Axis, Ink, Layer, Plot},
 };
 
 /// The plane's edges in pixels, and the way from values to pixels.
@@ -100,22 +101,21 @@ fn legend(plot: &Plot, size: Size, drawing: &mut Drawing) -> f64 {
     if y > 0.0 { y + 6.0 } else { 0.0 }
 }
 
-/// Those that keep a distance; the last one always stays.
+/// As many as keep a distance: all, or every second, or every third, counted from the last.
 fn apart(
     ticks: &[(f64, String)],
     place: impl Fn(f64) -> f64,
     room: impl Fn(&str) -> f64,
 ) -> Vec<(f64, String)> {
-    let mut kept: Vec<&(f64, String)> = Vec::new();
-    for tick in ticks.iter().rev() {
-        let far = |last: &&(f64, String)| {
-            (place(last.0) - place(tick.0)).abs() >= f64::midpoint(room(&last.1), room(&tick.1))
-        };
-        if kept.last().is_none_or(far) {
-            kept.push(tick);
-        }
-    }
-    kept.into_iter().rev().cloned().collect()
+    let far = |a: &(f64, String), b: &(f64, String)| {
+        (place(a.0) - place(b.0)).abs() >= f64::midpoint(room(&a.1), room(&b.1))
+    };
+    let every = |stride: usize| ticks.iter().rev().step_by(stride);
+    let fits = |stride: &usize| every(*stride).zip(every(*stride).skip(1)).all(|(a, b)| far(a, b));
+    let stride = (1..ticks.len()).find(fits).unwrap_or(ticks.len().max(1));
+    let mut kept: Vec<_> = every(stride).cloned().collect();
+    kept.reverse();
+    kept
 }
 
 /// About how wide a text is: a digit of DejaVu Sans, which is wider than most, because nobody knows the reader's font.
@@ -138,7 +138,7 @@ const TICK_HEIGHT: f64 = 48.0;
 mod tests {
     use super::{
         super::{
-            draw::{Mark, Shape, Spot},
+            plane::{Mark, Shape, Spot},
             scale::Scale,
         },
         *,

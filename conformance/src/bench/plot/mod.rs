@@ -8,8 +8,10 @@
 mod draw;
 mod layout;
 mod path;
+mod plane;
 mod scale;
 mod thin;
 
-pub(super) use draw::{Axis, Drawing, Ink, Layer, Mark, Plot, Shape, Size, Spot};
+pub(super) use draw::{Drawing, Size};
+pub(super) use plane::{Axis, Ink, Layer, Mark, Plot, Shape, Spot};
 pub(super) use scale::{Scale, grouped};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::draw::Mark;
+use super::plane::Mark;
 
 pub(super) fn line(places: &[(f64, f64)]) -> String {
     let mut d = String::new();
