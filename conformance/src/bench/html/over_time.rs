@@ -14,7 +14,8 @@ use crate::{
     reports::text::{cut, visible},
 };
 
-pub(super) fn over_time(requests: &[RequestRecord]) -> Figure {
+/// `load` as `--load` is written.
+pub(super) fn over_time(load: &str, requests: &[RequestRecord]) -> Figure {
     let heading = "Latency over time";
     if requests.is_empty() {
         return Figure::none(heading, "No request was sent, so there is nothing to show.");
@@ -72,7 +73,7 @@ pub(super) fn over_time(requests: &[RequestRecord]) -> Figure {
         y: Axis { title: "milliseconds".to_owned(), scale: y, ticks: None },
         layers,
     };
-    let caption = caption(y.is_log(), !failed.is_empty(), !stalls.is_empty());
+    let caption = caption(load, y.is_log(), !failed.is_empty(), !stalls.is_empty());
     Figure::new(heading, caption, &plot, Size::WIDE)
 }
 
@@ -87,16 +88,24 @@ fn label(complete: usize, failed: usize, stalls: usize) -> String {
     )
 }
 
-fn caption(is_log: bool, some_failed: bool, some_stalled: bool) -> String {
+fn caption(load: &str, is_log: bool, some_failed: bool, some_stalled: bool) -> String {
     let mut text = "Each request has two marks above the time when it was due; lower is faster.".to_owned();
     if is_log {
         text += " The upright axis is logarithmic: equal distances are equal ratios.";
     }
-    text += if some_stalled {
-        " In the shaded times nothing came to anybody, though requests were under way; marks that slope down to the end of \
-         one are the requests that were due in it and waited."
-    } else {
-        " A slope of marks down to one time would be a stall: everybody who was due in it waited for its end."
+    if some_stalled {
+        text += " In the shaded times nothing came to anybody, though requests were under way.";
+    }
+    text += match (load.starts_with("closed:"), some_stalled) {
+        (true, _) => {
+            " In a closed loop few marks show a stall: whoever is caught in it asks nothing more meanwhile."
+        }
+        (false, true) => {
+            " Marks that slope down to the end of one are requests that were due in it and waited."
+        }
+        (false, false) => {
+            " A slope of marks down to one time would be a stall: all who were due in it waited for its end."
+        }
     };
     if some_failed {
         text += " Crosses on the axis are requests that were not answered whole.";

@@ -55,7 +55,7 @@ impl Page {
     fn of(report: &Report, requests: &[RequestRecord]) -> Self {
         let target = visible(&report.setup.target);
         let figures = vec![
-            over_time(requests),
+            over_time(&report.setup.load, requests),
             distribution::of_run(requests),
             against_load(&report.setup.load, requests),
         ];
