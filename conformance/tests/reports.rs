@@ -21,6 +21,13 @@ use conformance::{
 use proptest::prelude::*;
 use serde_json::Value;
 
+#[path = "common/schema.rs"]
+mod schema;
+#[path = "common/xml.rs"]
+mod xml;
+use schema::violations;
+use xml::assert_xml;
+
 const DOCUMENTS: [Format; 5] = [Format::Json, Format::Junit, Format::Html, Format::Markdown, Format::Github];
 
 /// Everything that a hostile or careless target can put into a message.
@@ -201,10 +208,7 @@ proptest! {
     fn any_run_gives_well_formed_documents(events in prop::collection::vec(any_event(), 0..12)) {
         let run = Run::of(&events);
         let json: Value = serde_json::from_str(&document(Format::Json, &run)).expect("JSON");
-        let schema: Value = serde_json::from_str(
-            &fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json")).expect("a schema"),
-        ).expect("JSON");
-        prop_assert_eq!(violations(&schema, &schema, &json, "report"), Vec::<String>::new());
+        prop_assert_eq!(violations("report.schema.json", &json), Vec::<String>::new());
 
         assert_xml(&document(Format::Junit, &run), None);
         assert_xml(&document(Format::Html, &run), Some(1));
@@ -478,108 +482,4 @@ fn strip_sgr(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |bare, part| bare + part.split_once('m').expect("a colour").1)
-}
-
-/// The document parses, holds no character that XML forbids, and no markup that its template does not have.
-fn assert_xml(text: &str, scripts: Option<usize>) {
-    use quick_xml::{Reader, events::Event as Xml};
-    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
-    assert!(text.chars().all(|c| allowed(c) && c != '\u{fffe}' && c != '\u{ffff}'), "{text:?}");
-    let mut reader = Reader::from_str(text);
-    let (mut depth, mut seen) = (0_i32, 0);
-    loop {
-        match reader.read_event().unwrap_or_else(|error| panic!("{error} in {text}")) {
-            Xml::Start(tag) | Xml::Empty(tag) if tag.name().as_ref() == b"script" => {
-                seen += 1;
-                depth += 1;
-            }
-            Xml::Start(tag) => {
-                depth += 1;
-                check_attributes(&tag);
-            }
-            Xml::Empty(tag) => check_attributes(&tag),
-            Xml::End(_) => depth -= 1,
-            Xml::Eof => break,
-            _ => {}
-        }
-    }
-    assert_eq!(depth, 0, "every element is closed");
-    assert_eq!(seen, scripts.unwrap_or_default(), "scripts");
-}
-
-fn check_attributes(tag: &quick_xml::events::BytesStart<'_>) {
-    for attribute in tag.attributes() {
-        let attribute = attribute.expect("a well-formed attribute");
-        assert!(!attribute.key.as_ref().starts_with(b"on"), "no event handlers in the markup");
-    }
-}
-
-/// What is wrong with a value, by the part of JSON Schema that the report's schema uses; any other word is an error.
-fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (word, rule) in schema.as_object().expect("a schema is an object") {
-        match word.as_str() {
-            "$schema" | "title" | "description" | "$defs" => {}
-            "$ref" => {
-                let pointer = rule.as_str().expect("a reference").trim_start_matches('#');
-                found.extend(violations(root, root.pointer(pointer).expect("a definition"), value, at));
-            }
-            "const" => found.extend((rule != value).then(|| format!("{at} is {value}, not {rule}"))),
-            "enum" => {
-                let listed = rule.as_array().expect("a list").contains(value);
-                found.extend((!listed).then(|| format!("{at} is {value}, not one of {rule}")));
-            }
-            "minimum" => {
-                let enough = value.as_f64() >= rule.as_f64();
-                found.extend((!enough).then(|| format!("{at} is {value}, less than {rule}")));
-            }
-            "type" => {
-                let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-                let fits = types.iter().any(|wanted| is_of_type(value, wanted.as_str().expect("a type")));
-                found.extend((!fits).then(|| format!("{at} is {value}, not of type {rule}")));
-            }
-            "required" => {
-                let names = rule.as_array().expect("a list").iter().filter_map(Value::as_str);
-                found.extend(
-                    names
-                        .filter(|name| value.get(name).is_none())
-                        .map(|name| format!("{at}.{name} is missing")),
-                );
-            }
-            "items" => {
-                for (n, item) in value.as_array().into_iter().flatten().enumerate() {
-                    found.extend(violations(root, rule, item, &format!("{at}[{n}]")));
-                }
-            }
-            "properties" | "additionalProperties" => {
-                for (name, field) in value.as_object().into_iter().flatten() {
-                    let at = format!("{at}.{name}");
-                    let named = schema.get("properties").and_then(|properties| properties.get(name));
-                    match (word.as_str(), named) {
-                        ("properties", Some(named)) => found.extend(violations(root, named, field, &at)),
-                        ("additionalProperties", None) if rule == &Value::Bool(false) => {
-                            found.push(format!("{at} is not in the schema"));
-                        }
-                        ("additionalProperties", None) => found.extend(violations(root, rule, field, &at)),
-                        _ => {}
-                    }
-                }
-            }
-            other => panic!("this test does not know the word {other}"),
-        }
-    }
-    found
-}
-
-fn is_of_type(value: &Value, wanted: &str) -> bool {
-    match wanted {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        "number" => value.is_number(),
-        "integer" => value.is_u64() || value.is_i64(),
-        other => panic!("this test does not know the type {other}"),
-    }
 }

@@ -89,6 +89,9 @@ mod tests {
         let other = Setup { model: "b".into(), seed: 2, dialect: "cy.llm".into(), ..one.clone() };
         assert_eq!(Conditions::of_load(&one), Conditions::of_load(&other));
         assert_ne!(Conditions::of(&one), Conditions::of(&other));
-        assert_eq!(Conditions::of_load(&one).to_string(), "connections 0, load closed:2, tokens 0");
+        assert_eq!(
+            Conditions::of_load(&one).to_string(),
+            "cancel share 0.0, connections 0, load closed:2, per stream 0, tokens 0"
+        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! arrivals ─▶ load ─▶ record ─▶ metrics ─▶ report
-//! prompts ─────┘                    └────▶ compare
+//! prompts ─────┘                    └────▶ compare ─▶ html, with plots of both
 //! ```
 //!
 //! What is measured and why it can be believed: `docs/guides/benchmark.md`.
@@ -18,10 +18,12 @@ pub mod health;
 pub mod history;
 pub mod hop;
 pub mod host;
+pub mod html;
 pub mod load;
 mod message;
 pub mod metrics;
 mod multiplex;
+mod plot;
 pub mod prompts;
 pub mod record;
 pub mod report;

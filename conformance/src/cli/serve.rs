@@ -1,6 +1,10 @@
 //! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::patience::interrupted;
 use crate::{
@@ -124,5 +128,6 @@ async fn serve_trivial(name: &str, listen: &[Address]) -> anyhow::Result<Exit> {
 }
 
 fn announce(address: &Address) {
-    println!("listening on {address}");
+    // Whoever has seen enough may close the pipe; the server goes on.
+    let _ = writeln!(io::stdout(), "listening on {address}");
 }

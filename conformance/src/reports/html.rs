@@ -4,13 +4,13 @@
 
 use std::io;
 
-use minijinja::{Environment, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
 use super::{
     outcome::Outcome,
     page::{self, Block, Span},
     run::{self, Run},
+    template,
     text::{cut, visible, visible_lines},
     timeline::{self, Timeline},
 };
@@ -20,7 +20,6 @@ use crate::{
     requirements,
 };
 
-const TEMPLATE: &str = include_str!("html/report.html");
 /// Characters of a reason and of an exchange; `report.json` has all of them.
 const REASON: usize = 8000;
 const EXCHANGE: usize = 1000;
@@ -106,14 +105,7 @@ struct Row {
 }
 
 pub(super) fn render(run: &Run) -> io::Result<String> {
-    let mut templates = Environment::new();
-    let syntax =
-        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(io::Error::other)?;
-    templates.set_syntax(syntax);
-    // The name's ending turns automatic escaping on.
-    templates.add_template("report.html", TEMPLATE).map_err(io::Error::other)?;
-    let template = templates.get_template("report.html").map_err(io::Error::other)?;
-    template.render(Serde(Page::of(run))).map_err(io::Error::other)
+    template::render("report.html", Page::of(run))
 }
 
 impl Page {

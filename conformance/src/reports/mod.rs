@@ -20,6 +20,7 @@ mod outcome;
 pub(crate) mod page;
 pub(crate) mod paint;
 mod run;
+pub(crate) mod template;
 mod terminal;
 pub(crate) mod text;
 mod timeline;

@@ -67,7 +67,8 @@ pub enum SpawnError {
 
 impl Process {
     /// Starts `command` and waits until it is ready: until every one of `addresses` takes a connection or, if none is
-    /// given, until it has printed `listening on ADDR` on its standard output. Its standard error goes to `log`.
+    /// given, until it has printed `listening on ADDR` on its standard output. Its standard error goes to `log`,
+    /// and so does its output where nothing is read off it.
     pub async fn start(
         mut command: Command,
         shown: &str,
@@ -79,9 +80,12 @@ impl Process {
             std::fs::create_dir_all(parent).map_err(start)?;
         }
         let file = File::create(log).map_err(start)?;
+        // Nobody may find it closed: a server that prints would fail, or end.
+        let stdout =
+            if addresses.is_empty() { Stdio::piped() } else { file.try_clone().map_err(start)?.into() };
         let child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(file)
             .process_group(0) // a Ctrl-C at the terminal is the run's to handle, not the server's
             .kill_on_drop(true)
@@ -100,7 +104,6 @@ impl Process {
                 }
             }
         } else {
-            drop(process.child.stdout.take());
             let deadline = Instant::now() + START_LIMIT;
             while process.exited().is_none() && !process.takes_connections().await {
                 if Instant::now() > deadline {

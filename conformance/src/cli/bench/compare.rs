@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     bench::{
-        compare::{Comparison, Conclusion, goals},
+        compare::{Comparison, Conclusion, Pair, goals},
         floors::Store,
+        html,
         record::Recording,
         saved::Terms,
     },
@@ -53,7 +54,7 @@ pub struct CompareArgs {
     /// Floors
     #[command(flatten)]
     pub floors: FloorArgs,
-    /// Where comparison.json, comparison.md and every block's recordings go (blocks/)
+    /// Where comparison.html, comparison.json, comparison.md and every block's recordings go (blocks/)
     #[arg(long, value_name = "DIR", default_value = "target/bench-compare")]
     pub output: PathBuf,
     /// Load
@@ -151,7 +152,7 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
         match terms.judge(&pairs, &goals, &plan, args.texts_may_differ) {
             Ok(Some((mut comparison, None))) => {
                 comparison.notes.extend(store.note(setup));
-                return conclude(args, &comparison);
+                return conclude(args, &comparison, &pairs);
             }
             Ok(_) => {}
             Err(error) => return Ok(refuse(Exit::Harness, &error)),
@@ -159,10 +160,11 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
     }
 }
 
-fn conclude(args: &CompareArgs, comparison: &Comparison) -> anyhow::Result<Exit> {
+fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyhow::Result<Exit> {
     let table = comparison.table();
     text::print(&table)?;
     fs::write(args.output.join("comparison.json"), serde_json::to_string_pretty(comparison)? + "\n")?;
+    fs::write(args.output.join("comparison.html"), html::comparison(comparison, pairs)?)?;
     fs::write(args.output.join("comparison.md"), table)?;
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,

@@ -9,7 +9,10 @@ use std::{
 use clap::Subcommand;
 
 use crate::{
-    bench::history::{Entry, NoEntry, Series, parse, series},
+    bench::{
+        history::{Entry, NoEntry, Series, parse, series},
+        html,
+    },
     cli::call::refuse,
     exit::Exit,
     reports::text,
@@ -59,6 +62,9 @@ pub struct ShowArgs {
     /// Print Markdown
     #[arg(long)]
     pub markdown: bool,
+    /// Write a page with a plot for each figure, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Where the history is
     #[command(flatten)]
     pub history: FileArgs,
@@ -154,6 +160,12 @@ fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
         eprintln!("looking for changes in {} results…", entries.len());
     }
     let series = series(&entries, usize::from(args.last));
+    if let Some(page) = &args.html {
+        let written = html::history_of(&series).and_then(|text| fs::write(page, text));
+        if let Err(error) = written {
+            return Ok(refuse(Exit::Usage, &format!("cannot write {}: {error}", page.display())));
+        }
+    }
     let tables = |table: fn(&Series) -> String| series.iter().map(table).collect::<Vec<_>>().join("\n");
     text::print(&if args.json {
         serde_json::to_string_pretty(&series)? + "\n"

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     address::Address,
     bench::{
+        html,
         load::{self, CannotStart, Job, Tally},
         record::{Recording, RequestRecord},
         report::{Objectives, Report, csv},
@@ -48,7 +49,7 @@ pub struct BenchRunArgs {
     /// And whose later tokens came at least so often, on the average
     #[arg(long, value_name = "DUR", default_value = "40ms", value_parser = humantime::parse_duration)]
     pub tpot: Duration,
-    /// Where report.json, requests.csv and requests.jsonl.gz go
+    /// Where report.html, report.json, requests.csv and requests.jsonl.gz go
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub output: PathBuf,
     /// Print the report as JSON
@@ -178,6 +179,7 @@ async fn warm_and_load(
 
 fn write(directory: &Path, report: &Report, recording: &Recording) -> io::Result<()> {
     fs::write(directory.join("report.json"), serde_json::to_string_pretty(report)? + "\n")?;
+    fs::write(directory.join("report.html"), html::run(report, &recording.requests)?)?;
     fs::write(directory.join("requests.csv"), csv(&recording.requests))?;
     recording.write(&directory.join("requests.jsonl.gz"))
 }
