@@ -6,20 +6,21 @@
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{RecvStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::timeout;
 
 use super::{
-    message::Chunk,
+    message::{Chunk, Deframer},
     record::{Nanos, Outcome},
+    turns::Turns,
 };
 use crate::{
     address::Address,
     probe::{
         Tls, dial,
-        wire::{Driver, End, PREFIX, code_name, deframe},
+        wire::{Driver, End, code_name},
     },
 };
 
@@ -80,7 +81,7 @@ impl Connection {
         // Wide enough that no answer ever waits for room, which would be measured as the server's time.
         builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.enable_push(false);
-        let handshake = timeout(patience, builder.handshake(transport)).await?;
+        let handshake = timeout(patience, builder.handshake(Turns::new(transport))).await?;
         let (requests, connection) = handshake.map_err(io::Error::other)?;
         let driver = tokio::spawn(async move {
             // How it ends is told to every call on it.
@@ -121,15 +122,20 @@ impl Connection {
         if head.headers.contains_key("grpc-status") {
             return status(&head.headers);
         }
-        let mut buffer = BytesMut::new();
+        let mut deframer = Deframer::default();
         let mut last = false;
+        let mut read = 0;
         while let Some(data) = body.data().await {
             let at = now();
             let data = data.map_err(|error| broken(&error))?;
-            body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
+            // Each release takes the connection's lock, and may send a frame.
+            read += data.len();
+            if read > WORTH_RELEASING {
+                body.flow_control().release_capacity(read).map_err(|error| broken(&error))?;
+                read = 0;
+            }
             let mut take = |message: &[u8]| {
-                let chunk = Chunk::read(message)
-                    .ok_or_else(|| Outcome::Broken("a message is not protobuf".to_owned()))?;
+                let chunk = Chunk::read(message).ok_or("a message is not protobuf")?;
                 if !chunk.text.is_empty() {
                     answer.chunks.push(at);
                     answer.text = fnv(answer.text, chunk.text);
@@ -140,27 +146,11 @@ impl Connection {
                     chunk.server_tokens_per_second.or(answer.server_tokens_per_second);
                 Ok(())
             };
-            // A frame is usually one whole message: then nothing is copied.
-            match whole(&data) {
-                Some(message) if buffer.is_empty() => take(message)?,
-                _ => {
-                    buffer.put(data);
-                    while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).map_err(Outcome::Broken)? {
-                        take(&message)?;
-                    }
-                }
-            }
+            deframer.push(&data, &mut take).map_err(Outcome::Broken)?;
         }
         ended(&mut body).await?;
         if last { Ok(()) } else { Err(Outcome::Broken("no message was marked as the last".to_owned())) }
     }
-}
-
-/// The one message that a frame is made of.
-fn whole(data: &[u8]) -> Option<&[u8]> {
-    let (head, message) = data.split_first_chunk::<PREFIX>()?;
-    let [0, length @ ..] = *head else { return None };
-    (u32::from_be_bytes(length) as usize == message.len()).then_some(message)
 }
 
 async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
@@ -190,31 +180,8 @@ fn fnv(hash: u64, bytes: &[u8]) -> u64 {
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-/// A chunk is a token's text.
-const MOST_MESSAGE: usize = 4 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::probe::wire::framed;
-
-    #[test]
-    fn messages_are_found_however_frames_cut_them() {
-        let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
-        for size in 1..=bytes.len() {
-            let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
-            for piece in bytes.chunks(size) {
-                buffer.put_slice(piece);
-                while let Some(message) = deframe(&mut buffer, MOST_MESSAGE).unwrap() {
-                    found.push(message);
-                }
-            }
-            assert_eq!(found, [&b"one"[..], b"", b"three"], "in pieces of {size}");
-        }
-        assert_eq!(whole(&framed(b"one")), Some(&b"one"[..]));
-        assert_eq!(whole(&bytes), None);
-        assert!(deframe(&mut BytesMut::from(&[1, 0, 0, 0, 0][..]), MOST_MESSAGE).is_err(), "compressed");
-    }
-}
+/// More than all streams together can leave unreleased.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+/// Long before a stream's window is used up.
+const WORTH_RELEASING: usize = 16 << 10;

@@ -17,9 +17,9 @@ use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
 use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
-    sync::{RwLock, Semaphore, mpsc, watch},
+    sync::{RwLock, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -272,12 +272,14 @@ impl Sender {
         let _stream = self.streams.acquire().await;
         let connection = place.read().await.clone();
         self.tally.began();
-        let mut stopped = self.tally.0.stopped.subscribe();
+        // Apart from the request, so that a chunk does not make anybody look at timers.
+        let (give_up, told) = oneshot::channel();
+        let mut watching = JoinSet::new();
+        watching.spawn(why_not_to_wait(self.job.limit, self.tally.0.stopped.subscribe(), give_up));
         let answer = tokio::select! {
-            answer = timeout(self.job.limit, connection.generate(message, || self.now())) => {
-                answer.unwrap_or_else(|_| Answer::without_text(Outcome::Late))
-            }
-            _ = stopped.wait_for(|stopped| *stopped) => Answer::without_text(Outcome::Cut),
+            biased;
+            answer = connection.generate(message, || self.now()) => answer,
+            why = told => Answer::without_text(why.unwrap_or(Outcome::Cut)),
         };
         let ended = self.now();
         let sent = answer.sent.unwrap_or(ended);
@@ -321,6 +323,19 @@ impl Sender {
         };
         framed(&self.job.endpoint.dialect.encode_request(request))
     }
+}
+
+/// Tells a request that its time is over, or the run's; ended with the request.
+async fn why_not_to_wait(
+    limit: Duration,
+    mut stopped: watch::Receiver<bool>,
+    give_up: oneshot::Sender<Outcome>,
+) {
+    let why = tokio::select! {
+        () = sleep(limit) => Outcome::Late,
+        _ = stopped.wait_for(|stopped| *stopped) => Outcome::Cut,
+    };
+    let _ = give_up.send(why);
 }
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

@@ -11,10 +11,11 @@ pub mod arrivals;
 mod client;
 pub mod compare;
 pub mod load;
-mod message;
+pub mod message;
 pub mod metrics;
 pub mod prompts;
 pub mod record;
 pub mod report;
+mod turns;
 
 pub use client::Endpoint;
