@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod prompts;
 pub mod record;
 pub mod report;
+pub mod scenario;
 mod turns;
 
 pub use client::Endpoint;

@@ -3,10 +3,13 @@
 mod common;
 mod compare;
 mod run;
+mod scenario;
 
 use clap::Subcommand;
 
 use crate::exit::Exit;
+
+pub use scenario::expand;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
