@@ -26,6 +26,7 @@ use super::{
     arrivals::{BadLoad, Load},
     client::{Answer, Connection, Endpoint},
     metrics::{Metric, quantile},
+    pacer::{be_punctual, wait_until},
     record::{Nanos, Outcome, RequestRecord},
 };
 use crate::probe::wire::framed;
@@ -200,6 +201,7 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
     let (began, stopped) = (sender.began, tally.clone());
     // As long as the plan, at most, which is what bounds the channel.
     let pacer = move || {
+        be_punctual();
         for (number, planned) in plan.into_iter().enumerate() {
             wait_until(began + Duration::from_nanos(planned));
             if stopped.is_stopped() || due.send((number as u64, planned)).is_err() {
@@ -222,20 +224,6 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
     }
     requests.extend(running.join_all().await);
     Ok(requests)
-}
-
-/// Sleeps for most of the time and looks at the clock for the rest: a sleep alone ends a tenth of a millisecond late.
-fn wait_until(at: Instant) {
-    loop {
-        let left = at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        match left.checked_sub(COARSE) {
-            Some(most) => thread::sleep(most),
-            None => thread::yield_now(),
-        }
-    }
 }
 
 /// Connections, and the way of one request through them.
@@ -340,7 +328,5 @@ async fn why_not_to_wait(
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
-/// By which a sleep may be late on a busy machine's timer.
-const COARSE: Duration = Duration::from_micros(300);
 /// Requests that live figures are of.
 const RECENT: usize = 100;

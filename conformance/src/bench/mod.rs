@@ -13,6 +13,7 @@ pub mod compare;
 pub mod load;
 pub mod message;
 pub mod metrics;
+mod pacer;
 pub mod prompts;
 pub mod record;
 pub mod report;
