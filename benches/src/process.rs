@@ -11,9 +11,20 @@ pub fn resident_kib(pid: u32) -> Option<u64> {
 
 /// Processor time of all its threads since its start.
 pub fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses and may hold anything; utime and stime are the 14th and 15th.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    // utime and stime are the 14th and 15th field.
+    time_in_stat(&pid.to_string(), 11)
+}
+
+/// Processor time of all children of this process that have ended and were waited for, and of theirs.
+pub fn processor_time_of_children() -> Option<Duration> {
+    // cutime and cstime, the 16th and 17th.
+    time_in_stat("self", 13)
+}
+
+fn time_in_stat(process: &str, skip: usize) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field is the program's name in parentheses and may hold anything; the third comes after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(skip);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     let ticks = rustix::param::clock_ticks_per_second().max(1);
@@ -37,6 +48,15 @@ mod tests {
         std::hint::black_box(sum);
         assert!(processor_time(pid).unwrap() > before);
         assert!(resident_kib(pid).unwrap() > 100);
+    }
+
+    #[test]
+    fn a_child_that_has_worked_is_counted_once_it_is_waited_for() {
+        let before = processor_time_of_children().unwrap();
+        let work = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done";
+        let mut child = process::Command::new("sh").args(["-c", work]).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(processor_time_of_children().unwrap() > before);
     }
 
     #[test]

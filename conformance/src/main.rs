@@ -1,6 +1,6 @@
 //! The `conformance` program: arguments in, exit code out. Everything else is the library's.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use conformance::{
@@ -43,7 +43,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match bench::expand(env::args_os()) {
+        Ok(arguments) => Cli::parse_from(arguments),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Usage.into();
+        }
+    };
     let exit = match cli.command {
         Command::Run(args) => wait(run::run(*args)),
         Command::Serve(args) => wait(serve::run(args)),

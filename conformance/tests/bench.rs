@@ -158,6 +158,41 @@ fn what_cannot_be_measured_is_said_by_the_exit_code() {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("INVALID: no request was answered"));
 }
+
+#[test]
+fn a_scenario_stands_for_the_options_that_are_not_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("three.toml");
+    std::fs::write(&file, "load = 'closed:3'\nlength = '300ms'\nwarm-up = '0s'\ntokens = 4").unwrap();
+    let serve = format!("{PROGRAM} serve exemplar --listen 127.0.0.1:0 --ttft 5ms --gap 1ms");
+    let scenario = file.display().to_string();
+    let args = ["--spawn", &serve, "--scenario", &scenario, "--tokens", "6", "--json"];
+    let output = bench(&args, directory.path());
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report.setup.load.as_str(), report.setup.tokens), ("closed:3", 6));
+
+    std::fs::write(&file, "token = 'secret'").unwrap();
+    let output = bench(&args, directory.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("three.toml") && said.contains("\"token\""), "{said}");
+}
+
+#[test]
+fn every_scenario_of_the_repository_can_be_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/scenarios");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let scenarios: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(scenarios.len() >= 5, "{scenarios:?}");
+    for path in scenarios {
+        // That nobody listens there is found out after everything that is written was understood.
+        let scenario = format!("--scenario={}", path.display());
+        let output = bench(&["--target", "127.0.0.1:1", &scenario], directory.path());
+        assert_eq!(output.status.code(), Some(3), "{}: {output:?}", path.display());
+    }
+}
+
 #[test]
 fn a_candidate_that_is_much_slower_fails_and_one_that_says_other_things_is_invalid() {
     let directory = tempfile::tempdir().unwrap();

@@ -6,15 +6,15 @@
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::timeout;
 
 use super::{
-    frames::{each_message, read},
-    message::Chunk,
+    message::{Chunk, Deframer},
     record::{Nanos, Outcome},
+    turns::Turns,
 };
 use crate::{
     address::Address,
@@ -91,7 +91,7 @@ impl Connection {
         // Wide enough that no answer ever waits for room, which would be measured as the server's time.
         builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.enable_push(false);
-        let handshake = timeout(patience, builder.handshake(transport)).await?;
+        let handshake = timeout(patience, builder.handshake(Turns::new(transport))).await?;
         let (requests, connection) = handshake.map_err(io::Error::other)?;
         let driver = tokio::spawn(async move {
             // How it ends is told to every call on it.
@@ -126,14 +126,20 @@ impl Connection {
         if head.headers.contains_key("grpc-status") {
             return status(&head.headers);
         }
-        let mut buffer = BytesMut::new();
+        let mut deframer = Deframer::default();
         let mut last = false;
+        let mut read = 0;
         while let Some(data) = body.data().await {
             let at = now();
             let data = data.map_err(|error| broken(&error))?;
-            body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-            each_message(data, &mut buffer, |message| {
-                let chunk = read(message)?;
+            // Each release takes the connection's lock, and may send a frame.
+            read += data.len();
+            if read > WORTH_RELEASING {
+                body.flow_control().release_capacity(read).map_err(|error| broken(&error))?;
+                read = 0;
+            }
+            deframer.push(&data, &mut |message| {
+                let chunk = Chunk::read(message).ok_or_else(not_protobuf)?;
                 last |= chunk.last;
                 answer.add(&chunk, at);
                 Ok(())
@@ -188,6 +194,10 @@ pub(super) fn status(headers: &HeaderMap) -> Result<(), Outcome> {
     }
 }
 
+pub(super) fn not_protobuf() -> Outcome {
+    Outcome::Broken("a message is not protobuf".to_owned())
+}
+
 pub(super) fn broken(error: &h2::Error) -> Outcome {
     Outcome::Broken(End::of(error).to_string())
 }
@@ -200,4 +210,7 @@ fn fnv(hash: u64, bytes: &[u8]) -> u64 {
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
+/// More than all streams together can leave unreleased.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+/// Long before a stream's window is used up.
+const WORTH_RELEASING: usize = 16 << 10;

@@ -8,7 +8,6 @@ use std::{
 };
 
 use ai_inference_proto::{HealthAnswer, contract};
-use bytes::BytesMut;
 use prost::Message as _;
 use tokio::{
     task::JoinSet,
@@ -17,7 +16,7 @@ use tokio::{
 
 use super::{
     client::{Connection, Endpoint, broken, ended, status},
-    frames::each_message,
+    message::Deframer,
     metrics::Distribution,
     record::{Nanos, Outcome},
 };
@@ -138,11 +137,11 @@ impl Connection {
             status(&head.headers)?;
             return Err(wrong(&"Health ended OK without an answer"));
         }
-        let (mut buffer, mut answer) = (BytesMut::new(), None);
+        let (mut deframer, mut answer) = (Deframer::default(), None);
         while let Some(data) = body.data().await {
             let data = data.map_err(|error| broken(&error))?;
             body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-            each_message(data, &mut buffer, |message| {
+            deframer.push(&data, &mut |message: &[u8]| {
                 // The message is the same in both dialects (contract, section 0).
                 let read = contract::WorkerHealthResponse::decode(message).map_err(|error| wrong(&error))?;
                 answer = Some(HealthAnswer::from(read));

@@ -17,9 +17,9 @@ use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
-    sync::{RwLock, Semaphore, mpsc, watch},
+    sync::{RwLock, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     health::Freed,
     metrics::{Metric, quantile},
     multiplex::Lane,
+    pacer::{be_punctual, wait_until},
     record::{Nanos, Outcome, RequestRecord},
 };
 use crate::probe::wire::framed;
@@ -210,6 +211,7 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
     let (began, stopped) = (sender.began, tally.clone());
     // As long as the plan, at most, which is what bounds the channel.
     let pacer = move || {
+        be_punctual();
         for (number, planned) in plan.into_iter().enumerate() {
             wait_until(began + Duration::from_nanos(planned));
             if stopped.is_stopped() || due.send((number as u64, planned)).is_err() {
@@ -232,20 +234,6 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
     }
     requests.extend(running.join_all().await);
     Ok(requests)
-}
-
-/// Sleeps for most of the time and looks at the clock for the rest: a sleep alone ends a tenth of a millisecond late.
-fn wait_until(at: Instant) {
-    loop {
-        let left = at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        match left.checked_sub(COARSE) {
-            Some(most) => thread::sleep(most),
-            None => thread::yield_now(),
-        }
-    }
 }
 
 /// Connections, and the way of one request through them.
@@ -299,7 +287,6 @@ impl Sender {
         let _stream = self.streams.acquire().await;
         let lane = place.read().await.clone();
         self.tally.began();
-        let mut stopped = self.tally.0.stopped.subscribe();
         let generation = async {
             match &lane {
                 Lane::Single(connection) => {
@@ -308,11 +295,14 @@ impl Sender {
                 Lane::Shared(calls) => calls.generate(&trace_id(number), message).await,
             }
         };
+        // Apart from the request, so that a chunk does not make anybody look at timers.
+        let (give_up, told) = oneshot::channel();
+        let mut watching = JoinSet::new();
+        watching.spawn(why_not_to_wait(self.job.limit, self.tally.0.stopped.subscribe(), give_up));
         let answer = tokio::select! {
-            answer = timeout(self.job.limit, generation) => {
-                answer.unwrap_or_else(|_| Answer::without_text(Outcome::Late))
-            }
-            _ = stopped.wait_for(|stopped| *stopped) => Answer::without_text(Outcome::Cut),
+            biased;
+            answer = generation => answer,
+            why = told => Answer::without_text(why.unwrap_or(Outcome::Cut)),
         };
         let ended = self.now();
         let sent = answer.sent.unwrap_or(ended);
@@ -368,11 +358,22 @@ fn trace_id(number: u64) -> String {
     format!("bench-{number}")
 }
 
+/// Tells a request that its time is over, or the run's; ended with the request.
+async fn why_not_to_wait(
+    limit: Duration,
+    mut stopped: watch::Receiver<bool>,
+    give_up: oneshot::Sender<Outcome>,
+) {
+    let why = tokio::select! {
+        () = sleep(limit) => Outcome::Late,
+        _ = stopped.wait_for(|stopped| *stopped) => Outcome::Cut,
+    };
+    let _ = give_up.send(why);
+}
+
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Odd, so that no two seeds draw for the same numbers side by side.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// By which a sleep may be late on a busy machine's timer.
-const COARSE: Duration = Duration::from_micros(300);
 /// Requests that live figures are of.
 const RECENT: usize = 100;

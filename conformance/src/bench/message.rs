@@ -1,21 +1,31 @@
-//! A response, read as far as a clock needs it.
+//! Responses, read as far as a clock needs them.
 //!
 //! Both dialects number these fields alike, so one reader serves both. It copies nothing: a client that is to stamp a hundred
 //! thousand chunks a second has no time to build each message.
 
+use bytes::{Buf as _, BufMut as _, BytesMut};
+
+use super::record::Outcome;
+use crate::probe::wire::{PREFIX, whole};
+
 /// The fields of a StreamPredictResponse that are timed or compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Chunk<'a> {
-    pub(super) trace_id: &'a [u8],
-    pub(super) text: &'a [u8],
-    pub(super) last: bool,
-    pub(super) server_ttft_ms: Option<f32>,
-    pub(super) server_tokens_per_second: Option<f32>,
+pub struct Chunk<'a> {
+    /// Whose it is.
+    pub trace_id: &'a [u8],
+    /// UTF-8, if the server is right.
+    pub text: &'a [u8],
+    /// No other comes after it.
+    pub last: bool,
+    /// `cy.llm` only.
+    pub server_ttft_ms: Option<f32>,
+    /// Likewise.
+    pub server_tokens_per_second: Option<f32>,
 }
 
 impl<'a> Chunk<'a> {
     /// `None` where the bytes are no protobuf message.
-    pub(super) fn read(mut bytes: &'a [u8]) -> Option<Self> {
+    pub fn read(mut bytes: &'a [u8]) -> Option<Self> {
         let mut chunk = Self::default();
         while !bytes.is_empty() {
             let tag = varint(&mut bytes)?;
@@ -35,6 +45,45 @@ impl<'a> Chunk<'a> {
         Some(chunk)
     }
 }
+
+/// Finds messages in gRPC's framing, however HTTP/2 frames cut it. A frame usually ends where a message does: then
+/// nothing is copied.
+#[derive(Debug, Default)]
+pub struct Deframer {
+    cut: BytesMut,
+}
+
+impl Deframer {
+    /// Hands on every message that the frame completes; an error says what is not gRPC, or is `take`'s own.
+    pub fn push(
+        &mut self,
+        frame: &[u8],
+        take: &mut impl FnMut(&[u8]) -> Result<(), Outcome>,
+    ) -> Result<(), Outcome> {
+        if self.cut.is_empty() {
+            let taken = messages(frame, take)?;
+            self.cut.put_slice(&frame[taken..]);
+        } else {
+            self.cut.put_slice(frame);
+            let taken = messages(&self.cut, take)?;
+            self.cut.advance(taken);
+        }
+        Ok(())
+    }
+}
+
+/// Takes all messages that are whole; says how many bytes they are.
+fn messages(bytes: &[u8], take: &mut impl FnMut(&[u8]) -> Result<(), Outcome>) -> Result<usize, Outcome> {
+    let mut at = 0;
+    while let Some(length) = whole(&bytes[at..], MOST_MESSAGE).map_err(Outcome::Broken)? {
+        at += PREFIX + length;
+        take(&bytes[at - length..at])?;
+    }
+    Ok(at)
+}
+
+/// A chunk is a token's text.
+const MOST_MESSAGE: usize = 4 << 20;
 
 /// Wire types (protobuf's encoding guide).
 const VARINT: u64 = 0;
@@ -76,6 +125,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::probe::wire::framed;
+
+    #[test]
+    fn messages_are_found_however_frames_cut_them() {
+        let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
+        for size in 1..=bytes.len() {
+            let (mut deframer, mut found) = (Deframer::default(), Vec::new());
+            let mut take = |message: &[u8]| {
+                found.push(message.to_vec());
+                Ok(())
+            };
+            for piece in bytes.chunks(size) {
+                deframer.push(piece, &mut take).unwrap();
+            }
+            assert_eq!(found, [&b"one"[..], b"", b"three"], "in pieces of {size}");
+            assert!(deframer.cut.is_empty());
+        }
+        let compressed = Deframer::default().push(&[1, 0, 0, 0, 0], &mut |_| Ok(())).unwrap_err();
+        assert!(format!("{compressed:?}").contains("compressed"), "{compressed:?}");
+    }
 
     proptest! {
         #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{SendStream, client::ResponseFuture};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, oneshot},
@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
-    client::{Answer, Connection, Endpoint, broken, ended, status},
-    frames::{each_message, read},
+    client::{Answer, Connection, Endpoint, broken, ended, not_protobuf, status},
+    message::{Chunk, Deframer},
     record::{Nanos, Outcome},
 };
 use crate::probe::{quote, wire::Driver};
@@ -173,13 +173,13 @@ async fn follow(
     if head.headers.contains_key("grpc-status") {
         return status(&head.headers);
     }
-    let mut buffer = BytesMut::new();
+    let mut deframer = Deframer::default();
     while let Some(data) = body.data().await {
         let at = began.elapsed().as_nanos() as Nanos;
         let data = data.map_err(|error| broken(&error))?;
         body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-        each_message(data, &mut buffer, |message| {
-            let chunk = read(message)?;
+        deframer.push(&data, &mut |message: &[u8]| {
+            let chunk = Chunk::read(message).ok_or_else(not_protobuf)?;
             let mut running = locked(running);
             let Some(running) = running.as_mut() else { return Ok(()) };
             let Some(waiting) = running.get_mut(chunk.trace_id) else {

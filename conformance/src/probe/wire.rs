@@ -131,7 +131,14 @@ pub(crate) fn framed(message: &[u8]) -> Bytes {
 
 /// Takes one message of `most` bytes at most out of gRPC's framing, if it is whole; an error says what is not gRPC.
 pub(crate) fn deframe(buffer: &mut BytesMut, most: usize) -> Result<Option<Bytes>, String> {
-    let Some((&[flag, ref length @ ..], _)) = buffer.split_first_chunk::<PREFIX>() else {
+    let Some(length) = whole(buffer, most)? else { return Ok(None) };
+    buffer.advance(PREFIX);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+/// How long the message is that the bytes begin with, behind its prefix; `None` while it is not whole.
+pub(crate) fn whole(bytes: &[u8], most: usize) -> Result<Option<usize>, String> {
+    let Some((&[flag, ref length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(None);
     };
     match flag {
@@ -143,11 +150,7 @@ pub(crate) fn deframe(buffer: &mut BytesMut, most: usize) -> Result<Option<Bytes
     if length > most {
         return Err(format!("a message prefix that announces {length} bytes"));
     }
-    if buffer.len() < PREFIX + length {
-        return Ok(None);
-    }
-    buffer.advance(PREFIX);
-    Ok(Some(buffer.split_to(length).freeze()))
+    Ok((length <= rest.len()).then_some(length))
 }
 
 impl fmt::Debug for Connection {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
-use bytes::BytesMut;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -17,8 +16,8 @@ use tokio::{
 
 use super::{
     super::{
-        client::{Connection, Endpoint, broken, ended, status},
-        frames::{each_message, read},
+        client::{Connection, Endpoint, broken, ended, not_protobuf, status},
+        message::{Chunk, Deframer},
         record::{Nanos, Outcome},
     },
     journey::{Faults, Journey, Message},
@@ -163,13 +162,13 @@ async fn exchange(
     if head.headers.contains_key("grpc-status") {
         return status(&head.headers);
     }
-    let mut buffer = BytesMut::new();
+    let mut deframer = Deframer::default();
     while let Some(data) = body.data().await {
         let at = clock.now();
         let data = data.map_err(|error| broken(&error))?;
         body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-        each_message(data, &mut buffer, |message| {
-            let chunk = read(message)?;
+        deframer.push(&data, &mut |message: &[u8]| {
+            let chunk = Chunk::read(message).ok_or_else(not_protobuf)?;
             if !chunk.text.is_empty() {
                 journey.messages.push(Message { at, marks: marks(chunk.text, traffic.chunk_bytes) });
             }

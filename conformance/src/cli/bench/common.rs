@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -33,6 +34,9 @@ use crate::{
 /// The load, the same for every endpoint that is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
+    /// A file that says the options below, as benches/scenarios/chat.toml does; those that are given win over it
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
     /// When requests are sent: closed:CLIENTS, constant:RATE, poisson:RATE, ramp:FROM..TO or trace:FILE, rates in requests
     /// a second. Only the last four show what a stall does to those who come meanwhile
     #[arg(long, value_name = "LOAD", default_value = "closed:1")]

@@ -10,12 +10,15 @@ mod history;
 mod hop;
 mod run;
 mod saved;
+mod scenario;
 mod side;
 mod turns;
 
 use clap::Subcommand;
 
 use crate::exit::Exit;
+
+pub use scenario::expand;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -35,7 +38,8 @@ pub enum BenchCommand {
 /// Runs it.
 pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     // One thread: the client often shares its cores with what it measures, and takes as little of them as it can.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().event_interval(TASKS_BETWEEN_LOOKS).build()?;
     match command {
         BenchCommand::Run(args) => runtime.block_on(run::run(*args)),
         BenchCommand::Compare(args) => runtime.block_on(compare::run(*args)),
@@ -44,3 +48,7 @@ pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
         BenchCommand::Hop(args) => runtime.block_on(hop::run(*args)),
     }
 }
+
+/// After so many tasks it is looked whether a request is due. With tokio's own 61 a request waits while hundreds of chunks are
+/// read.
+const TASKS_BETWEEN_LOOKS: u32 = 8;
