@@ -1,89 +1,121 @@
-//! What the network edge adds to the first token: the same prompts over gRPC and straight into the engine, in turns.
+//! What gRPC adds to the first token: a client's time, less the server's own for the same request.
 //!
-//! Measured with the package, and with `tiny`, whose own time is too short to hide anything.
+//! The client is the benchmark's (`conformance bench run`). Both times are of one request, so that neither the prompt nor the
+//! machine's speed, nor where a process' memory came to lie, is in the difference.
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use ai_inference_proto::Dialect;
+use anyhow::{Context as _, ensure};
 use benches::statistics::Summary;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use conformance::{
+    bench::{
+        Endpoint,
+        arrivals::Load,
+        load::{self, Job, Tally},
+        record::RequestRecord,
+    },
+    probe::Tls,
+};
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use super::{
-    grpc::Served,
-    in_process,
-    options::{Options, Role},
-    peer::Peer,
-    workload,
-};
+use super::{grpc::Served, in_process, options::Options, workload};
 
 /// Times to the first token, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FirstToken {
-    pub(crate) model: String,
+    /// How requests came.
+    pub(crate) when: &'static str,
     /// Tokens of a prompt.
     pub(crate) prompt: usize,
     /// As a client saw it.
     pub(crate) over_grpc: Summary,
-    /// From submission to the engine to its token.
-    pub(crate) in_process: Summary,
-    /// Prompt by prompt, the first less the second.
+    /// The server's own, from the request's arrival to its first token: tokenizer, engine, detokenizer.
+    pub(crate) in_server: Summary,
+    /// Request by request, the first less the second.
     pub(crate) overhead: Summary,
-    /// One a prompt.
+    /// One a request.
     pub(crate) differences: Vec<f64>,
 }
 
-/// Measures, with nothing else running.
+/// Measures, with nothing else running: a server at work, which has the goal, and one that each request wakes from a pause, in
+/// which all code and data but the model's has gone cold.
 pub(crate) fn run(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Result<Vec<FirstToken>> {
     if options.first_token_tries == 0 {
         return Ok(Vec::new());
     }
-    let packages = [package, &fixtures::tiny()];
-    packages.iter().map(|package| measure(options, package, runtime)).collect()
-}
-
-fn measure(options: &Options, package: &Path, runtime: &Runtime) -> anyhow::Result<FirstToken> {
+    let served = Served::start(options, package, runtime)?;
     let model = package.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let tokenizer = &in_process::tokenizer(package)?;
-    let prompt = options.first_token_prompt;
-    let mut served = Served::start(options, package, runtime)?;
-    let mut engine = Peer::ourselves(Role::Engine, package, options).context("cannot start the engine")?;
     let mut rng = StdRng::seed_from_u64(options.seed ^ 1);
-    let (mut over_grpc, mut in_process) = (Vec::new(), Vec::new());
-    for at in 0..WARM_UP + options.first_token_tries {
-        let task = workload::draw(&mut rng, tokenizer, 1, prompt, 1)?;
-        let grpc_first: bool = rng.random();
-        let mut times = [0.0; 2];
-        for turn in 0..2 {
-            thread::sleep(SETTLE);
-            let grpc = (turn == 0) == grpc_first;
-            times[usize::from(grpc)] = if grpc {
-                served.first_token(&task, runtime)?
-            } else {
-                engine.measure(&task)?.prefill_seconds
-            };
-        }
-        if at >= WARM_UP {
-            in_process.push(times[0] * 1000.0);
-            over_grpc.push(times[1] * 1000.0);
-        }
-    }
-    let differences: Vec<f64> =
-        over_grpc.iter().zip(&in_process).map(|(grpc, engine)| grpc - engine).collect();
-    let summary = |values: &[f64]| Summary::of(values).context("nothing was measured");
-    Ok(FirstToken {
+    let prompts = workload::draw(&mut rng, tokenizer, PROMPTS, options.first_token_prompt, 1)?.texts;
+    let endpoint = Endpoint {
+        address: served.address().to_string().parse()?,
+        tls: Tls::default(),
+        dialect: Dialect::CyLlm, // which tells the server's own time
+        token: None,
+    };
+    let job = Job {
+        endpoint: Arc::new(endpoint),
         model,
+        load: Load::Closed { clients: 1 },
+        length: WARM_UP,
+        prompts,
+        tokens: TOKENS,
+        connections: 1,
+        most_running: usize::MAX,
+        per_stream: 1,
+        cancel_share: 0.0,
+        limit: Duration::from_mins(1),
+        seed: options.seed,
+    };
+    runtime.block_on(load::run(&job, &Tally::default()))?;
+    let tries = options.first_token_tries;
+    let paused = format!("constant:{A_SECOND}").parse().context("a load")?;
+    [("one request after another", Load::Closed { clients: 1 }), ("after a pause", paused)]
+        .into_iter()
+        .map(|(when, load)| {
+            let mut requests = Vec::new();
+            while requests.len() < tries {
+                let (load, seed) = (load.clone(), requests.len() as u64);
+                let job = Job { load, length: STRETCH, seed, ..job.clone() };
+                let measured = runtime.block_on(load::run(&job, &Tally::default()))?;
+                ensure!(measured.iter().all(RequestRecord::is_complete), "a request failed");
+                requests.extend(measured);
+            }
+            first_token(when, options.first_token_prompt, &requests[..tries])
+        })
+        .collect()
+}
+
+fn first_token(when: &'static str, prompt: usize, requests: &[RequestRecord]) -> anyhow::Result<FirstToken> {
+    let times = requests.iter().filter_map(|request| {
+        let client = (request.chunks.first()? - request.sent) as f64 / 1e6;
+        Some([client, f64::from(request.server_ttft_ms?)])
+    });
+    let times: Vec<_> = times.collect();
+    let differences: Vec<f64> = times.iter().map(|[grpc, server]| grpc - server).collect();
+    let summary = |values: &[f64]| Summary::of(values).context("nothing was measured");
+    let side = |at: usize| summary(&times.iter().map(|time| time[at]).collect::<Vec<_>>());
+    Ok(FirstToken {
+        when,
         prompt,
-        over_grpc: summary(&over_grpc)?,
-        in_process: summary(&in_process)?,
+        over_grpc: side(0)?,
+        in_server: side(1)?,
         overhead: summary(&differences)?,
         differences,
     })
 }
 
+/// So many that none is asked twice within what a server keeps.
+const PROMPTS: usize = 500;
+/// More than one, so that the server has something else to do when the first is on its way.
+const TOKENS: u32 = 8;
 /// Enough for memory to be taken and pages to be touched.
-const WARM_UP: usize = 5;
-/// The threads of the last run have gone to sleep: a client of an idle server finds it so. ONNX Runtime's may spin for
-/// tens of milliseconds after a run, on the core that the next one needs.
-const SETTLE: Duration = Duration::from_millis(100);
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Measured at a time.
+const STRETCH: Duration = Duration::from_secs(5);
+/// Requests, after a pause: so few that the last one's threads have long gone to sleep.
+const A_SECOND: u32 = 3;

@@ -33,9 +33,9 @@ pub(crate) struct Goal {
 pub(crate) fn judge(results: &Results) -> Vec<Goal> {
     let mut goals: Vec<Goal> =
         ratios(&results.cells).into_iter().filter_map(|ratio| of_ratio(&ratio)).collect();
-    // The package's; what comes after it shows how much of that is the edge's own time.
+    // Of a server at work; what comes after it shows what a pause adds.
     goals.extend(results.first_token.first().map(|first| Goal {
-        what: format!("sidecar, {}: time to the first token beyond the engine's", first.model),
+        what: "time to the first token over gRPC beyond the server's own".to_owned(),
         wanted: format!("at most {MOST_OVERHEAD_MS} ms"),
         seen: format!("{:.2} ms", first.overhead.median),
         met: first.overhead.median <= MOST_OVERHEAD_MS,

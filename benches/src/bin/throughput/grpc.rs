@@ -8,7 +8,7 @@ use std::{
 use ai_inference_proto::Dialect;
 use anyhow::{Context as _, bail, ensure};
 use benches::{
-    client::{Connection, greedy},
+    client::{Address, Connection, greedy},
     sidecar::{Sidecar, Start, built_beside},
 };
 use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
@@ -44,6 +44,11 @@ impl Served {
         .with_context(|| format!("cannot start {}", program.display()))?;
         let connection = runtime.block_on(Connection::open(&sidecar.addresses()[0], None))?;
         Ok(Self { sidecar, connection, used: Instant::now() })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &Address {
+        &self.sidecar.addresses()[0]
     }
 
     /// Its process.
@@ -96,22 +101,6 @@ impl Served {
             );
         }
         Ok(measured)
-    }
-
-    /// From sending one prompt to the first text of its answer.
-    pub(crate) fn first_token(&mut self, task: &Task, runtime: &Runtime) -> anyhow::Result<f64> {
-        let text = task.texts.first().context("there is no prompt")?;
-        let request = greedy(text, "first-token", 1);
-        runtime.block_on(async {
-            self.refresh().await?;
-            let began = Instant::now();
-            let mut responses = self.connection.generate(Dialect::Contract, request, None).await?;
-            // A token that is only a part of a character has no text; then the last message is the first.
-            responses.next().await?.context("a stream ended without an answer")?;
-            let elapsed = began.elapsed();
-            while responses.next().await?.is_some() {}
-            Ok(elapsed.as_secs_f64())
-        })
     }
 
     /// While another engine is measured nobody here answers the server's pings, and in the end it hangs up. So a

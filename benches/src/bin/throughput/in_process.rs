@@ -1,9 +1,8 @@
-//! The child-process side of what is written in Rust: the bare backend in a loop, and the engine without a network.
+//! The child-process side of what is written in Rust: a backend in a loop.
 //!
 //! The only file here that uses the sidecar's inner interfaces.
 
 use std::{
-    hint::black_box,
     io::{self, BufRead as _, Write as _},
     path::Path,
     time::Instant,
@@ -15,9 +14,8 @@ use reference_sidecar::{
         Backend as _, Row,
         onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
     },
-    engine::{EngineHandle, EngineOptions, Job, SamplingParameters},
     models::Package,
-    text::{Incremental, Tokenizer},
+    text::Tokenizer,
 };
 use serde_json::json;
 
@@ -25,9 +23,6 @@ use super::{
     engine::{Measured, Task},
     options::{Options, Role},
 };
-
-/// Answers one task.
-type Measure = dyn FnMut(&Task) -> anyhow::Result<Measured>;
 
 /// The package's tokenizer.
 pub(crate) fn tokenizer(package: &Path) -> anyhow::Result<Tokenizer> {
@@ -44,20 +39,7 @@ pub(crate) fn serve(role: Role, options: &Options) -> anyhow::Result<()> {
         threads: options.threads,
         kernels,
     };
-    let backend = OnnxBackend::load(&Runtime::load(None)?, &package, onnx)?;
-    let mut measure: Box<Measure> = match role {
-        Role::Bare | Role::Backend => {
-            let mut backend = backend;
-            Box::new(move |task| bare(&mut backend, task))
-        }
-        Role::Engine => {
-            let options =
-                EngineOptions { queue: 1, prefill_chunk: 128, ahead: 4096, end_of_text: Vec::new() };
-            let engine = EngineHandle::start("bench", backend, options)?;
-            let tokenizer = Tokenizer::open(package.tokenizer())?;
-            Box::new(move |task| first_token(&engine, &tokenizer, task))
-        }
-    };
+    let mut backend = OnnxBackend::load(&Runtime::load(None)?, &package, onnx)?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
@@ -67,7 +49,7 @@ pub(crate) fn serve(role: Role, options: &Options) -> anyhow::Result<()> {
     out.flush()?;
     for line in io::stdin().lock().lines() {
         let task: Task = serde_json::from_str(&line?).context("cannot understand the task")?;
-        match measure(&task) {
+        match bare(&mut backend, &task) {
             Ok(measured) => writeln!(out, "{}", serde_json::to_string(&measured)?)?,
             Err(error) => writeln!(out, "{}", json!({ "error": format!("{error:#}") }))?,
         }
@@ -98,21 +80,6 @@ fn bare(backend: &mut OnnxBackend, task: &Task) -> anyhow::Result<Measured> {
         seconds: read.elapsed().as_secs_f64(),
         prefill_seconds: read.duration_since(began).as_secs_f64(),
     })
-}
-
-/// From the one prompt's text to the first token's, as over gRPC, without a network.
-fn first_token(engine: &EngineHandle, tokenizer: &Tokenizer, task: &Task) -> anyhow::Result<Measured> {
-    let sampling = SamplingParameters { max_new_tokens: 1, top_p: 0.001, ..SamplingParameters::default() };
-    let text = task.texts.first().context("there is no prompt")?;
-    let began = Instant::now();
-    let prompt = tokenizer.encode(text)?;
-    let mut reader = engine.submit(Job { prompt, priority: 0, sampling, seed: 1, adapter: None })?;
-    let token = reader.blocking_next();
-    let mut answer = Incremental::new(tokenizer.clone());
-    black_box(token.map(|token| answer.push(token)));
-    let prefill_seconds = began.elapsed().as_secs_f64();
-    ensure!(token.is_some(), "the engine gave no token: {:?}", reader.outcome());
-    Ok(Measured { tokens: 0.0, seconds: 0.0, prefill_seconds })
 }
 
 /// The first of the largest. In two passes, of which the compiler makes vector code: a bare loop that loses time here

@@ -64,7 +64,6 @@ impl Role {
         match self {
             Self::Bare => "bare",
             Self::Backend => "backend",
-            Self::Engine => "engine",
         }
     }
 }

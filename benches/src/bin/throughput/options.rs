@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub(crate) without: Vec<Kind>,
 
-    /// Prompts of which the time to the first token is measured, over gRPC and without; 0 leaves that out
+    /// Prompts of which the time to the first token is measured, by the client and by the server; 0 leaves that out
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) first_token_tries: usize,
 
@@ -88,8 +88,6 @@ pub(crate) enum Role {
     Bare,
     /// The sidecar's backend in a loop.
     Backend,
-    /// The engine, without a network.
-    Engine,
 }
 
 impl Options {

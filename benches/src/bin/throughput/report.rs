@@ -52,16 +52,13 @@ fn markdown(options: &Options, results: &Results, goals: &[Goal]) -> String {
     rates(&mut out, &results.cells);
     ratio_table(&mut out, &ratios(&results.cells));
     for first in &results.first_token {
-        let _ = writeln!(
-            out,
-            "Time to the first token, {}, {} prompt tokens, idle, ms:\n",
-            first.model, first.prompt
-        );
+        let _ =
+            writeln!(out, "Time to the first token, {}, {} prompt tokens, ms:\n", first.when, first.prompt);
         let _ = writeln!(out, "| what | median | 95 % interval | range |\n|---|---|---|---|");
         for (what, summary) in [
             ("over gRPC", &first.over_grpc),
-            ("in the engine", &first.in_process),
-            ("difference, prompt by prompt", &first.overhead),
+            ("in the server", &first.in_server),
+            ("difference, request by request", &first.overhead),
         ] {
             let _ = writeln!(out, "| {what} {}", spread(summary, 2));
         }
