@@ -83,7 +83,9 @@ impl Found {
     }
 }
 
-const TOLERANCE: f64 = 0.02;
+/// The compiler cuts a crate into units that it optimises one by one: code that nobody touched has been seen to change by 4 %
+/// when its neighbours grew.
+const TOLERANCE: f64 = 0.1;
 const HEAD: &str = "\
 # Instructions of the hot paths (benches/src/cases), counted by callgrind.
 # Written by `ci/instructions --update`; compared by `ci/instructions`.
