@@ -72,9 +72,7 @@ impl Kernel for MatMulKernel {
         let columns = if *gated { weights.outputs / 2 } else { weights.outputs };
         match shape.last_mut() {
             Some(last) if *last == weights.inputs as i64 => *last = columns as i64,
-            _ => {
-                return Err(Error::new(format!("x of {} columns; expected {}", shape.len(), weights.inputs)));
-            }
+            _ => return Err(Error::new(format!("x is {shape:?}; expected {} columns", weights.inputs))),
         }
         // SAFETY: the operator exists only where the processor has what it takes.
         unsafe { x.fill(values, weights.inputs) };

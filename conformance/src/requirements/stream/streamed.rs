@@ -23,7 +23,8 @@ crate::requirement! {
     /// # How it is checked
     /// A one-token generation tells how long a first token takes; a long one (32 tokens, then 128, then 512, until
     /// it lasts long enough to tell) must bring at least two text-bearing responses, the first of them in the first
-    /// half of the time between one token and the end. Measured up to three times: one late chunk is the machine's.
+    /// half of the time between one token and the end. A late one in less than a second is asked again with a longer one, and
+    /// in the end up to three times: one late chunk is the machine's.
     ///
     /// # What a violation looks like
     /// The whole text in one response; or many responses, all of them at the end.
@@ -44,6 +45,8 @@ crate::requirement! {
 const LENGTHS: [i64; 3] = [32, 128, 512];
 /// A generation shorter than this beyond its first token is lost in the scheduler's noise.
 const RESOLUTION: Duration = Duration::from_millis(30);
+/// Beyond the first token: in so long a time a busy machine's hiccups are small, and a longer one would only take longer.
+const SURE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
 /// Characters: fewer than this cannot be 32 tokens.
 const LEAST_TEXT: usize = 40;
@@ -78,6 +81,13 @@ async fn check(probe: &Probe) -> Judgement {
         }
         if first <= first_token + span / 2 {
             return Ok(());
+        }
+        // A busy machine holds a short generation back as a server would; a longer one it cannot.
+        if span < SURE
+            && let Some(longer) = lengths.next()
+        {
+            tokens = Some(longer);
+            continue;
         }
         late.push(format!("{:.0} of {:.0} ms", first.as_secs_f64() * 1e3, end.as_secs_f64() * 1e3));
         probe.assert(late.len() < TRIES as usize, || {
