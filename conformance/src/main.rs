@@ -7,6 +7,7 @@ use conformance::{
     cli::{bench, docs, explain, list, replay, run, serve},
     exit::Exit,
 };
+use tokio::runtime::Builder;
 
 /// Judges any AiInference endpoint, requirement by requirement, with evidence.
 #[derive(Parser)]
@@ -51,8 +52,9 @@ fn main() -> ExitCode {
         }
     };
     let exit = match cli.command {
-        Command::Run(args) => wait(run::run(*args)),
-        Command::Serve(args) => wait(serve::run(args)),
+        Command::Run(args) => wait(Builder::new_multi_thread(), run::run(*args)),
+        // One thread: what is due leaves it without being handed to another one first.
+        Command::Serve(args) => wait(Builder::new_current_thread(), serve::run(args)),
         Command::Bench(command) => bench::run(command),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -68,6 +70,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn wait(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+fn wait(mut on: Builder, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    on.enable_all().build()?.block_on(command)
 }
