@@ -42,6 +42,18 @@ impl Summary {
         let interval = bootstrap(&sorted)?;
         Some(Self { median: quantile(&sorted, 0.5)?, range: Interval { low, high }, interval })
     }
+
+    /// The end of a table's row: median, interval and range, of a [head](Self::HEAD) with these columns.
+    pub fn columns(&self, digits: usize) -> String {
+        let Self { median, interval, range } = self;
+        format!(
+            "| {median:.digits$} | {:.digits$} to {:.digits$} | {:.digits$} to {:.digits$} |",
+            interval.low, interval.high, range.low, range.high
+        )
+    }
+
+    /// The head of a table of summaries, after its first column's.
+    pub const HEAD: &str = "| median | 95 % interval | range |\n|---|---|---|---|";
 }
 
 /// A least-squares line.

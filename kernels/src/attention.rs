@@ -4,25 +4,19 @@
 //! Each query's sums are made in one order whatever else is computed with it: in a prompt's chunk or alone, in a batch or
 //! not, its result is the same to the last bit.
 
-use std::{
-    arch::x86_64::{
-        __m512, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-        _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf32x8_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-        _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
-        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
-    },
-    cell::RefCell,
-};
-
 use ort::{
     Error,
     operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
     value::TensorElementType,
 };
 
-use super::{float::exp, int8::LANES, shared::SharedMut};
+use crate::{
+    DOMAIN,
+    attend::{Query, attend},
+    int8::LANES,
+    model::{Attribute, Node},
+    shared::SharedMut,
+};
 
 /// The operator.
 pub(crate) struct Attention {
@@ -35,6 +29,47 @@ impl Attention {
     pub(crate) const KV_HEADS: &str = "kv_num_heads";
     pub(crate) const INTERLEAVED: &str = "rotary_interleaved";
     pub(crate) const SCALE: &str = "scale";
+
+    /// Ours for a node that asks for nothing else.
+    pub(crate) fn instead_of(node: &Node) -> Option<Node> {
+        let known = ["num_heads", "kv_num_heads", "do_rotary", "rotary_interleaved", "scale"];
+        let plain = node.attribute.iter().all(|attribute| {
+            // Others are fine where they say what is the default anyway.
+            known.contains(&attribute.name.as_str())
+                || match attribute.name.as_str() {
+                    "softcap" => attribute.f.unwrap_or(0.0) == 0.0,
+                    "local_window_size" => attribute.i == Some(-1),
+                    "smooth_softmax" => attribute.i.unwrap_or(0) == 0,
+                    _ => false,
+                }
+        });
+        let packed = node.input(1).is_none() && node.input(2).is_none() && node.output.len() == 3;
+        let (heads, kv_heads) = (node.int("num_heads")?, node.int("kv_num_heads")?);
+        let scale = node.float("scale").filter(|scale| *scale > 0.0)?;
+        let fits = plain
+            && packed
+            && node.int("do_rotary") == Some(1)
+            && (9..node.input.len()).all(|at| node.input(at).is_none())
+            && kv_heads > 0
+            && heads % kv_heads == 0;
+        if !fits {
+            return None;
+        }
+        let input = [0, 3, 4, 5, 7, 8].map(|at| node.input(at).map(str::to_owned));
+        Some(Node {
+            input: input.into_iter().collect::<Option<_>>()?,
+            output: node.output.clone(),
+            name: node.name.clone(),
+            op_type: Self::NAME.to_owned(),
+            domain: DOMAIN.to_owned(),
+            attribute: vec![
+                Attribute::int(Self::HEADS, heads),
+                Attribute::int(Self::KV_HEADS, kv_heads),
+                Attribute::int(Self::INTERLEAVED, node.int("rotary_interleaved").unwrap_or(0)),
+                Attribute::float(Self::SCALE, scale),
+            ],
+        })
+    }
 }
 
 impl Operator for Attention {
@@ -195,13 +230,6 @@ impl Kernel for AttentionKernel {
     }
 }
 
-/// One query: where it is, and its answer will be, and how many keys it sees.
-#[derive(Clone, Copy)]
-struct Query {
-    offset: usize,
-    sees: usize,
-}
-
 /// Turns a head by its token's position, and scales it.
 fn rotate(from: &[f32], into: &mut [f32], cosines: &[f32], sines: &[f32], interleaved: bool, scale: f32) {
     if interleaved {
@@ -219,188 +247,38 @@ fn rotate(from: &[f32], into: &mut [f32], cosines: &[f32], sines: &[f32], interl
     }
 }
 
-thread_local! {
-    /// Scores of the queries that a thread has at hand. ONNX Runtime's threads live as long as the session.
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// # Safety
-/// The processor has AVX-512 F and DQ, `size` is a multiple of 16, and nobody else uses the queries' parts of `out`.
-#[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn attend(
-    asked: impl Iterator<Item = Query>,
-    queries: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    size: usize,
-    out: SharedMut<'_, f32>,
-) {
-    let mut few = [Query { offset: 0, sees: 0 }; QUERIES];
-    let mut count = 0;
-    let mut asked = asked.peekable();
-    SCORES.with_borrow_mut(|scores| {
-        while let Some(query) = asked.next() {
-            few[count] = query;
-            count += 1;
-            if count < QUERIES && asked.peek().is_some() {
-                continue;
-            }
-            let few = &few[..count];
-            count = 0;
-            let most = few.iter().map(|query| query.sees).max().unwrap_or(0);
-            let stride = most.next_multiple_of(LANES);
-            if scores.len() < few.len() * stride {
-                scores.resize(few.len() * stride, 0.0);
-            }
-            // SAFETY: the caller's; the scores have room.
-            unsafe {
-                score(few, queries, keys, size, most, stride, scores);
-                for (query, scores) in few.iter().zip(scores.chunks_exact_mut(stride)) {
-                    soften(&mut scores[..query.sees.next_multiple_of(LANES)], query.sees);
-                    mix(scores, query.sees, values, size, out.at(query.offset, size));
-                }
-            }
-        }
-    });
-}
-
-/// Products of each query with each key.
-///
-/// # Safety
-/// As [`attend`]; `scores` has `few.len() * stride`, and `stride` is at least `most` and a multiple of four.
-#[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn score(
-    few: &[Query],
-    queries: &[f32],
-    keys: &[f32],
-    size: usize,
-    most: usize,
-    stride: usize,
-    scores: &mut [f32],
-) {
-    for four in (0..most).step_by(4) {
-        // Keys past the last are read as the last: their scores are never looked at.
-        let key = |at: usize| keys[(four + at).min(most - 1) * size..][..size].as_ptr();
-        let k = [key(0), key(1), key(2), key(3)];
-        for (at, query) in few.iter().enumerate() {
-            let q = queries[query.offset..][..size].as_ptr();
-            let mut sums = [_mm512_setzero_ps(); 4];
-            for lane in (0..size).step_by(LANES) {
-                // SAFETY: `lane + 16` is at most `size`, which all five have.
-                unsafe {
-                    let q = _mm512_loadu_ps(q.add(lane));
-                    for (sum, k) in sums.iter_mut().zip(k) {
-                        *sum = _mm512_fmadd_ps(q, _mm512_loadu_ps(k.add(lane)), *sum);
-                    }
-                }
-            }
-            let into = &mut scores[at * stride + four..][..4];
-            // SAFETY: four floats are written, into four.
-            unsafe { sum_each(sums, into.as_mut_ptr()) };
-        }
-    }
-}
-
-/// The sum of each of four vectors.
-///
-/// # Safety
-/// `into` has room for four.
-#[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn sum_each([a, b, c, d]: [__m512; 4], into: *mut f32) {
-    let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-    let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-    let low = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
-    let abcd = _mm512_add_ps(low, _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
-    let half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps::<1>(abcd));
-    let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
-    // SAFETY: the caller's.
-    unsafe { _mm_storeu_ps(into, sums) };
-}
-
-/// Softmax over the first `sees`; `scores` is padded to a multiple of 16.
-#[target_feature(enable = "avx512f")]
-unsafe fn soften(scores: &mut [f32], sees: usize) {
-    let mask = |at: usize| if at + LANES <= sees { u16::MAX } else { (1 << (sees - at)) - 1 };
-    let lowest = _mm512_set1_ps(f32::MIN);
-    let mut most = lowest;
-    for (at, scores) in scores.chunks_exact(LANES).enumerate() {
-        // SAFETY: sixteen floats.
-        let scores = unsafe { _mm512_loadu_ps(scores.as_ptr()) };
-        most = _mm512_max_ps(most, _mm512_mask_mov_ps(lowest, mask(at * LANES), scores));
-    }
-    let most = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-    let mut sum = _mm512_setzero_ps();
-    for (at, scores) in scores.chunks_exact_mut(LANES).enumerate() {
-        let mask = mask(at * LANES);
-        // SAFETY: sixteen floats; what is masked out is neither read nor written.
-        unsafe {
-            let e = exp(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, scores.as_ptr()), most));
-            let e = _mm512_mask_mov_ps(_mm512_setzero_ps(), mask, e);
-            _mm512_mask_storeu_ps(scores.as_mut_ptr(), mask, e);
-            sum = _mm512_add_ps(sum, e);
-        }
-    }
-    let inverse = _mm512_set1_ps(1.0 / _mm512_reduce_add_ps(sum));
-    for scores in scores.chunks_exact_mut(LANES) {
-        // SAFETY: sixteen floats.
-        unsafe {
-            let all = _mm512_loadu_ps(scores.as_ptr());
-            _mm512_storeu_ps(scores.as_mut_ptr(), _mm512_mul_ps(all, inverse));
-        }
-    }
-}
-
-/// The values, weighed.
-///
-/// # Safety
-/// `out` has room for `size`; otherwise as [`attend`].
-#[target_feature(enable = "avx512f")]
-unsafe fn mix(weights: &[f32], sees: usize, values: &[f32], size: usize, out: *mut f32) {
-    let weights = &weights[..sees];
-    for lane in (0..size).step_by(4 * LANES) {
-        // SAFETY: `lane` plus that many vectors is at most `size`.
-        unsafe {
-            match (size - lane) / LANES {
-                1 => mix_lanes::<1>(weights, values, size, lane, out),
-                2 => mix_lanes::<2>(weights, values, size, lane, out),
-                3 => mix_lanes::<3>(weights, values, size, lane, out),
-                _ => mix_lanes::<4>(weights, values, size, lane, out),
-            }
-        }
-    }
-}
-
-/// `W` vectors of the result, from `lane` on.
-///
-/// # Safety
-/// As [`mix`], and `lane + 16 W` is at most `size`.
-#[target_feature(enable = "avx512f")]
-unsafe fn mix_lanes<const W: usize>(
-    weights: &[f32],
-    values: &[f32],
-    size: usize,
-    lane: usize,
-    out: *mut f32,
-) {
-    let mut sums = [_mm512_setzero_ps(); W];
-    for (weight, value) in weights.iter().zip(values.chunks_exact(size)) {
-        let weight = _mm512_set1_ps(*weight);
-        for (at, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            let value = unsafe { _mm512_loadu_ps(value.as_ptr().add(lane + at * LANES)) };
-            *sum = _mm512_fmadd_ps(weight, value, *sum);
-        }
-    }
-    for (at, sum) in sums.into_iter().enumerate() {
-        // SAFETY: the caller's.
-        unsafe { _mm512_storeu_ps(out.add(lane + at * LANES), sum) };
-    }
-}
-
 /// Tokens whose queries are answered together.
 const TOKENS: usize = 8;
-/// Queries that a key, once read, is multiplied with.
-const QUERIES: usize = 8;
 /// So few tokens are turned sooner than other threads are told.
 const TURNED_AT_ONCE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attention_is_exchanged_where_it_is_plain() {
+        let inputs = ["packed", "", "", "key", "value", "lengths", "total", "cos", "sin"];
+        let numbers = [("num_heads", 9), ("kv_num_heads", 3), ("do_rotary", 1)];
+        let mut plain = Node { op_type: "GroupQueryAttention".to_owned(), ..Node::default() };
+        plain.input = inputs.map(str::to_owned).to_vec();
+        plain.output = ["y", "k", "v"].map(str::to_owned).to_vec();
+        plain.attribute = numbers.into_iter().map(|(name, value)| Attribute::int(name, value)).collect();
+        plain.attribute.push(Attribute::float("scale", 0.125));
+        let ours = Attention::instead_of(&plain).unwrap();
+        assert_eq!(ours.input, ["packed", "key", "value", "lengths", "cos", "sin"]);
+        let with = |attribute| {
+            let mut node = plain.clone();
+            node.attribute.push(attribute);
+            Attention::instead_of(&node)
+        };
+        assert!(with(Attribute::float("softcap", 0.0)).is_some());
+        assert!(with(Attribute::float("softcap", 30.0)).is_none());
+        assert!(with(Attribute::int("local_window_size", 128)).is_none());
+        assert!(with(Attribute::int("unheard_of", 0)).is_none());
+        assert!(
+            Attention::instead_of(&Node { input: vec!["query".to_owned(), "key".to_owned()], ..plain })
+                .is_none()
+        );
+    }
+}

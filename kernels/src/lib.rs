@@ -6,12 +6,14 @@
 //! operators they replace are documented to compute. Beyond that, a row's result depends on nothing but the row: a
 //! sequence says the same alone, in a batch, and however its prompt was cut, to the last bit.
 //!
-//! Knows nothing of who serves. `unsafe` is for vector instructions and the pointers they take (`int8`, `attention`,
+//! Knows nothing of who serves. `unsafe` is for vector instructions and the pointers they take (`int8`, `attend`,
 //! `matmul`), and for a slice that threads share (`shared`).
 #![cfg(target_arch = "x86_64")]
 
+mod attend;
 mod attention;
 mod float;
+mod graph;
 mod int8;
 mod matmul;
 mod model;

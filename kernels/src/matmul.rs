@@ -78,74 +78,72 @@ impl Kernel for MatMulKernel {
         unsafe { x.fill(values, weights.inputs) };
         let mut output = context.output(0, shape)?.ok_or_else(|| Error::new("no y"))?;
         let (_, y) = output.try_extract_tensor_mut::<f32>()?;
-        let y = SharedMut::new(y);
+        let product = Product { x, weights, gated: *gated, y: SharedMut::new(y), columns };
         let tiles = columns.div_ceil(LANES);
         let tiles_a_shard = tiles.div_ceil(*shards);
         context.par_for(tiles.div_ceil(tiles_a_shard), 0, |shard| {
             for tile in shard * tiles_a_shard..((shard + 1) * tiles_a_shard).min(tiles) {
-                for group in 0..x.groups() {
-                    // SAFETY: as above; each tile of a group's rows is written by one shard.
-                    unsafe { rows(x, group, weights, *gated, tile, y, columns) };
+                for group in 0..product.x.groups() {
+                    // SAFETY: as above, x is filled, and each tile of a group's rows is written by one shard.
+                    unsafe { product.write(group, tile) };
                 }
             }
         })
     }
 }
 
-/// One tile of the rows of a group.
-///
-/// # Safety
-/// As [`store`], for whatever width the group has.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn rows(
-    x: &Quantised,
-    group: usize,
-    weights: &Weights,
+/// One product that is being made.
+struct Product<'a> {
+    /// Filled with W's number of inputs.
+    x: &'a Quantised,
+    weights: &'a Weights,
     gated: bool,
-    tile: usize,
-    y: SharedMut<'_, f32>,
+    /// `[rows, columns]`.
+    y: SharedMut<'a, f32>,
     columns: usize,
-) {
-    macro_rules! of_width {
-        ($($width:literal)*) => {
-            match x.width(group) {
-                // SAFETY: the caller's.
-                $($width => unsafe { store::<$width>(x, group, weights, gated, tile, y, columns) },)*
-                _ => {}
-            }
-        };
-    }
-    of_width!(1 2 3 4 5 6 7 8);
 }
 
-/// # Safety
-/// The processor has what [`crate::available`] asks for, `x` was filled with W's number of inputs, `R` is the group's
-/// width, and nobody else uses the tile's columns of its rows of `y` `[rows, columns]`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn store<const R: usize>(
-    x: &Quantised,
-    group: usize,
-    weights: &Weights,
-    gated: bool,
-    tile: usize,
-    y: SharedMut<'_, f32>,
-    columns: usize,
-) {
-    // SAFETY: the caller's.
-    let mut sums = unsafe { multiply::<R>(x, group, weights, if gated { 2 * tile } else { tile }) };
-    if gated {
-        // SAFETY: the caller's.
-        let up = unsafe { multiply::<R>(x, group, weights, 2 * tile + 1) };
-        for (gate, up) in sums.iter_mut().zip(up) {
-            *gate = _mm512_mul_ps(silu(*gate), up);
+impl Product<'_> {
+    /// One tile of the rows of a group.
+    ///
+    /// # Safety
+    /// The processor has what [`crate::available`] asks for, `x` is filled, and nobody else uses the tile's columns of the
+    /// group's rows of `y`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn write(&self, group: usize, tile: usize) {
+        macro_rules! of_width {
+            ($($width:literal)*) => {
+                match self.x.width(group) {
+                    // SAFETY: the caller's.
+                    $($width => unsafe { self.write_rows::<$width>(group, tile) },)*
+                    _ => {}
+                }
+            };
         }
+        of_width!(1 2 3 4 5 6 7 8);
     }
-    let lanes = LANES.min(columns - tile * LANES);
-    let mask = if lanes == LANES { u16::MAX } else { (1 << lanes) - 1 };
-    for (row, sum) in sums.into_iter().enumerate() {
-        let at = (group * ROWS + row) * columns + tile * LANES;
-        // SAFETY: `lanes` numbers from `at` on lie in `y`; they are the caller's alone.
-        unsafe { _mm512_mask_storeu_ps(y.at(at, lanes), mask, sum) };
+
+    /// # Safety
+    /// As [`write`](Self::write), and `R` is the group's width.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn write_rows<const R: usize>(&self, group: usize, tile: usize) {
+        let Self { x, weights, gated, y, columns } = *self;
+        // SAFETY: the caller's.
+        let mut sums = unsafe { multiply::<R>(x, group, weights, if gated { 2 * tile } else { tile }) };
+        if gated {
+            // SAFETY: the caller's.
+            let up = unsafe { multiply::<R>(x, group, weights, 2 * tile + 1) };
+            for (gate, up) in sums.iter_mut().zip(up) {
+                *gate = _mm512_mul_ps(silu(*gate), up);
+            }
+        }
+        let lanes = LANES.min(columns - tile * LANES);
+        let mask = if lanes == LANES { u16::MAX } else { (1 << lanes) - 1 };
+        for (row, sum) in sums.into_iter().enumerate() {
+            let at = (group * ROWS + row) * columns + tile * LANES;
+            // SAFETY: `lanes` numbers from `at` on lie in `y`; they are the caller's alone.
+            unsafe { _mm512_mask_storeu_ps(y.at(at, lanes), mask, sum) };
+        }
     }
 }
 

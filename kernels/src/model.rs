@@ -26,6 +26,9 @@ pub(crate) const INPUT: u32 = 11;
 /// `GraphProto.output`.
 pub(crate) const OUTPUT: u32 = 12;
 
+/// The domain of ONNX Runtime's own operators.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
+
 /// A field of a message: its number, its content if it has a length, and all of it with its key.
 pub(crate) struct Field {
     pub(crate) tag: u32,

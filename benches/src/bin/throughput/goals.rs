@@ -1,6 +1,6 @@
 //! What the figures should be, and whether they are. Pure.
 
-use benches::statistics::Summary;
+use benches::{goal::Goal, statistics::Summary};
 use serde::Serialize;
 
 use super::{
@@ -17,29 +17,14 @@ pub(crate) struct Ratio {
     pub(crate) summary: Summary,
 }
 
-/// One goal, judged by the median.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Goal {
-    pub(crate) what: String,
-    /// With its unit, as it is printed.
-    pub(crate) wanted: String,
-    pub(crate) seen: String,
-    pub(crate) met: bool,
-    /// The interval of the median holds the goal: more rounds might turn it over.
-    pub(crate) close: bool,
-}
-
 /// Every goal for which there are figures.
 pub(crate) fn judge(results: &Results) -> Vec<Goal> {
     let mut goals: Vec<Goal> =
         ratios(&results.cells).into_iter().filter_map(|ratio| of_ratio(&ratio)).collect();
     // Of a server at work; what comes after it shows what a pause adds.
-    goals.extend(results.first_token.first().map(|first| Goal {
-        what: "time to the first token over gRPC beyond the server's own".to_owned(),
-        wanted: format!("at most {MOST_OVERHEAD_MS} ms"),
-        seen: format!("{:.2} ms", first.overhead.median),
-        met: first.overhead.median <= MOST_OVERHEAD_MS,
-        close: first.overhead.interval.holds(MOST_OVERHEAD_MS),
+    goals.extend(results.first_token.first().map(|first| {
+        let what = "time to the first token over gRPC beyond the server's own".to_owned();
+        Goal::at_most(what, &first.overhead, MOST_OVERHEAD_MS, |ms| format!("{ms:.2} ms"))
     }));
     goals
 }
@@ -73,13 +58,8 @@ pub(crate) fn widths(cells: &[Cell]) -> Vec<usize> {
 
 fn of_ratio(ratio: &Ratio) -> Option<Goal> {
     let wanted = least(ratio.to, ratio.streams)?;
-    Some(Goal {
-        what: format!("sidecar / {} at {}", ratio.to, ratio.streams),
-        wanted: format!("at least {wanted:.2}"),
-        seen: format!("{:.3}", ratio.summary.median),
-        met: ratio.summary.median >= wanted,
-        close: ratio.summary.interval.holds(wanted),
-    })
+    let what = format!("sidecar / {} at {}", ratio.to, ratio.streams);
+    Some(Goal::at_least(what, &ratio.summary, wanted, |ratio| format!("{ratio:.3}")))
 }
 
 /// The least ratio wanted. Alone a stream has the whole machine; more streams share it with scheduling and the network.

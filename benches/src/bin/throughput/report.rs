@@ -2,12 +2,15 @@
 
 use std::{fmt::Write as _, fs, io, path::Path, thread};
 
-use benches::statistics::{Summary, median};
+use benches::{
+    goal::Goal,
+    statistics::{Summary, median},
+};
 use serde_json::json;
 
 use super::{
     engine::Kind,
-    goals::{Goal, Ratio, ratios, widths},
+    goals::{Ratio, ratios, widths},
     options::Options,
     rounds::{Cell, Results},
 };
@@ -54,13 +57,13 @@ fn markdown(options: &Options, results: &Results, goals: &[Goal]) -> String {
     for first in &results.first_token {
         let _ =
             writeln!(out, "Time to the first token, {}, {} prompt tokens, ms:\n", first.when, first.prompt);
-        let _ = writeln!(out, "| what | median | 95 % interval | range |\n|---|---|---|---|");
+        let _ = writeln!(out, "| what {}", Summary::HEAD);
         for (what, summary) in [
             ("over gRPC", &first.over_grpc),
             ("in the server", &first.in_server),
             ("difference, request by request", &first.overhead),
         ] {
-            let _ = writeln!(out, "| {what} {}", spread(summary, 2));
+            let _ = writeln!(out, "| {what} {}", summary.columns(2));
         }
         let _ = writeln!(out);
     }
@@ -72,9 +75,7 @@ fn markdown(options: &Options, results: &Results, goals: &[Goal]) -> String {
         );
     }
     for goal in goals {
-        let verdict = if goal.met { "PASS" } else { "FAIL" };
-        let close = if goal.close { " (within the interval: more rounds may say otherwise)" } else { "" };
-        let _ = writeln!(out, "- {verdict}: {}: {}, wanted {}{close}", goal.what, goal.seen, goal.wanted);
+        let _ = writeln!(out, "- {goal}");
     }
     out
 }
@@ -112,23 +113,11 @@ fn ratio_table(out: &mut String, ratios: &[Ratio]) {
     if ratios.is_empty() {
         return;
     }
-    let _ = writeln!(
-        out,
-        "Ratios, round by round:\n\n| sidecar / | median | 95 % interval | range |\n|---|---|---|---|"
-    );
+    let _ = writeln!(out, "Ratios, round by round:\n\n| sidecar / {}", Summary::HEAD);
     for ratio in ratios {
-        let _ = writeln!(out, "| {} at {} {}", ratio.to, ratio.streams, spread(&ratio.summary, 3));
+        let _ = writeln!(out, "| {} at {} {}", ratio.to, ratio.streams, ratio.summary.columns(3));
     }
     let _ = writeln!(out);
-}
-
-/// The last three columns of a row.
-fn spread(summary: &Summary, digits: usize) -> String {
-    let Summary { median, interval, range } = summary;
-    format!(
-        "| {median:.digits$} | {:.digits$} to {:.digits$} | {:.digits$} to {:.digits$} |",
-        interval.low, interval.high, range.low, range.high
-    )
 }
 
 /// The worst case of idle engines that were not, if it is bad enough to be told.
