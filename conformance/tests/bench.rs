@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ai_inference_proto::Dialect;
+use ai_inference_proto::{ControlMessage, Dialect, GenerationRequest};
 use conformance::{
     bench::{
         Endpoint,
@@ -19,9 +19,10 @@ use conformance::{
         record::{Outcome, Recording, RequestRecord, Setup},
         report::{Objectives, Report},
     },
-    exemplar::{self, Behaviour, Conformant, Pace, Paced, Running},
+    exemplar::{self, Behaviour, Conformant, Pace, Paced, Running, State},
     probe::Tls,
 };
+use tonic::{Status, async_trait};
 
 const PACE: Pace = Pace {
     ttft: Duration::from_millis(50),
@@ -136,6 +137,70 @@ fn the_program_measures_an_endpoint_that_it_starts_and_leaves_its_files() {
     for name in ["report.json", "requests.csv"] {
         assert!(!std::fs::read_to_string(file(name)).unwrap().contains(TOKEN), "{name} holds the token");
     }
+}
+
+/// Two models, and the second is its own.
+struct TwoModels;
+
+#[async_trait]
+impl Behaviour for TwoModels {
+    async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
+        let mut answer = state.control(&message);
+        answer.payload.entry("models".to_owned()).and_modify(|models| models.insert_str(0, "other, "));
+        Ok(answer)
+    }
+
+    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
+        if request.model_id == "other" { Ok(()) } else { state.admit(request) }
+    }
+}
+
+/// As many, and a request has to name one.
+struct NoModelOfItsOwn;
+
+#[async_trait]
+impl Behaviour for NoModelOfItsOwn {
+    async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
+        TwoModels.control(state, message).await
+    }
+
+    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
+        let named = !request.model_id.is_empty();
+        if named { TwoModels.admit(state, request) } else { Err(Status::invalid_argument("name a model")) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_models_the_endpoints_own_is_measured_and_that_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let measured = |server: &Running, wished: &[&str]| {
+        let target = server.addresses[0].to_string();
+        let args =
+            [&["--target", &target, "--length", "200ms", "--warm-up", "0s", "--json"], wished].concat();
+        let output = bench(&args, directory.path());
+        let report: Report =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        (report.setup.model, String::from_utf8(output.stderr).unwrap())
+    };
+    let own = serve(TwoModels).await;
+    let (model, said) = measured(&own, &[]);
+    assert_eq!(model, "");
+    assert!(said.contains("other, exemplar; measuring the endpoint's default"), "{said}");
+    assert_eq!(measured(&own, &["--model", "exemplar"]).0, "exemplar");
+    let none = serve(NoModelOfItsOwn).await;
+    assert_eq!(measured(&none, &[]).0, "other", "the first that is listed");
+
+    // One server, two models.
+    let address = own.addresses[0].to_string();
+    let output = Command::new(PROGRAM)
+        .args(["bench", "compare", "--baseline", &address, "--candidate", &address, "--model", "other"])
+        .args(["--candidate-model", "exemplar", "--length", "200ms", "--warm-up", "0s", "--looks", "2"])
+        .arg("--output")
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("The baseline's model is other, the candidate's exemplar."), "{output:?}");
 }
 
 #[test]

@@ -98,20 +98,20 @@ pub struct Row {
     pub finding: Finding,
 }
 
-/// Judges the blocks measured so far; `None` between two looks of the plan.
+/// Judges the blocks measured so far; `None` between two looks of the plan, as long as they may be compared at all.
 pub fn judge(
     pairs: &[Pair],
     goals: &[Goal],
     plan: &Plan,
     texts_may_differ: bool,
 ) -> Result<Option<(Comparison, Option<usize>)>, statistics::Error> {
-    let Some(look) = plan.looks.iter().position(|blocks| *blocks == pairs.len()) else { return Ok(None) };
-    let goals: Vec<_> = goals.iter().filter(|goal| can_be_seen(goal, pairs)).collect();
-    let figures: Vec<_> = goals.iter().map(|goal| figure(goal, pairs)).collect();
     let comparison = Comparison::unjudged(pairs, texts_may_differ);
     if comparison.conclusion == Conclusion::Invalid {
         return Ok(Some((comparison, None)));
     }
+    let Some(look) = plan.looks.iter().position(|blocks| *blocks == pairs.len()) else { return Ok(None) };
+    let goals: Vec<_> = goals.iter().filter(|goal| can_be_seen(goal, pairs)).collect();
+    let figures: Vec<_> = goals.iter().map(|goal| figure(goal, pairs)).collect();
     let Judgement { verdict, next, findings, .. } = statistics::judge(&figures, look + 1, plan)?;
     let row = |(goal, finding): (&&Goal, Finding)| Row {
         baseline_ms: pooled(pairs.iter().map(|pair| &pair.baseline), goal),
@@ -165,17 +165,20 @@ impl Comparison {
         let setup = |side: fn(&Pair) -> &Recording| {
             pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
         };
-        let candidate = setup(|pair| &pair.candidate);
+        let (baseline, candidate) = (setup(|pair| &pair.baseline), setup(|pair| &pair.candidate));
+        let models = [&baseline, &candidate].map(Setup::shown_model);
+        let differs = (models[0] != models[1])
+            .then(|| format!("The baseline's model is {}, the candidate's {}.", models[0], models[1]));
         Self {
             schema: "ai-inference-bench/comparison/1".to_owned(),
             conclusion: if invalid.is_empty() { Conclusion::Inconclusive } else { Conclusion::Invalid },
             invalid,
-            baseline: setup(|pair| &pair.baseline).target,
+            baseline: baseline.target,
             candidate: candidate.target.clone(),
             setup: candidate,
             blocks: pairs.len(),
             rows: Vec::new(),
-            notes: Vec::new(),
+            notes: differs.into_iter().collect(),
             withheld: None,
         }
     }

@@ -122,20 +122,20 @@ impl Tally {
     fn ended(&self, request: &RequestRecord) {
         let state = &*self.0;
         state.running.fetch_sub(1, Ordering::Relaxed);
-        if request.is_complete() {
-            state.complete.fetch_add(1, Ordering::Relaxed);
-        } else if request.has_failed() {
+        if request.has_failed() {
             state.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if request.is_complete() {
-            let mut recent = state.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let (ttft, tpot) = &mut *recent;
-            for (values, metric) in [(ttft, Metric::Ttft), (tpot, Metric::Tpot)] {
-                if values.len() >= RECENT {
-                    values.remove(0);
-                }
-                values.extend(metric.of(request));
+        if !request.is_complete() {
+            return;
+        }
+        state.complete.fetch_add(1, Ordering::Relaxed);
+        let mut recent = state.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ttft, tpot) = &mut *recent;
+        for (values, metric) in [(ttft, Metric::Ttft), (tpot, Metric::Tpot)] {
+            if values.len() >= RECENT {
+                values.remove(0);
             }
+            values.extend(metric.of(request));
         }
     }
 }

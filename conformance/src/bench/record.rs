@@ -117,6 +117,13 @@ pub struct Setup {
     pub host: String,
 }
 
+impl Setup {
+    /// The model, for people.
+    pub fn shown_model(&self) -> &str {
+        if self.model.is_empty() { "the endpoint's default" } else { &self.model }
+    }
+}
+
 impl Recording {
     /// Writes gzipped JSON lines: the setup, then a line a request.
     pub fn write(&self, path: &Path) -> io::Result<()> {

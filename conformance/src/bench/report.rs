@@ -128,8 +128,14 @@ impl Report {
         };
         let _ = writeln!(
             text,
-            "{} ({}), load {}{shared}, {} prompts, {} tokens, seed {}\n",
-            setup.target, setup.dialect, setup.load, setup.prompts, setup.tokens, setup.seed
+            "{} ({}), model {}, load {}{shared}, {} prompts, {} tokens, seed {}\n",
+            setup.target,
+            setup.dialect,
+            setup.shown_model(),
+            setup.load,
+            setup.prompts,
+            setup.tokens,
+            setup.seed
         );
         let _ = writeln!(text, "{COLUMNS}");
         let health = self.metrics.get(HEALTH).map(|latency| ("health", *latency));

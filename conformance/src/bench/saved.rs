@@ -84,7 +84,7 @@ impl Terms {
         // No interval has less than two blocks, and so no plan has such a look.
         let judged = if plan.looks == [1] && pairs.len() == 1 {
             let mut single = Comparison::unjudged(pairs, texts_may_differ);
-            single.notes = goals.iter().filter_map(|goal| ratio_of(goal, pairs)).collect();
+            single.notes.extend(goals.iter().filter_map(|goal| ratio_of(goal, pairs)));
             Some((single, None))
         } else {
             judge(pairs, goals, plan, texts_may_differ)?

@@ -14,7 +14,7 @@ pub struct CallArgs {
     /// The wire dialect: auto asks for `contract` first, then `cy.llm`
     #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
     pub dialect: DialectChoice,
-    /// The model to use [default: the first that list_models names]
+    /// The model to use [default: the one that list_models names; of several the first, and in `bench` the endpoint's own]
     #[arg(long, value_name = "ID")]
     pub model: Option<String>,
     /// Bearer token for StreamPredict and Control; better given by the environment than on the command line

@@ -70,7 +70,7 @@ async fn run(conduct: Conduct, events: &mpsc::Sender<Event>, stop: impl Future<O
 }
 
 async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut Summary) -> Sent {
-    let Surveyed { endpoint, facts } = conduct.target;
+    let Surveyed { endpoint, facts, .. } = conduct.target;
     let jobs = if facts.silent { SILENT_JOBS } else { conduct.jobs.max(1) };
     let started = RunStarted {
         schema: SCHEMA,

@@ -9,4 +9,4 @@ mod survey;
 
 pub use dispatcher::{Conduct, conduct};
 pub use plan::{EmptySelection, Plan, Profile, Selection};
-pub use survey::{Surveyed, survey};
+pub use survey::{Surveyed, Unreachable, survey};

@@ -51,6 +51,24 @@ pub struct Surveyed {
     pub endpoint: Endpoint,
     /// The facts, for reports.
     pub facts: Survey,
+    /// The models that it lists; not asked where one was wished for.
+    pub listed: Vec<String>,
+}
+
+impl Surveyed {
+    /// Turns from the first of several models to the endpoint's own, if it serves a request that names none: of servers
+    /// that list the same models, that may be all the difference.
+    pub async fn prefer_default(&mut self) {
+        if self.listed.len() < 2 {
+            return;
+        }
+        let unnamed = Endpoint { model: String::new(), ..self.endpoint.clone() };
+        let probe = Probe::new(Arc::new(unnamed.clone()), 0);
+        if probe.predict(probe.request(1)).await.is_ok_and(|generation| generation.end.is_ok()) {
+            self.facts.model.clear();
+            self.endpoint = unnamed;
+        }
+    }
 }
 
 /// Looks at a target. `dialect` and `model` are the user's wishes, `patience` the longest wait for one answer.
@@ -84,7 +102,7 @@ pub async fn survey(
         patience: FIRST_PATIENCE.min(patience),
     };
     let mut facts = Survey::default();
-    let (mut heard, mut lost) = (false, 0);
+    let (mut heard, mut lost, mut listed) = (false, 0, Vec::new());
 
     // Both names are asked at once: a target that answers neither costs one patience, not two.
     let (contract, deployed) =
@@ -123,10 +141,11 @@ pub async fn survey(
             Ok(Reflection::Served(reflected)) => Some(reflected.by.to_owned()),
             _ => None,
         };
-        if model.is_none()
-            && let Some(first) = first_listed_model(&probe).await
-        {
-            endpoint.model = first;
+        if model.is_none() {
+            listed = listed_models(&probe).await.unwrap_or_default();
+        }
+        if let Some(first) = listed.first() {
+            endpoint.model.clone_from(first);
             if !takes_model(&endpoint).await {
                 endpoint.model.clear(); // what is listed and not served is CONTROL-004's matter
             }
@@ -148,7 +167,7 @@ pub async fn survey(
     facts.dialect = endpoint.dialect.to_string();
     facts.model.clone_from(&endpoint.model);
     facts.prompts.clone_from(&endpoint.prompts);
-    Ok(Surveyed { endpoint, facts })
+    Ok(Surveyed { endpoint, facts, listed })
 }
 
 async fn health(
@@ -175,10 +194,10 @@ async fn takes_model(endpoint: &Endpoint) -> bool {
     !generation.is_ok_and(|g| g.end.code() == Some(tonic::Code::NotFound))
 }
 
-async fn first_listed_model(probe: &Probe) -> Option<String> {
+async fn listed_models(probe: &Probe) -> Option<Vec<String>> {
     let answer = probe.control("conformance-survey", "list_models", &[]).await.ok()?;
     let models = answer.ok().ok()?.payload.get("models")?;
-    models.split(',').map(str::trim).find(|m| !m.is_empty()).map(str::to_owned)
+    Some(models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect())
 }
 
 /// Lets the target talk on each prompt until one gives a full sample; sorts the prompts by what they gave.

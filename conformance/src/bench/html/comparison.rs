@@ -15,7 +15,7 @@ use crate::{
     bench::{
         compare::{Comparison, Conclusion, Pair},
         metrics::Metric,
-        record::Recording,
+        record::{Recording, Setup},
     },
     reports::{template, text::visible},
 };
@@ -59,7 +59,7 @@ impl Page {
     fn of(comparison: &Comparison, pairs: &[Pair]) -> Self {
         let (baseline, candidate) = (visible(&comparison.baseline), visible(&comparison.candidate));
         let mut facts = vec![("baseline", baseline.clone()), ("candidate", candidate.clone())];
-        facts.extend(pairs.first().map(|pair| words::load(&pair.baseline.setup)).unwrap_or_default());
+        facts.extend(pairs.first().map(load).unwrap_or_default());
         let findings = comparison.rows.iter().map(|row| &row.finding);
         let pooled = |metric: Metric, side: fn(&Pair) -> &Recording| {
             metric.values(pairs.iter().flat_map(|pair| &side(pair).requests))
@@ -84,6 +84,16 @@ impl Page {
             version: env!("CARGO_PKG_VERSION"),
         }
     }
+}
+
+/// What was asked of both.
+fn load(Pair { baseline, candidate }: &Pair) -> Vec<Fact> {
+    let [baseline, candidate] = [&baseline.setup, &candidate.setup];
+    if baseline.model == candidate.model {
+        return words::load(baseline);
+    }
+    let model = format!("{} against {}", candidate.shown_model(), baseline.shown_model());
+    words::load(&Setup { model, ..baseline.clone() })
 }
 
 impl Row {

@@ -116,9 +116,8 @@ pub(super) const fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
 /// What was asked, and where.
 pub(super) fn load(setup: &Setup) -> Vec<super::Fact> {
     let connections = counted(setup.connections, "connection");
-    let model = if setup.model.is_empty() { "the endpoint's default" } else { &setup.model };
     vec![
-        ("model", format!("{} (dialect {})", visible(model), visible(&setup.dialect))),
+        ("model", format!("{} (dialect {})", visible(setup.shown_model()), visible(&setup.dialect))),
         ("load", format!("{}, over {connections}", visible(&setup.load))),
         (
             "requests",

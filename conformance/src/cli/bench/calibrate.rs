@@ -97,7 +97,8 @@ async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, PathBuf, Store)
     })?;
     let (load, port) = (&args.load, args.container_port);
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
-    let side = || Source::Fresh(Box::new(Measured::new(&target, None)));
+    let model = args.load.call.model.as_deref();
+    let side = || Source::Fresh(Box::new(Measured::new(&target, model, None)));
     let mut turns = Turns::new(common, [side(), side()])?;
     let mut pairs = Vec::new();
     while pairs.len() < usize::from(args.blocks) {

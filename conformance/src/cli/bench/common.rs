@@ -27,7 +27,7 @@ use crate::{
     },
     exit::Exit,
     probe::Tls,
-    runner::{Surveyed, survey},
+    runner::{Surveyed, Unreachable, survey},
     targets::Target,
 };
 
@@ -101,18 +101,37 @@ impl LoadArgs {
     }
 
     /// Looks at the target, and makes a job for it.
-    pub(super) async fn job(&self, target: &Target, tls: &Tls, prompts: Vec<String>) -> Result<Job, Exit> {
+    pub(super) async fn job(
+        &self,
+        target: &Target,
+        model: Option<&str>,
+        tls: &Tls,
+        prompts: Vec<String>,
+    ) -> Result<Job, Exit> {
         let addresses = &target.addresses()[..1];
         let token = self.call.token.as_deref().or(target.token());
-        let (dialect, model) = (self.call.dialect.0, self.call.model.as_deref());
-        let surveying = survey(addresses, tls, dialect, Dialect::Contract, model, token, self.timeout);
+        let dialect = self.call.dialect.0;
+        let surveying = async {
+            let mut surveyed =
+                survey(addresses, tls, dialect, Dialect::Contract, model, token, self.timeout).await?;
+            surveyed.prefer_default().await;
+            Ok::<_, Unreachable>(surveyed)
+        };
         let surveyed = tokio::select! {
             surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
             () = interrupted() => return Err(Exit::Interrupted),
         };
-        let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
+        let Surveyed { endpoint, listed, .. } =
+            surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
+        if listed.len() > 1 {
+            let measured = if endpoint.model.is_empty() { "the endpoint's default" } else { &endpoint.model };
+            eprintln!(
+                "{} lists {}; measuring {measured}, --model names another",
+                target.addresses()[0],
+                listed.join(", ")
+            );
+        }
         let token = bearer(token)?;
-        let Surveyed { endpoint, .. } = surveyed;
         Ok(Job {
             endpoint: Arc::new(Endpoint {
                 address: addresses[0].clone(),

@@ -36,6 +36,9 @@ pub struct CompareArgs {
     /// What is to be judged, likewise
     #[arg(long, value_name = "SIDE")]
     pub candidate: Side,
+    /// The candidate's model, if it is not --model: `--baseline HOST --candidate HOST` compares two models of one server
+    #[arg(long, value_name = "ID")]
+    pub candidate_model: Option<String>,
     /// Numbers of blocks after which to look whether it is clear
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [6, 12, 20])]
     pub looks: Vec<usize>,
@@ -126,12 +129,21 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
     let Prepared { tls, prompts, saved, terms, plan, store } = prepared;
     let mut goals = goals(args.delta, args.tail_delta);
     let like: Vec<_> = saved.iter().flatten().map(|blocks| blocks[0].setup.clone()).collect();
-    let source = |side, saved| match saved {
+    let model = args.load.call.model.as_deref();
+    let source = |side, model, like, saved| match saved {
         Some(blocks) => Source::Saved(blocks),
-        None => Source::Fresh(Box::new(Measured::new(side, like.first().cloned()))),
+        None => Source::Fresh(Box::new(Measured::new(side, model, like))),
     };
     let [baseline, candidate] = saved;
-    let sources = [source(&args.baseline, baseline), source(&args.candidate, candidate)];
+    let other = args.candidate_model.as_deref();
+    let mut like_candidate = like.first().cloned();
+    if let (Some(like), Some(other)) = (&mut like_candidate, other) {
+        other.clone_into(&mut like.model);
+    }
+    let sources = [
+        source(&args.baseline, model, like.first().cloned(), baseline),
+        source(&args.candidate, other.or(model), like_candidate, candidate),
+    ];
     let (load, port) = (&args.load, args.container_port);
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
     let mut turns = match Turns::new(common, sources) {

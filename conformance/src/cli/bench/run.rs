@@ -88,7 +88,7 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = match args.load.job(&target, &tls, prompts).await {
+    let exit = match args.load.job(&target, args.load.call.model.as_deref(), &tls, prompts).await {
         Ok(job) => measure(&args, &job).await,
         Err(exit) => Ok(exit),
     };

@@ -94,14 +94,15 @@ impl<'a> Turns<'a> {
 /// A side that is measured, and what was learnt of it in the first block.
 pub(super) struct Measured<'a> {
     side: &'a Side,
+    model: Option<&'a str>,
     /// What it must be measured like.
     like: Option<Setup>,
     job: Option<Job>,
 }
 
 impl<'a> Measured<'a> {
-    pub(super) fn new(side: &'a Side, like: Option<Setup>) -> Self {
-        Self { side, like, job: None }
+    pub(super) fn new(side: &'a Side, model: Option<&'a str>, like: Option<Setup>) -> Self {
+        Self { side, model, like, job: None }
     }
 
     async fn measure(&mut self, common: &Common<'_>, block: usize) -> Result<Recording, Exit> {
@@ -115,7 +116,7 @@ impl<'a> Measured<'a> {
         let Common { load, tls, prompts, .. } = common;
         let known = match self.job.take() {
             Some(job) => job,
-            None => self.as_agreed(load, load.job(target, tls, prompts.to_vec()).await?)?,
+            None => self.as_agreed(load, load.job(target, self.model, tls, prompts.to_vec()).await?)?,
         };
         // Both sides of a block see the same prompts at the same times; another block sees others.
         let seed = load.seed.wrapping_add(block as u64);
