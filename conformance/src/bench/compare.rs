@@ -118,13 +118,14 @@ pub fn judge(
         candidate_ms: pooled(pairs.iter().map(|pair| &pair.candidate), goal),
         finding,
     };
-    let rows = goals.iter().zip(findings).map(row).collect();
+    let rows: Vec<_> = goals.iter().zip(findings).map(row).collect();
     let conclusion = match verdict {
         Verdict::Pass => Conclusion::Pass,
         Verdict::Fail => Conclusion::Fail,
         Verdict::Inconclusive => Conclusion::Inconclusive,
     };
-    Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
+    let notes = comparison.notes.into_iter().chain(rows.iter().filter_map(longer_all_the_same)).collect();
+    Ok(Some((Comparison { conclusion, rows, notes, ..comparison }, next)))
 }
 
 /// A tail needs requests: enough of them in all blocks together, and some in each.
@@ -218,7 +219,8 @@ impl Comparison {
             Conclusion::Pass => writeln!(text, "\nPASS: no slower than it may be, after {blocks} blocks"),
             Conclusion::Fail => writeln!(text, "\nFAIL: the candidate is slower, after {blocks} blocks"),
             Conclusion::Inconclusive => {
-                let least = self.rows.iter().map(|row| row.finding.detectable).fold(0.0, f64::max);
+                let open = self.rows.iter().filter(|row| row.finding.verdict == Verdict::Inconclusive);
+                let least = open.map(|row| row.finding.detectable).fold(0.0, f64::max);
                 writeln!(
                     text,
                     "\nINCONCLUSIVE after {blocks} blocks: on this machine, so noisy, {:.0} % would have been seen. Longer \
@@ -230,6 +232,24 @@ impl Comparison {
         };
         text
     }
+}
+
+/// What must not be lost in a verdict that is no FAIL: that it is slower for certain.
+fn longer_all_the_same(Row { finding, .. }: &Row) -> Option<String> {
+    let within = match finding.verdict {
+        Verdict::Pass => "which is allowed",
+        Verdict::Inconclusive => "and whether by more than is allowed is not clear",
+        Verdict::Fail => return None,
+    };
+    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+    (finding.low > 1.0).then(|| {
+        let Finding { metric, quantile, centre, low, high, .. } = finding;
+        let (centre, low, high) = (percent(*centre), percent(*low), percent(*high));
+        format!(
+            "{metric} p{} did become longer, by {centre:.1} % ({low:.1} to {high:.1}), {within}.",
+            quantile * 100.0
+        )
+    })
 }
 
 /// How much slower the candidate may be, and what that follows from.

@@ -62,7 +62,8 @@ impl Container {
             container.name
         ));
         said("run", shell).await?;
-        let mapped = docker(&["port", &container.name, &format!("{port}/tcp")]).await?;
+        // Docker knows no ports of a container that has ended.
+        let mapped = docker(&["port", &container.name, &format!("{port}/tcp")]).await.unwrap_or_default();
         let mapped: Option<SocketAddr> = mapped.lines().find_map(|line| line.trim().parse().ok());
         let not_ready = |what: String| ContainerError::NotReady {
             what,
@@ -71,18 +72,18 @@ impl Container {
         };
         let Some(address) = mapped else {
             container.keep_log().await;
-            return Err(not_ready(format!("port {port} is not published (--container-port)")));
+            let unpublished = format!("port {port} is not published (--container-port)");
+            return Err(not_ready(if container.runs().await { unpublished } else { ENDED.to_owned() }));
         };
         let deadline = Instant::now() + START_LIMIT;
         while !speaks_http2(address).await {
-            let running = docker(&["inspect", "--format", "{{.State.Running}}", &container.name]).await;
-            let what = match running.as_deref().map(str::trim) {
-                Ok("true") if Instant::now() < deadline => {
+            let what = match container.runs().await {
+                true if Instant::now() < deadline => {
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
-                Ok("true") => format!("nobody speaks HTTP/2 on port {port} (--container-port)"),
-                _ => "the server ended before it was ready".to_owned(),
+                true => format!("nobody speaks HTTP/2 on port {port} (--container-port)"),
+                false => ENDED.to_owned(),
             };
             container.keep_log().await;
             return Err(not_ready(what));
@@ -96,6 +97,11 @@ impl Container {
         // An error means that it has ended already.
         let _ = docker(&["stop", "-t", "10", &self.name]).await;
         self.keep_log().await;
+    }
+
+    async fn runs(&self) -> bool {
+        let running = docker(&["inspect", "--format", "{{.State.Running}}", &self.name]).await;
+        running.is_ok_and(|running| running.trim() == "true")
     }
 
     async fn keep_log(&self) {
@@ -153,5 +159,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The type of the frame that a server begins with.
 const SETTINGS: u8 = 4;
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+const ENDED: &str = "the server ended before it was ready";
 /// Time to load a large model from a cold disk.
 const START_LIMIT: Duration = Duration::from_mins(2);

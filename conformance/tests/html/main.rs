@@ -92,6 +92,23 @@ fn the_verdict_is_a_sentence_with_its_figures() {
 }
 
 #[test]
+fn who_is_faster_in_all_is_said_to_be_and_who_is_slower_within_what_is_allowed_too() {
+    let mut faster = comparison(Conclusion::Pass, Verdict::Pass, [0.5, 0.4, 0.6]);
+    faster.rows.push(faster.rows[0].clone());
+    let page = html::comparison(&faster, &pairs(2, 0.5)).unwrap();
+    assert_eq!(
+        heading(&page),
+        "PASS: the candidate is faster. Its time to the first token is 50 % shorter [40 %, 60 %]"
+    );
+
+    let plan = Plan { looks: vec![6], ..Plan::default() };
+    let notes = |slower| judge(&pairs(6, slower), &goals(0.5, 0.5), &plan, false).unwrap().unwrap().0.notes;
+    assert_eq!(notes(1.0), NONE);
+    let said = &notes(1.3)[0];
+    assert!(said.starts_with("ttft p50 did become longer, by ") && said.contains("is allowed"), "{said}");
+}
+
+#[test]
 fn figures_that_must_not_be_used_say_so_first_and_why() {
     let mut requests = recording(200, 20.0, 1.0).requests;
     for request in requests.iter_mut().step_by(4) {

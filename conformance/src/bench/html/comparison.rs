@@ -24,6 +24,8 @@ use crate::{
 struct Page {
     title: String,
     sentence: String,
+    baseline: String,
+    candidate: String,
     /// A class of the style sheet.
     standing: &'static str,
     under: String,
@@ -58,8 +60,6 @@ pub fn comparison(comparison: &Comparison, pairs: &[Pair]) -> io::Result<String>
 impl Page {
     fn of(comparison: &Comparison, pairs: &[Pair]) -> Self {
         let (baseline, candidate) = (visible(&comparison.baseline), visible(&comparison.candidate));
-        let mut facts = vec![("baseline", baseline.clone()), ("candidate", candidate.clone())];
-        facts.extend(pairs.first().map(load).unwrap_or_default());
         let findings = comparison.rows.iter().map(|row| &row.finding);
         let pooled = |metric: Metric, side: fn(&Pair) -> &Recording| {
             metric.values(pairs.iter().flat_map(|pair| &side(pair).requests))
@@ -73,10 +73,12 @@ impl Page {
         Self {
             title: format!("{candidate} against {baseline}"),
             sentence: sentence(comparison),
+            baseline,
+            candidate,
             standing: standing(comparison.conclusion),
             under: under(comparison, pairs),
             invalid: comparison.invalid.iter().map(|why| visible(why)).collect(),
-            facts,
+            facts: pairs.first().map(load).unwrap_or_default(),
             rows: comparison.rows.iter().map(Row::of).collect(),
             blocks: findings.map(blocks).collect(),
             notes: comparison.notes.iter().map(|note| visible(note)).collect(),
@@ -148,6 +150,9 @@ fn sentence(comparison: &Comparison) -> String {
             || "PASS: the candidate is no slower than it may be".to_owned(),
             |finding| match comparison.rows.len() {
                 1 => format!("PASS: {}", said(finding)),
+                _ if findings.clone().all(|finding| finding.high < 1.0) => {
+                    format!("PASS: the candidate is faster. Its {} is {}", subject(finding), change(finding))
+                }
                 _ => format!(
                     "PASS: the candidate is no slower than it may be. Nearest to that, {}",
                     said(finding)

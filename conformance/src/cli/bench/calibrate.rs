@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf};
 
 use super::{
-    common::{LoadArgs, host},
+    common::{BLOCK, LoadArgs, host},
     floors::{default_file, read, write},
     side::Side,
     turns::{Common, Measured, Source, Turns},
@@ -49,8 +49,8 @@ pub struct CalibrateArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance bench calibrate --length 3s
-  conformance bench calibrate --target 'cmd:./server serve' --load closed:4 --length 3s
+  conformance bench calibrate
+  conformance bench calibrate --target 'cmd:./server serve' --load closed:4
 
 `bench compare` uses the floors of this host for an equal load: the same --load, --length, --prompts, --tokens, --connections \
 and --most-running. A floor above --delta takes its place. A server that keeps the processor busy is noisier than the \
@@ -62,7 +62,8 @@ Exit codes: 0 stored, 2 wrong usage, 3 the target could not be reached, 4 the fi
 130 interrupted.";
 
 /// Calibrates.
-pub(super) async fn run(args: CalibrateArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
+    args.load.length.get_or_insert(BLOCK);
     let measured = tokio::select! {
         measured = calibrate(&args) => measured,
         () = interrupted() => Err(Exit::Interrupted),

@@ -41,9 +41,9 @@ pub struct LoadArgs {
     /// a second. Only the last four show what a stall does to those who come meanwhile
     #[arg(long, value_name = "LOAD", default_value = "closed:1")]
     pub load: Load,
-    /// How long
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub length: Duration,
+    /// How long [default: 30s; where blocks are compared, 3s of each side in each block]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub length: Option<Duration>,
     /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
     #[arg(long, value_name = "SET", default_value = "short")]
     pub prompts: Prompts,
@@ -141,7 +141,7 @@ impl LoadArgs {
             }),
             model: endpoint.model,
             load: self.load.clone(),
-            length: self.length,
+            length: self.length(),
             prompts,
             tokens: self.tokens,
             connections: self.connections,
@@ -151,6 +151,11 @@ impl LoadArgs {
             limit: self.timeout,
             seed: self.seed,
         })
+    }
+
+    /// As given, or long enough for a run that stands alone.
+    pub(super) fn length(&self) -> Duration {
+        self.length.unwrap_or(RUN)
     }
 
     /// What a report says of a job.
@@ -218,6 +223,9 @@ fn cancelled(text: &str) -> Result<f64, String> {
 const MOST_CANCELLED: f64 = 0.9;
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
+const RUN: Duration = Duration::from_secs(30);
+/// A side in a block: so short that twenty blocks take no more than some minutes.
+pub(super) const BLOCK: Duration = Duration::from_secs(3);
 const WARM_UP_ROUND: Duration = Duration::from_millis(500);
 /// Two rounds whose medians differ by less are of a server that is warm.
 const FLAT: f64 = 0.05;

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use statistics::Plan;
 
 use super::{
-    common::LoadArgs,
+    common::{BLOCK, LoadArgs},
     floors::FloorArgs,
     saved,
     side::Side,
@@ -42,11 +42,11 @@ pub struct CompareArgs {
     /// Numbers of blocks after which to look whether it is clear
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [6, 12, 20])]
     pub looks: Vec<usize>,
-    /// How much slower the candidate may be at the median: 0.05 is 5 %
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
+    /// How much slower the candidate may be at the median: 0.04 is 4 %
+    #[arg(long, value_name = "SHARE", default_value_t = 0.04, value_parser = share)]
     pub delta: f64,
     /// And at the 99th percentile, which is judged where a block has a hundred requests
-    #[arg(long, value_name = "SHARE", default_value_t = 0.10, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.08, value_parser = share)]
     pub tail_delta: f64,
     /// Both sides are greedy, and yet may say different things
     #[arg(long)]
@@ -67,9 +67,9 @@ pub struct CompareArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance bench compare --baseline localhost:50051 --candidate localhost:50052 --length 5s
-  conformance bench compare --baseline 'cmd:./old serve' --candidate 'cmd:./new serve' --load closed:4 --length 3s
-  conformance bench compare --baseline 'container:me/server:1' --candidate 'container:me/server:2' --length 3s
+  conformance bench compare --baseline localhost:50051 --candidate localhost:50052
+  conformance bench compare --baseline 'cmd:./old serve' --candidate 'cmd:./new serve' --load closed:4
+  conformance bench compare --baseline 'container:me/server:1' --candidate 'container:me/server:2'
   conformance bench compare --baseline saved:target/bench-compare --candidate 'cmd:./new serve' --output target/bench-new
 
 --length is of each side in each block; sides that are commands or containers are started for each block and stopped after \
@@ -85,11 +85,14 @@ not be reached; 4 INVALID, the sides must not be compared (failed requests, a cl
 130 interrupted.";
 
 /// Compares.
-pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
     let prepared = match prepare(&args) {
         Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
+    // As long as what is saved.
+    let saved = prepared.saved.iter().flatten().find_map(|blocks| blocks[0].setup.length.parse().ok());
+    args.load.length.get_or_insert(saved.map_or(BLOCK, humantime::Duration::into));
     tokio::select! {
         exit = blocks(&args, prepared) => exit,
         () = interrupted() => Ok(Exit::Interrupted),
@@ -189,6 +192,6 @@ fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyh
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=10.0).contains(&share) => Ok(share),
-        _ => Err("expected a share: 0.05 is 5 %".to_owned()),
+        _ => Err("expected a share: 0.04 is 4 %".to_owned()),
     }
 }

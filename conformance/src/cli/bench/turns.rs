@@ -57,7 +57,7 @@ impl<'a> Turns<'a> {
         clear(&blocks_in(common.output)).map_err(|error| cannot_write(common.output, &error))?;
         let fresh = sources.iter().filter(|source| matches!(source, Source::Fresh(_))).count();
         if fresh > 0 {
-            let length = humantime::format_duration(common.load.length);
+            let length = humantime::format_duration(common.load.length());
             eprintln!(
                 "measuring in blocks of {fresh} times {length}, after a warm-up each; ratios are candidate / baseline…"
             );
