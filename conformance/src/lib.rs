@@ -11,6 +11,7 @@ pub mod events;
 pub mod exemplar;
 pub mod exit;
 pub mod probe;
+mod punctual;
 pub mod reports;
 pub mod requirement;
 pub mod requirements;

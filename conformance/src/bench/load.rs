@@ -28,10 +28,10 @@ use super::{
     health::Freed,
     metrics::{Metric, quantile},
     multiplex::Lane,
-    pacer::{be_punctual, wait_until},
+    pacer::wait_until,
     record::{Nanos, Outcome, RequestRecord},
 };
-use crate::probe::wire::framed;
+use crate::{probe::wire::framed, punctual::be_punctual};
 
 /// What to do.
 #[derive(Clone, Debug)]

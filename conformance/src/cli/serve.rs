@@ -11,6 +11,7 @@ use crate::{
     address::Address,
     exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial},
     exit::Exit,
+    punctual::be_punctual,
     reports::text,
     requirements::ALL,
 };
@@ -97,6 +98,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         };
         behaviour = (requirement.mutant.behaviour)();
     }
+    be_punctual(); // the timer's thread is started from this one
     match exemplar::serve(behaviour, &args.listen, args.token).await {
         Ok(running) => {
             running.addresses.iter().for_each(announce);

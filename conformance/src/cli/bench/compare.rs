@@ -46,7 +46,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.04, value_parser = share)]
     pub delta: f64,
     /// And at the 99th percentile, which is judged where a block has a hundred requests
-    #[arg(long, value_name = "SHARE", default_value_t = 0.08, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
     pub tail_delta: f64,
     /// Both sides are greedy, and yet may say different things
     #[arg(long)]
