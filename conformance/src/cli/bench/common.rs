@@ -27,6 +27,7 @@ use crate::{
     },
     exit::Exit,
     probe::Tls,
+    reports::text::visible,
     runner::{Surveyed, Unreachable, survey},
     targets::Target,
 };
@@ -124,11 +125,12 @@ impl LoadArgs {
         let Surveyed { endpoint, listed, .. } =
             surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
         if listed.len() > 1 {
-            let measured = if endpoint.model.is_empty() { "the endpoint's default" } else { &endpoint.model };
+            let measured =
+                if endpoint.model.is_empty() { "the endpoint's default" } else { &visible(&endpoint.model) };
             eprintln!(
                 "{} lists {}; measuring {measured}, --model names another",
                 target.addresses()[0],
-                listed.join(", ")
+                visible(&listed.join(", "))
             );
         }
         let token = bearer(token)?;
