@@ -50,6 +50,7 @@ impl Attention {
             && packed
             && node.int("do_rotary") == Some(1)
             && (9..node.input.len()).all(|at| node.input(at).is_none())
+            && heads > 0
             && kv_heads > 0
             && heads % kv_heads == 0;
         if !fits {
@@ -124,10 +125,10 @@ impl Kernel for AttentionKernel {
         let (lengths, cosines, sines) = (input(3)?, input(4)?, input(5)?);
         let (shape, packed) = packed.try_extract_tensor::<f32>()?;
         let (cache, past_keys) = past_keys.try_extract_tensor::<f32>()?;
-        let (_, past_values) = past_values.try_extract_tensor::<f32>()?;
+        let (cache_of_values, past_values) = past_values.try_extract_tensor::<f32>()?;
         let (_, lengths) = lengths.try_extract_tensor::<i32>()?;
         let (table, cosines) = cosines.try_extract_tensor::<f32>()?;
-        let (_, sines) = sines.try_extract_tensor::<f32>()?;
+        let (table_of_sines, sines) = sines.try_extract_tensor::<f32>()?;
         let (&[rows, tokens, width], &[slots, kv_heads, context_length, size]) = (&shape[..], &cache[..])
         else {
             return Err(Error::new("projections of three dimensions and a cache of four were expected"));
@@ -136,10 +137,13 @@ impl Kernel for AttentionKernel {
             [rows, tokens, width, slots, kv_heads, context_length, size].map(|dim| dim as usize);
         let fits = kv_heads == self.kv_heads
             && slots == rows
+            && cache[..] == cache_of_values[..]
             && width == (self.heads + 2 * kv_heads) * size
+            && size > 0
             && size % LANES == 0
             && lengths.len() == rows
             && table.len() == 2
+            && table[..] == table_of_sines[..]
             && table[1] as usize == size / 2;
         if !fits {
             return Err(Error::new(format!("shapes that do not agree: {shape:?} and {cache:?}")));

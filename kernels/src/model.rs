@@ -230,8 +230,12 @@ impl Tensor {
                 return None;
             }
             let mut file = File::open(directory.join(location)).ok()?;
-            file.seek(SeekFrom::Start(entry("offset").map_or(Ok(0), |entry| entry.value.parse()).ok()?))
-                .ok()?;
+            let offset: u64 = entry("offset").map_or(Ok(0), |entry| entry.value.parse()).ok()?;
+            // Before room is made for them.
+            if file.metadata().ok()?.len().checked_sub(offset)? < expected as u64 {
+                return None;
+            }
+            file.seek(SeekFrom::Start(offset)).ok()?;
             let mut bytes = Vec::with_capacity(expected);
             file.take(expected as u64).read_to_end(&mut bytes).ok()?;
             bytes.into()

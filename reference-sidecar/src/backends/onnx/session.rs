@@ -4,7 +4,7 @@
 //! a few integers and calls ONNX Runtime, and allocates nothing.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -316,7 +316,12 @@ impl std::fmt::Debug for OnnxBackend {
     }
 }
 
+/// One at a time: ONNX Runtime keeps the domains of all sessions' operators in one map, and two sessions that add the same
+/// one at once are an error, or worse.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Session, OnnxError> {
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_log_level(LogLevel::Error)?
