@@ -283,6 +283,8 @@ fn a_candidate_that_is_much_slower_fails_and_one_that_says_other_things_is_inval
     let other = compare(&serve("--mutant SAMPLING-003"), &[]);
     assert_eq!(other.status.code(), Some(4), "{other:?}");
     assert!(String::from_utf8_lossy(&other.stdout).contains("INVALID"), "{other:?}");
+    let file = std::fs::read_to_string(directory.path().join("comparison.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Comparison>(&file).unwrap().blocks, 1, "more blocks change nothing");
 }
 
 fn bench(args: &[&str], output: &Path) -> Output {

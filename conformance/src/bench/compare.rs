@@ -118,14 +118,13 @@ pub fn judge(
         candidate_ms: pooled(pairs.iter().map(|pair| &pair.candidate), goal),
         finding,
     };
-    let rows: Vec<_> = goals.iter().zip(findings).map(row).collect();
+    let rows = goals.iter().zip(findings).map(row).collect();
     let conclusion = match verdict {
         Verdict::Pass => Conclusion::Pass,
         Verdict::Fail => Conclusion::Fail,
         Verdict::Inconclusive => Conclusion::Inconclusive,
     };
-    let notes = comparison.notes.into_iter().chain(rows.iter().filter_map(longer_all_the_same)).collect();
-    Ok(Some((Comparison { conclusion, rows, notes, ..comparison }, next)))
+    Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
 }
 
 /// A tail needs requests: enough of them in all blocks together, and some in each.
@@ -184,6 +183,13 @@ impl Comparison {
         }
     }
 
+    /// Notes what must not be lost in a verdict that is no FAIL: what is slower for certain.
+    pub fn note_what_is_longer(&mut self) {
+        if self.withheld.is_none() {
+            self.notes.extend(self.rows.iter().filter_map(longer_all_the_same));
+        }
+    }
+
     /// A table for terminals, and as Markdown for a pull request.
     pub fn table(&self) -> String {
         let mut text = format!("baseline:  {}\ncandidate: {}\n\n", self.baseline, self.candidate);
@@ -234,7 +240,7 @@ impl Comparison {
     }
 }
 
-/// What must not be lost in a verdict that is no FAIL: that it is slower for certain.
+/// That a figure is longer, and by more than this host makes of nothing.
 fn longer_all_the_same(Row { finding, .. }: &Row) -> Option<String> {
     let within = match finding.verdict {
         Verdict::Pass => "which is allowed",
@@ -242,7 +248,7 @@ fn longer_all_the_same(Row { finding, .. }: &Row) -> Option<String> {
         Verdict::Fail => return None,
     };
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
-    (finding.low > 1.0).then(|| {
+    (finding.low > 1.0 && finding.centre > 1.0 + finding.floor.unwrap_or(0.0)).then(|| {
         let Finding { metric, quantile, centre, low, high, .. } = finding;
         let (centre, low, high) = (percent(*centre), percent(*low), percent(*high));
         format!(

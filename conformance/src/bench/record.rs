@@ -9,6 +9,8 @@ use std::{
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 
+use crate::reports::text::{cut, visible};
+
 /// Nanoseconds since the recording began, by the client's monotonic clock.
 pub type Nanos = u64;
 
@@ -118,9 +120,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The model, for people.
-    pub fn shown_model(&self) -> &str {
-        if self.model.is_empty() { "the endpoint's default" } else { &self.model }
+    /// The model, for people: the name may be the endpoint's own choice of words.
+    pub fn shown_model(&self) -> String {
+        if self.model.is_empty() {
+            return "the endpoint's default".to_owned();
+        }
+        cut(&visible(&self.model), LONGEST_NAME)
     }
 }
 
@@ -154,3 +159,6 @@ impl Recording {
 const fn one() -> usize {
     1
 }
+
+/// Characters.
+const LONGEST_NAME: usize = 100;

@@ -64,7 +64,8 @@ impl Surveyed {
         }
         let unnamed = Endpoint { model: String::new(), ..self.endpoint.clone() };
         let probe = Probe::new(Arc::new(unnamed.clone()), 0);
-        if probe.predict(probe.request(1)).await.is_ok_and(|generation| generation.end.is_ok()) {
+        let answer = probe.predict(probe.request(1)).await;
+        if answer.is_ok_and(|answer| answer.end.is_ok() && !answer.responses.is_empty()) {
             self.facts.model.clear();
             self.endpoint = unnamed;
         }

@@ -102,9 +102,15 @@ fn who_is_faster_in_all_is_said_to_be_and_who_is_slower_within_what_is_allowed_t
     );
 
     let plan = Plan { looks: vec![6], ..Plan::default() };
-    let notes = |slower| judge(&pairs(6, slower), &goals(0.5, 0.5), &plan, false).unwrap().unwrap().0.notes;
-    assert_eq!(notes(1.0), NONE);
-    let said = &notes(1.3)[0];
+    let notes = |slower, floor| {
+        let goals = goals(0.5, 0.5).map(|goal| Goal { floor, ..goal });
+        let (mut found, _) = judge(&pairs(6, slower), &goals, &plan, false).unwrap().unwrap();
+        found.note_what_is_longer();
+        found.notes
+    };
+    assert_eq!(notes(1.0, None), NONE);
+    assert_eq!(notes(1.3, Some(0.4)), NONE, "this host makes as much of nothing");
+    let said = &notes(1.3, None)[0];
     assert!(said.starts_with("ttft p50 did become longer, by ") && said.contains("is allowed"), "{said}");
 }
 

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn each_goal_is_met_at_its_limit_and_missed_beyond_it() {
         let met = |results| goals(&results).iter().map(|goal| goal.met).collect::<Vec<_>>();
-        assert_eq!(met(results(2000.0, 0.9, 90.0)), [true, true, true]);
+        assert_eq!(met(results(2000.0, 1.0, 90.0)), [true, true, true]);
         assert_eq!(met(results(1999.0, 1.1, 89.0)), [false, false, false]);
     }
 

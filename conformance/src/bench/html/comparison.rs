@@ -15,7 +15,7 @@ use crate::{
     bench::{
         compare::{Comparison, Conclusion, Pair},
         metrics::Metric,
-        record::{Recording, Setup},
+        record::Recording,
     },
     reports::{template, text::visible},
 };
@@ -95,7 +95,7 @@ fn load(Pair { baseline, candidate }: &Pair) -> Vec<Fact> {
         return words::load(baseline);
     }
     let model = format!("{} against {}", candidate.shown_model(), baseline.shown_model());
-    words::load(&Setup { model, ..baseline.clone() })
+    words::load_of(baseline, &model)
 }
 
 impl Row {

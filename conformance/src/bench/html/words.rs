@@ -115,9 +115,14 @@ pub(super) const fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
 
 /// What was asked, and where.
 pub(super) fn load(setup: &Setup) -> Vec<super::Fact> {
+    load_of(setup, &setup.shown_model())
+}
+
+/// The same for two sides: `model` says which was asked for which.
+pub(super) fn load_of(setup: &Setup, model: &str) -> Vec<super::Fact> {
     let connections = counted(setup.connections, "connection");
     vec![
-        ("model", format!("{} (dialect {})", visible(setup.shown_model()), visible(&setup.dialect))),
+        ("model", format!("{model} (dialect {})", visible(&setup.dialect))),
         ("load", format!("{}, over {connections}", visible(&setup.load))),
         (
             "requests",

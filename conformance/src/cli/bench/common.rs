@@ -27,7 +27,7 @@ use crate::{
     },
     exit::Exit,
     probe::Tls,
-    reports::text::visible,
+    reports::text::{cut, visible},
     runner::{Surveyed, Unreachable, survey},
     targets::Target,
 };
@@ -42,7 +42,7 @@ pub struct LoadArgs {
     /// a second. Only the last four show what a stall does to those who come meanwhile
     #[arg(long, value_name = "LOAD", default_value = "closed:1")]
     pub load: Load,
-    /// How long [default: 30s; where blocks are compared, 3s of each side in each block]
+    /// How long [default: 30s; where blocks are compared 3s of each side in each block, or as long as what is saved]
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     pub length: Option<Duration>,
     /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
@@ -125,12 +125,11 @@ impl LoadArgs {
         let Surveyed { endpoint, listed, .. } =
             surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?;
         if listed.len() > 1 {
-            let measured =
-                if endpoint.model.is_empty() { "the endpoint's default" } else { &visible(&endpoint.model) };
+            let listed = cut(&visible(&listed.join(", ")), LONGEST_LIST);
+            let measured = if endpoint.model.is_empty() { "the endpoint's default" } else { "the first" };
             eprintln!(
-                "{} lists {}; measuring {measured}, --model names another",
-                target.addresses()[0],
-                visible(&listed.join(", "))
+                "{} lists {listed}; measuring {measured}, --model names another",
+                target.addresses()[0]
             );
         }
         let token = bearer(token)?;
@@ -225,6 +224,8 @@ fn cancelled(text: &str) -> Result<f64, String> {
 const MOST_CANCELLED: f64 = 0.9;
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
+/// Characters.
+const LONGEST_LIST: usize = 300;
 const RUN: Duration = Duration::from_secs(30);
 /// A side in a block: so short that twenty blocks take no more than some minutes.
 pub(super) const BLOCK: Duration = Duration::from_secs(3);

@@ -111,6 +111,10 @@ struct Prepared {
 
 fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
     let sides = [&args.baseline, &args.candidate];
+    if args.candidate_model.is_some() && matches!(args.candidate, Side::Saved(_)) {
+        let why = "--candidate-model is for a candidate that is measured now; a saved one has its model";
+        return Err(refuse(Exit::Usage, &why));
+    }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
     let (tls, prompts) = args.load.read(&addresses)?;
     let mut plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
@@ -166,6 +170,7 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
         }
         match terms.judge(&pairs, &goals, &plan, args.texts_may_differ) {
             Ok(Some((mut comparison, None))) => {
+                comparison.note_what_is_longer();
                 comparison.notes.extend(store.note(setup));
                 return conclude(args, &comparison, &pairs);
             }

@@ -24,6 +24,7 @@ use crate::{
     cli::call::refuse,
     exit::Exit,
     probe::Tls,
+    reports::text::visible,
     targets::Target,
 };
 
@@ -138,7 +139,7 @@ impl<'a> Measured<'a> {
         if differences.is_empty() {
             return Ok(job);
         }
-        let why = format!("the saved side was measured otherwise: {}", differences.join("; "));
+        let why = format!("the saved side was measured otherwise: {}", visible(&differences.join("; ")));
         Err(refuse(Exit::Usage, &why))
     }
 }
