@@ -34,6 +34,9 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The head of a table of summaries, after its first column's.
+    pub const HEAD: &str = "| median | 95 % interval | range |\n|---|---|---|---|";
+
     /// `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
@@ -51,9 +54,6 @@ impl Summary {
             interval.low, interval.high, range.low, range.high
         )
     }
-
-    /// The head of a table of summaries, after its first column's.
-    pub const HEAD: &str = "| median | 95 % interval | range |\n|---|---|---|---|";
 }
 
 /// A least-squares line.

@@ -139,8 +139,11 @@ fn the_program_measures_an_endpoint_that_it_starts_and_leaves_its_files() {
     }
 }
 
-/// Two models, and the second is its own.
-struct TwoModels;
+/// Two models.
+struct TwoModels {
+    /// The second is its own; else a request has to name one.
+    own: bool,
+}
 
 #[async_trait]
 impl Behaviour for TwoModels {
@@ -151,22 +154,11 @@ impl Behaviour for TwoModels {
     }
 
     fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
-        if request.model_id == "other" { Ok(()) } else { state.admit(request) }
-    }
-}
-
-/// As many, and a request has to name one.
-struct NoModelOfItsOwn;
-
-#[async_trait]
-impl Behaviour for NoModelOfItsOwn {
-    async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
-        TwoModels.control(state, message).await
-    }
-
-    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
-        let named = !request.model_id.is_empty();
-        if named { TwoModels.admit(state, request) } else { Err(Status::invalid_argument("name a model")) }
+        match request.model_id.as_str() {
+            "other" => Ok(()),
+            "" if !self.own => Err(Status::invalid_argument("name a model")),
+            _ => state.admit(request),
+        }
     }
 }
 
@@ -182,12 +174,12 @@ async fn of_several_models_the_endpoints_own_is_measured_and_that_is_said() {
             serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         (report.setup.model, String::from_utf8(output.stderr).unwrap())
     };
-    let own = serve(TwoModels).await;
+    let own = serve(TwoModels { own: true }).await;
     let (model, said) = measured(&own, &[]);
     assert_eq!(model, "");
     assert!(said.contains("other, exemplar; measuring the endpoint's default"), "{said}");
     assert_eq!(measured(&own, &["--model", "exemplar"]).0, "exemplar");
-    let none = serve(NoModelOfItsOwn).await;
+    let none = serve(TwoModels { own: false }).await;
     assert_eq!(measured(&none, &[]).0, "other", "the first that is listed");
 
     // One server, two models.

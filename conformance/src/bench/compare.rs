@@ -166,9 +166,10 @@ impl Comparison {
             pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
         };
         let (baseline, candidate) = (setup(|pair| &pair.baseline), setup(|pair| &pair.candidate));
-        let models = [&baseline, &candidate].map(Setup::shown_model);
-        let differs = (models[0] != models[1])
-            .then(|| format!("The baseline's model is {}, the candidate's {}.", models[0], models[1]));
+        let differs = (baseline.model != candidate.model).then(|| {
+            let (baseline, candidate) = (baseline.shown_model(), candidate.shown_model());
+            format!("The baseline's model is {baseline}, the candidate's {candidate}.")
+        });
         Self {
             schema: "ai-inference-bench/comparison/1".to_owned(),
             conclusion: if invalid.is_empty() { Conclusion::Inconclusive } else { Conclusion::Invalid },
