@@ -76,6 +76,11 @@ pub trait Backend: Send {
     /// What it offers.
     fn capacity(&self) -> Capacity;
 
+    /// Gets ready on the thread that will make all steps, while no slot holds anything.
+    fn warm_up(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// Appends `tokens` to the first `past` tokens of `slot` and returns the logits after the last of them.
     fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError>;
 
@@ -107,6 +112,10 @@ pub trait Backend: Send {
 impl<B: Backend + ?Sized> Backend for Box<B> {
     fn capacity(&self) -> Capacity {
         (**self).capacity()
+    }
+
+    fn warm_up(&mut self) -> Result<(), BackendError> {
+        (**self).warm_up()
     }
 
     fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {

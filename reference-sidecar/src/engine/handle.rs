@@ -20,7 +20,7 @@ use super::{
     step_loop::StepLoop,
 };
 use crate::{
-    backends::{Backend, Capacity},
+    backends::{Backend, BackendError, Capacity},
     models::Adapter,
     scheduler::{Limits, SequenceId},
 };
@@ -87,6 +87,20 @@ pub enum SubmitError {
     Engine(#[from] EngineError),
 }
 
+/// An engine that did not start. For the log and the terminal.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The system has no thread for it.
+    #[error("failed to start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// Its first steps failed.
+    #[error("the model's first steps failed: {0}")]
+    WarmUp(#[from] BackendError),
+    /// There is a bug in it.
+    #[error("the model's engine ended while it got ready")]
+    Ended,
+}
+
 /// A generation that ended badly, through no fault of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EngineError {
@@ -140,12 +154,12 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Starts the thread, named for debuggers after the model.
+    /// Starts the thread, named for debuggers after the model, and waits until its backend is ready.
     pub fn start(
         name: &str,
         backend: impl Backend + 'static,
         options: EngineOptions,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, StartError> {
         let (commands, received) = mpsc::channel();
         let capacity = backend.capacity();
         let gauges = Arc::new(Gauges::default());
@@ -153,8 +167,18 @@ impl EngineHandle {
         let limits = Limits { slots: capacity.slots, prefill_budget: options.prefill_chunk };
         let (queue, ahead) = (options.queue, options.ahead);
         let shared = (Arc::clone(&gauges), Arc::clone(&interrupts));
-        let step_loop = StepLoop::new(backend, limits, options.end_of_text, received, shared);
-        let thread = thread::Builder::new().name(format!("engine {name}")).spawn(move || step_loop.run())?;
+        let mut step_loop = StepLoop::new(backend, limits, options.end_of_text, received, shared);
+        let (warmed, warm) = mpsc::channel();
+        let work = move || {
+            let ready = step_loop.warm_up();
+            let runs = ready.is_ok();
+            let _ = warmed.send(ready);
+            if runs {
+                step_loop.run();
+            }
+        };
+        let thread = thread::Builder::new().name(format!("engine {name}")).spawn(work)?;
+        warm.recv().map_err(|_| StartError::Ended)??;
         let ways = WaysIn { commands, interrupts };
         Ok(Self { ways, capacity, queue, ahead, next_id: AtomicU64::new(0), gauges, thread })
     }

@@ -21,5 +21,5 @@ mod sequence;
 mod step_loop;
 
 pub use events::{EventReader, Finish};
-pub use handle::{EngineError, EngineHandle, EngineOptions, Gauges, Job, SubmitError};
+pub use handle::{EngineError, EngineHandle, EngineOptions, Gauges, Job, StartError, SubmitError};
 pub use sampling::{ParameterError, Sampler, SamplingParameters};

@@ -52,6 +52,11 @@ impl<B: Backend> Seats<B> {
         Self { backend, slots, copies: true, rows: Vec::new() }
     }
 
+    /// Before the first sequence, on the thread that makes all steps.
+    pub(super) fn warm_up(&mut self) -> Result<(), BackendError> {
+        self.backend.warm_up()
+    }
+
     pub(super) fn vocabulary(&self) -> usize {
         self.backend.capacity().vocabulary
     }

@@ -61,6 +61,10 @@ impl<B: Backend> StepLoop<B> {
         }
     }
 
+    pub(super) fn warm_up(&mut self) -> Result<(), BackendError> {
+        self.seats.warm_up()
+    }
+
     pub(super) fn run(mut self) {
         while self.take_commands() {
             self.admit();

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{AdaptedModel, Package, PackageError};
 use crate::{
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Runtime},
-    engine::{EngineHandle, EngineOptions},
+    engine::{EngineHandle, EngineOptions, StartError},
     text::{Tokenizer, TokenizerError},
 };
 
@@ -57,7 +57,7 @@ impl Loader {
             ahead: AHEAD,
             end_of_text: package.end_of_text().to_vec(),
         };
-        let engine = EngineHandle::start(id, backend, options).map_err(LoadError::Thread)?;
+        let engine = EngineHandle::start(id, backend, options)?;
         Ok(LoadedModel { id: id.to_owned(), tokenizer, engine, adapted, memory })
     }
 }
@@ -74,9 +74,9 @@ pub enum LoadError {
     /// Its graph cannot be run.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// The system has no thread for it.
-    #[error("failed to start a thread: {0}")]
-    Thread(std::io::Error),
+    /// Its engine does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 /// 16 KiB of a stream that is not read. Longer generations than this wait for their reader.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use ort::value::TensorElementType;
+
 use super::{
     OnnxError,
     graph::{Family, Graph, IDS, LENGTHS, LOGITS_INDEX, MASK, POSITIONS, TOTAL},
@@ -42,8 +44,9 @@ impl Feeds {
         let longest = context.max(slots);
         let lengths = match graph.family {
             Family::Lengths => {
-                let total = arena.region::<i32>(1)?;
-                arena.get_mut(&total)[0] = context as i32;
+                // The operator wants it on the host, on every device.
+                let total = arena.host(TensorElementType::Int32, 1)?;
+                arena.write(&total, 0..1)[0] = context as i32;
                 let (seqlens, logits_index) = (arena.region::<i32>(slots)?, arena.region::<i64>(slots)?);
                 Lengths::Direct { seqlens, total, logits_index }
             }
@@ -83,9 +86,9 @@ impl Feeds {
 
     /// `tokens` go behind the first `past` of `slot`.
     pub(super) fn write_chunk(&mut self, arena: &mut Arena, slot: usize, past: usize, tokens: &[i64]) {
-        arena.get_mut(&self.ids)[..tokens.len()].copy_from_slice(tokens);
+        arena.write(&self.ids, 0..tokens.len()).copy_from_slice(tokens);
         if let Some(positions) = &self.positions {
-            for (at, position) in arena.get_mut::<i64>(positions)[..tokens.len()].iter_mut().enumerate() {
+            for (at, position) in arena.write::<i64>(positions, 0..tokens.len()).iter_mut().enumerate() {
                 *position = (past + at) as i64;
             }
         }
@@ -93,8 +96,8 @@ impl Feeds {
         match &mut self.lengths {
             // seqlens_k is the length with the new tokens, less one.
             Lengths::Direct { seqlens, logits_index, .. } => {
-                arena.get_mut::<i32>(seqlens)[0] = (length - 1) as i32;
-                arena.get_mut::<i64>(logits_index)[0] = tokens.len() as i64 - 1;
+                arena.write::<i32>(seqlens, 0..1)[0] = (length - 1) as i32;
+                arena.write::<i64>(logits_index, 0..1)[0] = tokens.len() as i64 - 1;
             }
             Lengths::Mask { mask, ones } => fill(arena, mask, self.context, slot, &mut ones[slot], length),
         }
@@ -102,20 +105,20 @@ impl Feeds {
 
     /// One token behind each slot from the first on.
     pub(super) fn write_rows(&mut self, arena: &mut Arena, rows: &[Row]) {
-        for (id, row) in arena.get_mut::<i64>(&self.ids).iter_mut().zip(rows) {
+        for (id, row) in arena.write::<i64>(&self.ids, 0..rows.len()).iter_mut().zip(rows) {
             *id = row.token;
         }
         if let Some(positions) = &self.positions {
-            for (position, row) in arena.get_mut::<i64>(positions).iter_mut().zip(rows) {
+            for (position, row) in arena.write::<i64>(positions, 0..rows.len()).iter_mut().zip(rows) {
                 *position = row.past as i64;
             }
         }
         match &mut self.lengths {
             Lengths::Direct { seqlens, logits_index, .. } => {
-                for (length, row) in arena.get_mut::<i32>(seqlens).iter_mut().zip(rows) {
+                for (length, row) in arena.write::<i32>(seqlens, 0..rows.len()).iter_mut().zip(rows) {
                     *length = row.past as i32;
                 }
-                arena.get_mut::<i64>(logits_index)[..rows.len()].fill(0);
+                arena.write::<i64>(logits_index, 0..rows.len()).fill(0);
             }
             Lengths::Mask { mask, ones } => {
                 for (slot, (row, ones)) in rows.iter().zip(ones).enumerate() {
@@ -128,11 +131,11 @@ impl Feeds {
 
 /// Makes the slot's row of the mask start with `length` ones, `ones` of which are there.
 fn fill(arena: &mut Arena, mask: &Region, context: usize, slot: usize, ones: &mut usize, length: usize) {
-    let row = &mut arena.get_mut::<i64>(mask)[slot * context..(slot + 1) * context];
+    let start = slot * context;
     if length > *ones {
-        row[*ones..length].fill(1);
+        arena.write::<i64>(mask, start + *ones..start + length).fill(1);
     } else {
-        row[length..*ones].fill(0);
+        arena.write::<i64>(mask, start + length..start + *ones).fill(0);
     }
     *ones = length;
 }

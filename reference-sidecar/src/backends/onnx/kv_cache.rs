@@ -10,12 +10,9 @@
 
 use std::{ffi::CString, sync::Arc};
 
-use ort::{session::Session, value::TensorElementType};
+use ort::value::TensorElementType;
 
-use super::{
-    Provider,
-    raw::{Arena, Named, Region, size_of_kind},
-};
+use super::raw::{Arena, Named, Region, size_of_kind};
 use crate::models::CacheShape;
 
 /// The buffers, and every view of them that a step can need.
@@ -28,11 +25,9 @@ pub(super) struct KvCache {
 }
 
 impl KvCache {
-    /// Reserves the cache where the provider computes.
+    /// Reserves the cache where steps compute.
     pub(super) fn new(
         arena: &Arena,
-        session: &Session,
-        provider: Provider,
         shape: CacheShape,
         (slots, kind): (usize, TensorElementType),
     ) -> ort::Result<Self> {
@@ -41,13 +36,7 @@ impl KvCache {
         let names = names
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| ort::Error::new("a cache name holds a NUL character"))?;
-        let buffer = || match provider {
-            Provider::Cpu => arena.host(kind, len),
-            #[cfg(feature = "cuda")]
-            Provider::Cuda => arena.device(session, kind, len),
-        };
-        let _ = session;
-        let buffers = names.iter().map(|_| buffer()).collect::<ort::Result<_>>()?;
+        let buffers = names.iter().map(|_| arena.private(kind, len)).collect::<ort::Result<_>>()?;
         Ok(Self { names, buffers, shape, slots })
     }
 
@@ -70,16 +59,20 @@ impl KvCache {
         Ok(bound)
     }
 
-    /// Makes the first `tokens` tokens of slot `to` those of slot `from`. False on a device.
-    pub(super) fn copy_prefix(&self, arena: &mut Arena, from: usize, to: usize, tokens: usize) -> bool {
+    /// Makes the first `tokens` tokens of slot `to` those of slot `from`, another one.
+    pub(super) fn copy_prefix(
+        &self,
+        arena: &mut Arena,
+        from: usize,
+        to: usize,
+        tokens: usize,
+    ) -> ort::Result<()> {
         let CacheShape { kv_heads, context, head_size, .. } = self.shape;
         assert!(from.max(to) < self.slots && tokens <= context, "tokens of this cache");
         // A head's tokens lie together, and those of the next head a whole context further.
-        let start = |slot: usize, head: usize| (slot * kv_heads + head) * context * head_size;
-        self.buffers.iter().all(|buffer| {
-            (0..kv_heads)
-                .all(|head| arena.copy_within(buffer, start(from, head), start(to, head), tokens * head_size))
-        })
+        let ends = (from * per_slot(&self.shape), to * per_slot(&self.shape));
+        let heads = (tokens * head_size, kv_heads, context * head_size);
+        self.buffers.iter().try_for_each(|buffer| arena.copy_within(buffer, ends, heads))
     }
 }
 

@@ -77,7 +77,7 @@ impl Runtime {
                 .commit_from_memory(ONE_ADDITION)?;
             Ok(())
         };
-        session().map_err(|error| ProviderError::Unusable(error.message().to_owned()))
+        session().map_err(|error| ProviderError::Unusable(reason(error.message()).to_owned()))
     }
 
     pub(super) const fn environment(&self) -> &Environment {
@@ -131,6 +131,12 @@ fn find(asked: Option<&Path>) -> Result<PathBuf, LibraryError> {
     };
     let cached = cache_dir().map(|cache| cache.join("onnxruntime").join(VERSION).join(file));
     cached.and_then(|path| path.canonicalize().ok()).ok_or(LibraryError::NotFound)
+}
+
+/// What the loader or the driver said, without where in ONNX Runtime's sources it was noticed.
+#[cfg(feature = "cuda")]
+fn reason(message: &str) -> &str {
+    message.rsplit_once("with error: ").map_or(message, |(_, reason)| reason).trim().trim_end_matches('.')
 }
 
 /// An ONNX model: y = x + x, one float.

@@ -44,7 +44,7 @@ impl Lora {
         let places = slots + 1;
         let stack = |layer: &AdaptedLayer| {
             let (a, b) = (layer.inputs * layer.rank, layer.rank * layer.outputs);
-            Ok(Stack { a: arena.host(graph.lora, places * a)?, b: arena.host(graph.lora, places * b)? })
+            Ok(Stack { a: arena.shared(graph.lora, places * a)?, b: arena.shared(graph.lora, places * b)? })
         };
         Ok(Self {
             stacks: layers.iter().map(stack).collect::<ort::Result<_>>()?,
@@ -92,7 +92,9 @@ impl Lora {
     /// Says for each row of a step over the slots from `first` on where its adapter lies.
     pub(super) fn write_index(&self, arena: &mut Arena, first: usize, rows: usize) {
         let active = &self.active[first..first + rows];
-        for (row, (index, active)) in arena.get_mut::<i64>(&self.index).iter_mut().zip(active).enumerate() {
+        for (row, (index, active)) in
+            arena.write::<i64>(&self.index, 0..rows).iter_mut().zip(active).enumerate()
+        {
             *index = if *active { (first + row + 1) as i64 } else { 0 };
         }
     }
@@ -109,14 +111,14 @@ impl Stack {
         convert: impl Fn(f32) -> T,
     ) {
         let matrices = adapter.layers.get(name);
-        let a = &mut arena.get_mut::<T>(&self.a)[place * inputs * rank..(place + 1) * inputs * rank];
+        let a = arena.write::<T>(&self.a, place * inputs * rank..(place + 1) * inputs * rank);
         a.fill(convert(0.0));
         if let Some(low) = matrices {
             for (row, from) in a.chunks_exact_mut(*rank).zip(low.a.chunks_exact(low.rank)) {
                 row.iter_mut().zip(from).for_each(|(to, from)| *to = convert(*from));
             }
         }
-        let b = &mut arena.get_mut::<T>(&self.b)[place * rank * outputs..(place + 1) * rank * outputs];
+        let b = arena.write::<T>(&self.b, place * rank * outputs..(place + 1) * rank * outputs);
         b.fill(convert(0.0));
         if let Some(low) = matrices {
             b.iter_mut().zip(&low.b).for_each(|(to, from)| *to = convert(*from));

@@ -22,6 +22,7 @@ use super::{
     graph::{Family, Graph, LOGITS},
     kv_cache::{KvCache, bytes_per_slot},
     lora::{Lora, bytes_per_place},
+    place::Place,
     raw::{Arena, Binding, Region, placed_nodes, size_of_kind},
     self_test, sizing,
 };
@@ -128,7 +129,7 @@ pub struct OnnxBackend {
     widened: Vec<f32>,
     capacity: Capacity,
     /// `decode[n - 1]` steps the slots `0..n`.
-    decode: Vec<Binding>,
+    decode: Vec<Decode>,
     /// The prefill binding of the chunk length and slot that were last used: long prompts come in equal chunks.
     prefill: Option<((usize, usize), Binding)>,
     /// Of prefill runs, so that one can be ended.
@@ -140,13 +141,14 @@ impl OnnxBackend {
     /// Loads the package's graph, checks it, reserves the cache, and proves that it works.
     pub fn load(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Self, OnnxError> {
         fits(sizing::free_memory(), package.weights(), || "the graph".to_owned())?;
-        let session = build(runtime, package, options)?;
+        let place = Place::new(options.provider)?;
+        let session = build(runtime, package, options, &place)?;
         let graph = Graph::read(&session, package)?;
         refuse_strays(&session, options.provider)?;
         let shape = package.cache();
-        let slots = reserve(options, slot_bytes(package, &graph))?;
+        let slots = reserve(options, place.free_memory()?, slot_bytes(package, &graph))?;
         let capacity = Capacity { slots, context: shape.context, vocabulary: package.vocabulary() };
-        let mut arena = Arena::default();
+        let mut arena = place.arena(&session)?;
         let feeds = Feeds::new(&mut arena, &graph, capacity)?;
         let rows = match graph.family {
             Family::Lengths => slots,
@@ -156,8 +158,8 @@ impl OnnxBackend {
             if graph.logits == TensorElementType::Float16 { slots * capacity.vocabulary } else { 0 };
         let lora = (!graph.adapted.is_empty()).then(|| Lora::new(&arena, &graph, slots)).transpose()?;
         let mut backend = Self {
-            cache: KvCache::new(&arena, &session, options.provider, shape.clone(), (slots, graph.cache))?,
-            logits: arena.host(graph.logits, rows * capacity.vocabulary)?,
+            cache: KvCache::new(&arena, shape.clone(), (slots, graph.cache))?,
+            logits: arena.shared(graph.logits, rows * capacity.vocabulary)?,
             widened: vec![0.0; widened],
             session,
             arena,
@@ -167,16 +169,12 @@ impl OnnxBackend {
             capacity,
             decode: Vec::with_capacity(slots),
             prefill: None,
-            options: Arc::new(RunOptions::new()?),
+            options: Arc::new(place.not_replayed()?),
             interrupted: Arc::default(),
         };
         for rows in 1..=slots {
             let binding = backend.bind(0, rows, 1)?;
-            backend.decode.push(binding);
-        }
-        #[cfg(feature = "cuda")]
-        if options.provider == Provider::Cuda {
-            backend.fill_cache().map_err(|error| OnnxError::SelfTest(error.to_string()))?;
+            backend.decode.push(Decode { binding, options: place.replayed(rows)? });
         }
         self_test::prove(&mut backend).map_err(OnnxError::SelfTest)?;
         Ok(backend)
@@ -190,20 +188,6 @@ impl OnnxBackend {
     /// Bytes that all slots take when they are full: the KV cache, the adapters' places, the logits.
     pub fn slots_bytes(&self, package: &Package) -> u64 {
         slot_bytes(package, &self.graph).saturating_mul(self.capacity.slots as u64)
-    }
-
-    /// Writes every position once. A device's memory comes as it was left, and a kernel that masks by a product with zero
-    /// makes NaN of a NaN that lies behind the valid tokens.
-    #[cfg(feature = "cuda")]
-    fn fill_cache(&mut self) -> Result<(), BackendError> {
-        let Capacity { slots, context, .. } = self.capacity;
-        let tokens = vec![0; context];
-        for slot in 0..slots {
-            for (at, chunk) in tokens.chunks(FILL_CHUNK).enumerate() {
-                self.prefill(slot, at * FILL_CHUNK, chunk)?;
-            }
-        }
-        Ok(())
     }
 
     /// A run over `rows` slots from `first` on, with `tokens` new tokens in each.
@@ -247,15 +231,16 @@ impl OnnxBackend {
     }
 
     /// Logits `[rows, V]` from row `first` on, as float.
-    fn logits(&mut self, first: usize, rows: usize) -> &mut [f32] {
+    fn logits(&mut self, first: usize, rows: usize) -> Result<&mut [f32], BackendError> {
         let vocabulary = self.capacity.vocabulary;
         let range = first * vocabulary..(first + rows) * vocabulary;
         if self.graph.logits == TensorElementType::Float16 {
             let widened = &mut self.widened[..rows * vocabulary];
-            self.arena.get_mut::<f16>(&self.logits)[range].convert_to_f32_slice(widened);
-            widened
+            let logits = self.arena.fetch::<f16>(&self.logits, range).map_err(|error| failed(&error))?;
+            logits.convert_to_f32_slice(widened);
+            Ok(widened)
         } else {
-            &mut self.arena.get_mut(&self.logits)[range]
+            self.arena.fetch(&self.logits, range).map_err(|error| failed(&error))
         }
     }
 }
@@ -263,6 +248,16 @@ impl OnnxBackend {
 impl Backend for OnnxBackend {
     fn capacity(&self) -> Capacity {
         self.capacity
+    }
+
+    /// Records the decode step of each width where steps are replayed: a device keeps them for the thread that made them.
+    fn warm_up(&mut self) -> Result<(), BackendError> {
+        for rows in 1..=self.capacity.slots {
+            if self.decode[rows - 1].options.is_some() {
+                self.decode(&vec![Row::default(); rows])?;
+            }
+        }
+        Ok(())
     }
 
     fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
@@ -275,7 +270,7 @@ impl Backend for OnnxBackend {
             row = self.read(slot, past, chunk)?;
             past += chunk.len();
         }
-        Ok(self.logits(row, 1))
+        self.logits(row, 1)
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
@@ -283,9 +278,10 @@ impl Backend for OnnxBackend {
         if let Some(lora) = &self.lora {
             lora.write_index(&mut self.arena, 0, rows.len());
         }
-        let binding = &mut self.decode[rows.len() - 1];
-        self.arena.run(&mut self.session, binding, None).map_err(|error| failed(&error))?;
-        Ok(self.logits(0, rows.len()))
+        let Decode { binding, options } = &mut self.decode[rows.len() - 1];
+        let ran = self.arena.run(&mut self.session, binding, options.as_ref());
+        ran.map_err(|error| failed(&error))?;
+        self.logits(0, rows.len())
     }
 
     fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {
@@ -297,7 +293,8 @@ impl Backend for OnnxBackend {
     }
 
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> bool {
-        self.cache.copy_prefix(&mut self.arena, from, to, tokens)
+        let copied = self.cache.copy_prefix(&mut self.arena, from, to, tokens);
+        copied.inspect_err(|error| tracing::warn!(error = error.message(), "a prefix was not copied")).is_ok()
     }
 
     fn interrupter(&self) -> Option<Interrupter> {
@@ -316,24 +313,30 @@ impl std::fmt::Debug for OnnxBackend {
     }
 }
 
+/// A step that continues the first slots.
+struct Decode {
+    binding: Binding,
+    /// Where a device replays the step: by what number.
+    options: Option<RunOptions>,
+}
+
 /// One at a time: ONNX Runtime keeps the domains of all sessions' operators in one map, and two sessions that add the same
 /// one at once are an error, or worse.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-fn build(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Session, OnnxError> {
+fn build(
+    runtime: &Runtime,
+    package: &Package,
+    options: OnnxOptions,
+    place: &Place,
+) -> Result<Session, OnnxError> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_log_level(LogLevel::Error)?
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?
         .with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROS)?;
-    let mut builder = match options.provider {
-        Provider::Cpu => builder,
-        #[cfg(feature = "cuda")]
-        Provider::Cuda => {
-            builder.with_execution_providers([ort::ep::CUDA::default().build().error_on_failure()])?
-        }
-    };
+    let mut builder = place.prepare(builder)?;
     #[cfg(target_arch = "x86_64")]
     if options.kernels == Kernels::Own
         && options.provider == Provider::Cpu
@@ -355,13 +358,7 @@ fn slot_bytes(package: &Package, graph: &Graph) -> u64 {
 }
 
 /// The slots to make; refused where they cannot be filled, because the kernel would end the process in mid-generation.
-fn reserve(options: OnnxOptions, per_slot: u64) -> Result<usize, OnnxError> {
-    let free = match options.provider {
-        Provider::Cpu => sizing::free_memory(),
-        // ONNX Runtime's allocator says when the device is full, at once.
-        #[cfg(feature = "cuda")]
-        Provider::Cuda => None,
-    };
+fn reserve(options: OnnxOptions, free: Option<u64>, per_slot: u64) -> Result<usize, OnnxError> {
     let slots = options.slots.unwrap_or_else(|| sizing::slots(per_slot, free, options.threads)).max(1);
     let needed = per_slot.saturating_mul(slots as u64);
     fits(free, needed, || format!("a model of {slots} slots (--slots)"))?;
@@ -403,7 +400,3 @@ const SPIN_MICROS: &str = "500";
 /// Prompt tokens that a graph of the mask family reads at once: it gives logits for each of them, 25 MB for a
 /// vocabulary of 49,152.
 const MASK_CHUNK: usize = 128;
-
-/// Tokens that are written at once when the cache is filled.
-#[cfg(feature = "cuda")]
-const FILL_CHUNK: usize = 512;
