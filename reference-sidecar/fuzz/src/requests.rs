@@ -240,7 +240,7 @@ fn again(dialect: Dialect, request: &GenerationRequest) -> Result<(), String> {
 
 /// ERROR-010.
 fn tells_too_much(message: &str) -> bool {
-    let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("fuzz");
+    let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("reference-sidecar/fuzz");
     message.contains(root) || message.contains("panicked") || message.len() > 2000
 }
 

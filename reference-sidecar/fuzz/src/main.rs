@@ -44,7 +44,7 @@ struct Campaign {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Inputs to start from; new ones are added [default: `fuzz/corpus/TARGET`]
+    /// Inputs to start from; new ones are added [default: `reference-sidecar/fuzz/corpus/TARGET`]
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
 }
