@@ -3,12 +3,11 @@
 //! The command-line program is a thin shell over this library: [`runner`] selects and runs the [`requirements`],
 //! [`events`] say what happened, [`reports`] show it. `docs/design` has the longer story.
 
-pub mod address;
 pub mod baseline;
 pub mod bench;
 pub mod cli;
 pub mod events;
-pub mod exemplar;
+pub mod evidence;
 pub mod exit;
 pub mod probe;
 mod punctual;
@@ -17,3 +16,8 @@ pub mod requirement;
 pub mod requirements;
 pub mod runner;
 pub mod targets;
+pub mod verdict;
+pub mod vocabulary;
+
+/// What is broken on purpose, so that each check proves itself on it.
+pub use exemplar;

@@ -6,9 +6,14 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use ai_inference_proto::Dialect;
-use serde::{Deserialize, Serialize};
+use exemplar::Behaviour;
 
-use crate::{exemplar::Behaviour, probe::Probe};
+/// What a check returns, for the files of the checks.
+pub use crate::verdict::{Judgement, NotPassed};
+use crate::{
+    probe::Probe,
+    vocabulary::{Level, Role},
+};
 
 /// One requirement of the contract.
 pub struct Requirement {
@@ -37,33 +42,6 @@ pub struct Requirement {
 /// A check under way.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Judgement> + Send + 'a>>;
 
-/// How a check ends: `Ok` is a pass, if anything was asserted at all.
-pub type Judgement = Result<(), NotPassed>;
-
-/// Why a check did not pass. Blame is in the type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotPassed {
-    /// The target broke the requirement; the words say how.
-    Fail(String),
-    /// The requirement does not apply to this target or run; the words say why.
-    Skip(String),
-    /// The check could not see; the words say what hid the answer.
-    Inconclusive(String),
-    /// The suite itself is at fault, not the target.
-    Harness(String),
-}
-
-impl NotPassed {
-    /// Puts the circumstance before a failure's words.
-    #[must_use]
-    pub fn when(self, circumstance: &str) -> Self {
-        match self {
-            Self::Fail(why) => Self::Fail(format!("{circumstance}, {why}")),
-            other => other,
-        }
-    }
-}
-
 /// A named fault around the exemplar.
 pub struct Mutant {
     /// What is broken, in a few words.
@@ -72,32 +50,6 @@ pub struct Mutant {
     pub behaviour: fn() -> Arc<dyn Behaviour>,
     /// Words that the verdict's reason must contain: the check must see *this* fault, not some other misfortune.
     pub reason: &'static str,
-}
-
-/// RFC 2119.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Level {
-    /// A failure makes the endpoint non-conformant.
-    Must,
-    /// A failure is a warning, unless the run is strict.
-    Should,
-    /// Reported.
-    May,
-}
-
-/// What an endpoint can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Answers the three RPCs.
-    Server,
-    /// Stands between a client and a server.
-    Proxy,
-    /// Offers HTTP in front of an endpoint.
-    Gateway,
-    /// OAuth2, tenants, audit.
-    Enterprise,
 }
 
 impl Requirement {
@@ -124,27 +76,6 @@ impl fmt::Debug for Requirement {
     }
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Must => "MUST",
-            Self::Should => "SHOULD",
-            Self::May => "MAY",
-        })
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "server",
-            Self::Proxy => "proxy",
-            Self::Gateway => "gateway",
-            Self::Enterprise => "enterprise",
-        })
-    }
-}
-
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
 /// The check and the mutant stay outside the macro's body, so that rustfmt sees them.
@@ -164,8 +95,8 @@ macro_rules! requirement {
         $(#[doc = $page])+
         pub(crate) static REQUIREMENT: $crate::requirement::Requirement = $crate::requirement::Requirement {
             id: $id,
-            level: $crate::requirement::Level::$level,
-            roles: &[$($crate::requirement::Role::$role),+],
+            level: $crate::vocabulary::Level::$level,
+            roles: &[$($crate::vocabulary::Role::$role),+],
             dialects: &[$(::ai_inference_proto::Dialect::$dialect),+],
             title: $title,
             since: $since,

@@ -10,12 +10,9 @@ use std::{
 
 use conformance::{
     cli::{docs, explain, list, replay},
-    events::{
-        CheckResult, Direction, Event, Exchange, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict,
-    },
+    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict},
     exit::Exit,
-    reports::{Console, Format, Report, Reports, Run, Standing, Stream, Terminal, json::JsonReport},
-    requirement::{Level, Role},
+    reports::{Format, Report, Reports, Run, Standing, Terminal, json::JsonReport},
     requirements,
 };
 use proptest::prelude::*;
@@ -25,6 +22,11 @@ use serde_json::Value;
 mod schema;
 #[path = "common/xml.rs"]
 mod xml;
+use conformance::{
+    evidence::{Direction, Exchange},
+    vocabulary::{Level, Role},
+};
+use present::{Console, Stream};
 use schema::violations;
 use xml::assert_xml;
 

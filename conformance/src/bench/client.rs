@@ -10,18 +10,12 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::timeout;
+use wire::{Address, Driver, End, FNV_OFFSET, Tls, code_name, dial, fnv};
 
 use super::{
     message::{Chunk, Deframer},
     record::{Nanos, Outcome},
     turns::Turns,
-};
-use crate::{
-    address::Address,
-    probe::{
-        Tls, dial,
-        wire::{Driver, End, code_name},
-    },
 };
 
 /// Where requests go, and how.
@@ -202,13 +196,6 @@ pub(super) fn broken(error: &h2::Error) -> Outcome {
     Outcome::Broken(End::of(error).to_string())
 }
 
-/// FNV-1a, 64 bits.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
-}
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// More than all streams together can leave unreleased.
 const CONNECTION_WINDOW: u32 = 1 << 30;

@@ -13,6 +13,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use wire::framed;
 
 use super::{
     client::{Connection, Endpoint, broken, ended, status},
@@ -20,7 +21,6 @@ use super::{
     metrics::Distribution,
     record::{Nanos, Outcome},
 };
-use crate::probe::wire::framed;
 
 /// Health under load.
 #[derive(Clone, Copy, Debug, PartialEq)]

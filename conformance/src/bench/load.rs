@@ -21,6 +21,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
+use wire::framed;
 
 use super::{
     arrivals::{BadLoad, Load},
@@ -31,7 +32,7 @@ use super::{
     pacer::wait_until,
     record::{Nanos, Outcome, RequestRecord},
 };
-use crate::{probe::wire::framed, punctual::be_punctual};
+use crate::punctual::be_punctual;
 
 /// What to do.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@
 //! thousand chunks a second has no time to build each message.
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
+use wire::{PREFIX, whole};
 
 use super::record::Outcome;
-use crate::probe::wire::{PREFIX, whole};
 
 /// The fields of a StreamPredictResponse that are timed or compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::probe::wire::framed;
+    use wire::framed;
 
     #[test]
     fn messages_are_found_however_frames_cut_them() {

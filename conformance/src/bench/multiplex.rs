@@ -16,13 +16,13 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify, oneshot},
     time::timeout,
 };
+use wire::{Driver, quote};
 
 use super::{
     client::{Answer, Connection, Endpoint, broken, ended, not_protobuf, status},
     message::{Chunk, Deframer},
     record::{Nanos, Outcome},
 };
-use crate::probe::{quote, wire::Driver};
 
 /// The way of requests over one connection. Cheap to clone.
 #[derive(Clone)]

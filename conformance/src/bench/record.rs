@@ -7,9 +7,8 @@ use std::{
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use present::text::{cut, visible};
 use serde::{Deserialize, Serialize};
-
-use crate::reports::text::{cut, visible};
 
 /// Nanoseconds since the recording began, by the client's monotonic clock.
 pub type Nanos = u64;

@@ -9,12 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    exit::Exit,
-    reports::{files, page, text},
-    requirement::Requirement,
-    requirements,
-};
+use present::{text, write_whole};
+
+use crate::{exit::Exit, reports::page, requirement::Requirement, requirements};
 
 /// Arguments of `conformance docs`.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,7 +82,7 @@ fn write(dir: &Path, differences: &[Difference]) -> io::Result<()> {
             Difference::Missing(name) | Difference::Stale(name) => {
                 let path = dir.join(name);
                 fs::create_dir_all(path.parent().unwrap_or(dir))?;
-                files::write_whole(&path, pages.get(name).map(String::as_bytes).unwrap_or_default())?;
+                write_whole(&path, pages.get(name).map(String::as_bytes).unwrap_or_default())?;
             }
             Difference::Superfluous(name) => fs::remove_file(dir.join(name))?,
         }

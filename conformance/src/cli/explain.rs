@@ -2,14 +2,11 @@
 //!
 //! Talks to: the one slice of requirements, and standard output.
 
+use present::{Console, Paint, text};
+
 use crate::{
     exit::Exit,
-    reports::{
-        Console,
-        page::{self, Block, Span},
-        paint::Paint,
-        text,
-    },
+    reports::page::{self, Block, Span},
     requirement::Requirement,
     requirements,
 };

@@ -4,14 +4,11 @@
 
 use std::fmt::Write as _;
 
+use present::text;
 use serde::Serialize;
 
-use crate::{
-    exit::Exit,
-    reports::text,
-    requirement::{Level, Requirement, Role},
-    requirements,
-};
+use crate::vocabulary::{Level, Role};
+use crate::{exit::Exit, requirement::Requirement, requirements};
 
 /// Arguments of `conformance list`.
 #[derive(Clone, Debug, clap::Args)]

@@ -2,21 +2,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use present::Console;
 use tokio::sync::mpsc;
+use wire::{Address, Tls};
 
 use super::{
     call::{CallArgs, reach, refuse},
     patience::{interrupted, told},
     tls::TlsArgs,
 };
+use crate::vocabulary::Role;
 use crate::{
-    address::Address,
     baseline::Baseline,
     events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
-    probe::Tls,
-    reports::{Console, Format, Reports},
-    requirement::Role,
+    reports::{Format, Reports},
     runner::{Conduct, Plan, Profile, Selection, conduct, survey},
     targets::Target,
 };

@@ -13,10 +13,10 @@ use super::{
     plan::{Plan, Profile},
     survey::Surveyed,
 };
+use crate::vocabulary::Role;
 use crate::{
     baseline::Baseline,
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
-    requirement::Role,
 };
 
 /// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.

@@ -12,7 +12,11 @@ use std::{
 use crate::{
     events::{CheckResult, Verdict},
     probe::{Endpoint, Probe},
-    requirement::{Judgement, NotPassed, Requirement, Role},
+    requirement::Requirement,
+};
+use crate::{
+    verdict::{Judgement, NotPassed},
+    vocabulary::Role,
 };
 
 /// A check that found nothing in so many times the patience has a target that keeps it busy for ever.
@@ -122,8 +126,5 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
 
 /// Each check draws from its own stream of random numbers, so that running it alone draws the same.
 fn seed_of(seed: u64, id: &str) -> u64 {
-    // FNV-1a: stable across versions and machines, unlike the standard library's hasher.
-    id.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    wire::fnv(seed ^ wire::FNV_OFFSET, id.as_bytes())
 }

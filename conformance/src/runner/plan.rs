@@ -3,10 +3,8 @@
 use ai_inference_proto::Dialect;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    requirement::{Level, Requirement, Role},
-    requirements::ALL,
-};
+use crate::vocabulary::{Level, Role};
+use crate::{requirement::Requirement, requirements::ALL};
 
 /// What the user asked for.
 #[derive(Clone, Debug)]

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use present::text::visible;
+
 use super::{
     entry::Kind,
     series::{Change, Line, Series},
 };
-use crate::reports::text::visible;
 
 impl Series {
     /// For terminals.

@@ -13,6 +13,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use wire::framed;
 
 use super::{
     super::{
@@ -24,7 +25,6 @@ use super::{
     marker::{marks, prompt},
     tap::{Clock, Tap},
 };
-use crate::probe::wire::framed;
 
 /// What goes over either way.
 #[derive(Clone, Debug)]

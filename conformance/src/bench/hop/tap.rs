@@ -12,17 +12,15 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationRequest};
 use bytes::Bytes;
+use exemplar::{self, Behaviour, Conformant, Responses, Script, State};
 use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 use tonic::Status;
+use wire::Address;
 
 use super::{
     super::record::Nanos,
     marker::{Mark, asked},
-};
-use crate::{
-    address::Address,
-    exemplar::{self, Behaviour, Conformant, Responses, Script, State},
 };
 
 /// The one clock of both ends.

@@ -2,22 +2,20 @@
 
 use std::io;
 
+use present::{render, text::visible};
 use serde::Serialize;
 use statistics::{Finding, Verdict};
 
 use super::{
-    Fact, Figure,
+    Fact, Figure, TEMPLATES,
     blocks::blocks,
     distribution,
     words::{self, change, counted, share, short, subject},
 };
-use crate::{
-    bench::{
-        compare::{Comparison, Conclusion, Pair},
-        metrics::Metric,
-        record::Recording,
-    },
-    reports::{template, text::visible},
+use crate::bench::{
+    compare::{Comparison, Conclusion, Pair},
+    metrics::Metric,
+    record::Recording,
 };
 
 #[derive(Serialize)]
@@ -54,7 +52,7 @@ struct Row {
 
 /// The page of a comparison: what was found, and the blocks that it was found in.
 pub fn comparison(comparison: &Comparison, pairs: &[Pair]) -> io::Result<String> {
-    template::render("bench-comparison.html", Page::of(comparison, pairs))
+    render(&TEMPLATES, "bench-comparison.html", Page::of(comparison, pairs))
 }
 
 impl Page {

@@ -2,16 +2,16 @@
 
 use std::io;
 
+use present::{
+    render,
+    text::{cut, visible},
+};
 use serde::Serialize;
 
-use super::{Figure, words::counted};
-use crate::{
-    bench::history as recorded,
-    bench::plot::{Axis, Ink, Layer, Mark, Plot, Scale, Shape, Size, Spot, grouped},
-    reports::{
-        template,
-        text::{cut, visible},
-    },
+use super::{Figure, TEMPLATES, words::counted};
+use crate::bench::{
+    history as recorded,
+    plot::{Axis, Ink, Layer, Mark, Plot, Scale, Shape, Size, Spot, grouped},
 };
 
 /// One figure over time.
@@ -51,7 +51,7 @@ pub fn history(title: &str, series: &[Series<'_>]) -> io::Result<String> {
     let figures = series.iter().map(Series::figure).collect();
     let title = visible(title);
     let page = Page { title, sentence, standing: "plain", figures, version: env!("CARGO_PKG_VERSION") };
-    template::render("bench-history.html", page)
+    render(&TEMPLATES, "bench-history.html", page)
 }
 
 /// The page of everything in a history; where hosts or conditions differ, each figure says its own.

@@ -15,6 +15,7 @@ mod words;
 
 use std::fmt::Write as _;
 
+use present::BASE_STYLE;
 use serde::Serialize;
 
 pub use comparison::comparison;
@@ -55,6 +56,16 @@ impl Figure {
         Self { heading, said: String::new(), caption, drawings: Vec::new() }
     }
 }
+
+/// How pages look.
+const TEMPLATES: [(&str, &str); 6] = [
+    BASE_STYLE,
+    ("plot.html", include_str!("../../reports/html/plot.html")),
+    ("bench.html", include_str!("../../reports/html/bench.html")),
+    ("bench-run.html", include_str!("../../reports/html/bench-run.html")),
+    ("bench-comparison.html", include_str!("../../reports/html/bench-comparison.html")),
+    ("bench-history.html", include_str!("../../reports/html/bench-history.html")),
+];
 
 /// A label and its value, in a list.
 type Fact = (&'static str, String);

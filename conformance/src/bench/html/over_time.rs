@@ -1,17 +1,16 @@
 //! Every request of a run at the time when it was due: what was slow, and when.
 
+use present::text::{cut, visible};
+
 use super::{
     Figure,
     stalls::stalls,
     words::{counted, milliseconds as told_ms, seconds},
 };
-use crate::{
-    bench::{
-        metrics::{Metric, milliseconds},
-        plot::{Axis, Ink, Layer, Mark, Plot, Scale, Shape, Size, Spot},
-        record::{Nanos, Outcome, RequestRecord},
-    },
-    reports::text::{cut, visible},
+use crate::bench::{
+    metrics::{Metric, milliseconds},
+    plot::{Axis, Ink, Layer, Mark, Plot, Scale, Shape, Size, Spot},
+    record::{Nanos, Outcome, RequestRecord},
 };
 
 /// `load` as `--load` is written.

@@ -2,23 +2,21 @@
 
 use std::io;
 
+use present::{render, text::visible};
 use serde::Serialize;
 
 use super::{
-    Fact, Figure,
+    Fact, Figure, TEMPLATES,
     against_load::against_load,
     distribution,
     over_time::over_time,
     words::{self, counted, digits},
 };
-use crate::{
-    bench::{
-        metrics::{Distribution, LEAST_FOR_P99, Metric},
-        plot::grouped,
-        record::RequestRecord,
-        report::Report,
-    },
-    reports::{template, text::visible},
+use crate::bench::{
+    metrics::{Distribution, LEAST_FOR_P99, Metric},
+    plot::grouped,
+    record::RequestRecord,
+    report::Report,
 };
 
 #[derive(Serialize)]
@@ -48,7 +46,7 @@ struct Row {
 
 /// The page of a run: its figures, and the requests that they were made from.
 pub fn run(report: &Report, requests: &[RequestRecord]) -> io::Result<String> {
-    template::render("bench-run.html", Page::of(report, requests))
+    render(&TEMPLATES, "bench-run.html", Page::of(report, requests))
 }
 
 impl Page {

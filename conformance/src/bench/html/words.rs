@@ -1,9 +1,9 @@
 //! Figures as a reader says them.
 
+use present::text::visible;
 use statistics::{Finding, Verdict};
 
 use crate::bench::{metrics::Metric, plot::grouped, record::Setup};
-use crate::reports::text::visible;
 
 /// A metric in words.
 pub(super) const fn meaning(metric: Metric) -> &'static str {

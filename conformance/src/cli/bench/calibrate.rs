@@ -2,6 +2,8 @@
 
 use std::{env, fs, path::PathBuf};
 
+use present::text;
+
 use super::{
     common::{BLOCK, LoadArgs, host},
     floors::{default_file, read, write},
@@ -16,7 +18,6 @@ use crate::{
     },
     cli::{call::refuse, patience::interrupted},
     exit::Exit,
-    reports::text,
 };
 
 /// Arguments of `conformance bench calibrate`.

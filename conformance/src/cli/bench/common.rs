@@ -8,9 +8,10 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
+use present::text::{cut, visible};
+use wire::{Address, Tls};
 
 use crate::{
-    address::Address,
     bench::{
         Endpoint,
         arrivals::Load,
@@ -26,8 +27,6 @@ use crate::{
         tls::TlsArgs,
     },
     exit::Exit,
-    probe::Tls,
-    reports::text::{cut, visible},
     runner::{Surveyed, Unreachable, survey},
     targets::Target,
 };

@@ -2,7 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
+use present::text;
 use statistics::Plan;
+use wire::Tls;
 
 use super::{
     common::{BLOCK, LoadArgs},
@@ -21,8 +23,6 @@ use crate::{
     },
     cli::{call::refuse, patience::interrupted},
     exit::Exit,
-    probe::Tls,
-    reports::text,
 };
 
 /// Arguments of `conformance bench compare`.

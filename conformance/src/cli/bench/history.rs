@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Subcommand;
+use present::text;
 
 use crate::{
     bench::{
@@ -15,7 +16,6 @@ use crate::{
     },
     cli::call::refuse,
     exit::Exit,
-    reports::text,
 };
 
 /// Arguments of `conformance bench history`.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
+use present::text;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use wire::Address;
 
 use super::common::host;
 use crate::{
-    address::Address,
     bench::{
         Endpoint,
         hop::{Block, Clock, HopReport, HopSetup, Side, Tap, Traffic, ride},
@@ -25,7 +26,6 @@ use crate::{
         tls::TlsArgs,
     },
     exit::Exit,
-    reports::text,
     runner::survey,
     targets::Target,
 };

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use present::{Progress, text};
+use wire::Address;
 
 use super::{
     beside::{BesideArgs, Seen},
     common::{LoadArgs, warm_up},
 };
 use crate::{
-    address::Address,
     bench::{
         html,
         load::{self, CannotStart, Job, Tally},
@@ -25,7 +25,6 @@ use crate::{
         patience::interrupted,
     },
     exit::Exit,
-    reports::text,
 };
 
 /// Arguments of `conformance bench run`.
@@ -138,16 +137,13 @@ async fn warm_and_load(
     warming: &Tally,
     measuring: &Tally,
 ) -> Result<(Vec<RequestRecord>, Seen), CannotStart> {
-    let bar = ProgressBar::new(job.length.as_millis() as u64);
-    let style = ProgressStyle::with_template("{msg} {bar:30} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
+    let bar = Progress::timing(job.length);
     if bar.is_hidden() {
         eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
     }
-    bar.set_message("warming up");
+    bar.say("warming up".to_owned());
     warm_up(job, warming, args.load.warm_up).await?;
-    bar.reset_elapsed();
+    bar.restart_clock();
     let began = Instant::now();
     let showing = tokio::spawn({
         let (bar, tally) = (bar.clone(), measuring.clone());
@@ -158,7 +154,7 @@ async fn warm_and_load(
                     nanos.map_or("-".to_owned(), |nanos| format!("{:.1} ms", nanos / 1e6))
                 };
                 let seconds = began.elapsed().as_secs_f64().max(1e-3);
-                bar.set_message(format!(
+                bar.say(format!(
                     "{:.1} requests/s, ttft {}, tpot {}, {} running, {} failed",
                     now.complete as f64 / seconds,
                     of(now.ttft),
@@ -166,14 +162,14 @@ async fn warm_and_load(
                     now.running,
                     now.failed
                 ));
-                bar.set_position(began.elapsed().as_millis() as u64);
+                bar.passed(began.elapsed());
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     });
     let (requests, seen) = args.beside.around(&job.endpoint, load::run(job, measuring)).await;
     showing.abort();
-    bar.finish_and_clear();
+    bar.clear();
     Ok((requests?, seen))
 }
 

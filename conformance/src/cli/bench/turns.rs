@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
+use present::text::visible;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use wire::Tls;
 
 use super::{
     common::{LoadArgs, warm_up},
@@ -23,8 +25,6 @@ use crate::{
     },
     cli::call::refuse,
     exit::Exit,
-    probe::Tls,
-    reports::text::visible,
     targets::Target,
 };
 

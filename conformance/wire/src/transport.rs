@@ -1,4 +1,4 @@
-//! A stream of bytes to the target: a Unix socket, TCP, or TLS on TCP. HTTP/2 on it is [`super::wire`]'s.
+//! A stream of bytes to the target: a Unix socket, TCP, or TLS on TCP. HTTP/2 on it is [`crate::Connection`]'s.
 
 use std::{io, time::Duration};
 
@@ -8,16 +8,15 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use super::tls::Tls;
-use crate::address::Address;
+use crate::{address::Address, tls::Tls};
 
 /// A connection's bytes, whatever carries them.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 
 /// Connects; each step, the connection and the TLS handshake, takes at most `patience`.
-pub(crate) async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
+pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
     let late = |step: &'static str| {
         move |_: Elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no {step} within {patience:?}"))
     };
@@ -50,7 +49,7 @@ pub async fn takes_connections(address: &Address, patience: Duration) -> bool {
     taken.unwrap_or(false)
 }
 
-pub(super) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -10,12 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
+use crate::{
+    address::Address,
     tls::Tls,
     tls_errors::{explained, speaks_tls},
     transport::{dial, tcp},
 };
-use crate::address::Address;
 
 /// A server that speaks at all has spoken by then.
 const LISTENING: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const LISTENING: Duration = Duration::from_secs(2);
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// What is wrong between the suite and the target, as far as another look shows.
-pub(crate) async fn diagnose(address: &Address, tls: &Tls) -> Option<String> {
+pub async fn diagnose(address: &Address, tls: &Tls) -> Option<String> {
     match address {
         Address::Unix(_) => None,
         Address::Tcp { host, port } => within(answers_tls(host, *port)).await.then(|| {

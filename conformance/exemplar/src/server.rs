@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{behaviour::Behaviour, service::Endpoint};
-use crate::address::Address;
+use wire::Address;
 
 /// A running endpoint; it stops when dropped.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! How a call ended, as seen on the wire, and the words for it.
 //!
-//! Talks to: nobody. [`super::wire`] makes the values from frames; checks read them.
+//! Talks to: nobody. [`crate::Connection`] makes the values from frames; checks read them.
 
 use std::{fmt, time::Duration};
 
 use http::HeaderMap;
 use tonic::Code;
 
-use super::record::quote;
+use crate::shown::quote;
 
 /// How a call ended, as seen on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl End {
 
     /// What an HTTP/2 error means for a call. TCP RST and clean close are one thing, "closed"; the words keep the
     /// difference for readers.
-    pub(crate) fn of(error: &h2::Error) -> Self {
+    pub fn of(error: &h2::Error) -> Self {
         match error.reason() {
             Some(reason) if error.is_reset() => Self::Reset(format!("{reason:?}")),
             _ => Self::Closed(closed_by(error)),
@@ -114,7 +114,7 @@ impl fmt::Display for End {
 
 impl Status {
     /// The status that stands in these trailers, if one does.
-    pub(super) fn of(trailers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(trailers: &HeaderMap) -> Option<Self> {
         let code = trailers.get("grpc-status")?.to_str().ok()?.parse::<i32>().ok()?;
         let message = trailers.get("grpc-message").map_or_else(String::new, |m| percent_decode(m.as_bytes()));
         let metadata = trailers
@@ -150,7 +150,7 @@ pub fn code_name(code: Code) -> &'static str {
 }
 
 /// How a connection ended, in words.
-pub(super) fn closed_by(error: &h2::Error) -> String {
+pub(crate) fn closed_by(error: &h2::Error) -> String {
     let words = error.to_string();
     if words.contains("close_notify") {
         return "closed by the target without TLS's close_notify".to_owned(); // rustls adds a link to its manual

@@ -1,6 +1,6 @@
 //! How `https://` targets are spoken to: whom the suite trusts, and as whom it presents itself.
 //!
-//! Talks to: rustls, with the ring provider. Opens no connection of its own; [`super::transport`] does.
+//! Talks to: rustls, with the ring provider. Opens no connection of its own; [`crate::dial`] does.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use tokio_rustls::{
     },
 };
 
-use super::tls_errors::{explain, saying};
+use crate::tls_errors::{explain, saying};
 
 /// The name of HTTP/2 in ALPN. gRPC clients ask for it, and most of them hang up on a server that does not choose it.
 const HTTP2: &[u8] = b"h2";
@@ -50,7 +50,7 @@ pub struct BadTls {
 
 impl Tls {
     /// Trusts no certificate at all: enough to see whether somebody speaks TLS, and no root is read for it.
-    pub(super) fn trusting_nobody() -> Self {
+    pub(crate) fn trusting_nobody() -> Self {
         Self { trusted: Some(Arc::new(RootCertStore::empty())), ..Self::default() }
     }
 
@@ -92,7 +92,7 @@ impl Tls {
     }
 
     /// Begins TLS on a connection to `host`. The error says what is wrong, and which option mends it.
-    pub(super) async fn handshake(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn handshake(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| {
@@ -110,7 +110,7 @@ impl Tls {
     }
 
     /// As [`Tls::handshake`] says it, for an error that comes later: TLS 1.3 lets a server refuse after the handshake.
-    pub(super) fn explain(&self, error: io::Error) -> io::Error {
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
         explain(error, &self.identity)
     }
 
@@ -136,19 +136,19 @@ impl Tls {
 
 /// The client's certificate, if there is one, and whether a target has asked for it: then its absence explains a refusal.
 #[derive(Debug, Default)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     certified: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,
 }
 
 impl Identity {
     /// Whether there is a certificate to present.
-    pub(super) fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         self.certified.is_some()
     }
 
     /// Whether a target asked for a certificate and got none.
-    pub(super) fn is_missed(&self) -> bool {
+    pub(crate) fn is_missed(&self) -> bool {
         self.asked.load(Ordering::Relaxed) && self.certified.is_none()
     }
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 /// One line: control, formatting and forbidden characters are written out.
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
@@ -15,12 +15,12 @@ pub(crate) fn visible(text: &str) -> String {
 }
 
 /// As [`visible`], line by line: line breaks stay, and nothing else that moves the cursor.
-pub(crate) fn visible_lines(text: &str) -> Vec<String> {
+pub fn visible_lines(text: &str) -> Vec<String> {
     text.lines().map(visible).collect()
 }
 
 /// At most `limit` characters, and how many were left out.
-pub(crate) fn cut(text: &str, limit: usize) -> String {
+pub fn cut(text: &str, limit: usize) -> String {
     let count = text.chars().count();
     if count <= limit {
         return text.to_owned();
@@ -30,7 +30,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
 }
 
 /// Lines of at most `width` columns, broken at spaces where there are any.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -55,7 +55,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// JSON escapes the C0 controls; this escapes the other hidden characters, which can stand only inside strings.
-pub(crate) fn hidden_as_json_escapes(json: &str) -> String {
+pub fn hidden_as_json_escapes(json: &str) -> String {
     use std::fmt::Write as _;
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -72,7 +72,7 @@ pub(crate) fn hidden_as_json_escapes(json: &str) -> String {
 }
 
 /// Prints to standard output. A reader that has gone away, such as `head`, is no error.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -104,7 +104,7 @@ pub trait Behaviour: Send + Sync + 'static {
 }
 
 /// Puts any number of responses in the place of each one: what most mutants of a stream's shape do.
-pub(crate) fn rewrite<F>(responses: Responses, rule: F) -> Responses
+pub fn rewrite<F>(responses: Responses, rule: F) -> Responses
 where
     F: FnMut(GenerationResponse) -> Vec<GenerationResponse> + Send + Unpin + 'static,
 {

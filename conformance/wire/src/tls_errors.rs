@@ -4,11 +4,11 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
-use super::tls::Identity;
+use crate::tls::Identity;
 
 /// Puts words to an error of TLS, and to a lost connection where a missing certificate explains it. Others stay as they
 /// are.
-pub(super) fn explain(error: io::Error, identity: &Identity) -> io::Error {
+pub(crate) fn explain(error: io::Error, identity: &Identity) -> io::Error {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).cloned();
     let words = match &cause {
         Some(Error::InvalidCertificate(why)) => certificate(why),
@@ -22,17 +22,17 @@ pub(super) fn explain(error: io::Error, identity: &Identity) -> io::Error {
 }
 
 /// An error that needs no other explanation than `words`.
-pub(super) fn saying(words: &str) -> io::Error {
+pub(crate) fn saying(words: &str) -> io::Error {
     io::Error::other(Explained { words: words.to_owned(), cause: None })
 }
 
 /// The words, if the error was explained here.
-pub(super) fn explained(error: &io::Error) -> Option<&str> {
+pub(crate) fn explained(error: &io::Error) -> Option<&str> {
     of(error).map(|explained| explained.words.as_str())
 }
 
 /// Whether the other side spoke TLS before it failed.
-pub(super) fn speaks_tls(error: &io::Error) -> bool {
+pub(crate) fn speaks_tls(error: &io::Error) -> bool {
     matches!(
         of(error).and_then(|explained| explained.cause.as_ref()),
         Some(Error::InvalidCertificate(_) | Error::AlertReceived(_) | Error::PeerIncompatible(_))

@@ -16,10 +16,10 @@ mod service;
 mod state;
 pub mod trivial;
 
-pub(crate) use behaviour::rewrite;
+pub use behaviour::rewrite;
 pub use behaviour::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses};
 pub use language::Script;
 pub use paced::{Pace, Paced};
 pub use server::{Running, serve};
-pub(crate) use service::read_whole;
+pub use service::read_whole;
 pub use state::{MODEL, State};

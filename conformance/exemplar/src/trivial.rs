@@ -13,7 +13,7 @@ use tokio::{
 use tonic::{Status, body::Body};
 
 use super::service::read_whole;
-use crate::address::Address;
+use wire::Address;
 
 /// What a trivial server does with whatever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -202,6 +202,6 @@ impl Call {
 }
 
 /// Reads a body whole; mutants that judge a request by its bytes use it.
-pub(crate) async fn read_whole(body: Body) -> Bytes {
+pub async fn read_whole(body: Body) -> Bytes {
     body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }
