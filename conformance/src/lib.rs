@@ -4,13 +4,11 @@
 //! [`events`] say what happened, [`reports`] show it. `docs/design` has the longer story.
 
 pub mod baseline;
-pub mod bench;
 pub mod cli;
 pub mod events;
 pub mod evidence;
 pub mod exit;
 pub mod probe;
-mod punctual;
 pub mod reports;
 pub mod requirement;
 pub mod requirements;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use ai_inference_proto::{ControlMessage, Dialect, GenerationRequest};
-use conformance::bench::{
+use exemplar::{self, Behaviour, Conformant, Pace, Paced, Running, State};
+use latency::{
     Endpoint,
     arrivals::Load,
     compare::{Comparison, Conclusion},
@@ -18,7 +19,6 @@ use conformance::bench::{
     record::{Outcome, Recording, RequestRecord, Setup},
     report::{Objectives, Report},
 };
-use exemplar::{self, Behaviour, Conformant, Pace, Paced, Running, State};
 use tonic::{Status, async_trait};
 use wire::Tls;
 

@@ -14,7 +14,8 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationResponse, HealthAnswer};
 use bytes::{Bytes, BytesMut};
-use conformance::bench::{
+use exemplar::{self, Behaviour, Pace, Paced, Requests, Running, State};
+use latency::{
     Endpoint,
     health::Monitor,
     load::{self, Job, Tally},
@@ -23,7 +24,6 @@ use conformance::bench::{
     record::{Outcome, RequestRecord},
     report::Report,
 };
-use exemplar::{self, Behaviour, Pace, Paced, Requests, Running, State};
 use tonic::Status;
 use wire::{Address, Tls};
 

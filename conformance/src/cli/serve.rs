@@ -7,11 +7,12 @@ use std::{
 };
 
 use exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial};
+use latency::be_punctual;
 use present::text;
 use wire::Address;
 
 use super::patience::interrupted;
-use crate::{exit::Exit, punctual::be_punctual, requirements::ALL};
+use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
 #[derive(Clone, Debug, clap::Args)]

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use ai_inference_proto::Dialect;
 use anyhow::{Context as _, ensure};
 use benches::statistics::Summary;
-use conformance::bench::{
+use latency::{
     Endpoint,
     arrivals::Load,
     load::{self, Job, Tally},

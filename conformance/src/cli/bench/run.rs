@@ -6,20 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use latency::{
+    html,
+    load::{self, CannotStart, Job, Tally},
+    record::{Recording, RequestRecord},
+    report::{Objectives, Report, csv},
+    warm_up,
+};
 use present::{Progress, text};
 use wire::Address;
 
 use super::{
     beside::{BesideArgs, Seen},
-    common::{LoadArgs, warm_up},
+    common::LoadArgs,
 };
 use crate::{
-    bench::{
-        html,
-        load::{self, CannotStart, Job, Tally},
-        record::{Recording, RequestRecord},
-        report::{Objectives, Report, csv},
-    },
     cli::{
         call::{reach, refuse},
         patience::interrupted,
@@ -104,7 +105,7 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
         both.iter().for_each(Tally::stop);
     });
     let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
-    let setup = args.load.setup(job, target);
+    let setup = job.setup(target, &args.load.prompts.to_string());
     let loaded = warm_and_load(args, job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
