@@ -12,7 +12,7 @@ use exemplar::Behaviour;
 pub use crate::verdict::{Judgement, NotPassed};
 use crate::{
     probe::Probe,
-    vocabulary::{Level, Role},
+    vocabulary::{Isolation, Level, Need, Profile, Role},
 };
 
 /// One requirement of the contract.
@@ -22,9 +22,19 @@ pub struct Requirement {
     /// How binding it is.
     pub level: Level,
     /// Whom it binds.
-    pub roles: &'static [Role],
+    pub role: Role,
     /// The dialects it can be seen in.
     pub dialects: &'static [Dialect],
+    /// What the check needs besides an address.
+    pub needs: &'static [Need],
+    /// What may go on beside the check.
+    pub isolation: Isolation,
+    /// Takes more than ten seconds by its nature.
+    pub slow: bool,
+    /// Loads, floods, unloads or restarts the target: not for one that others use.
+    pub unsafe_: bool,
+    /// The profiles that ask it.
+    pub asked_by: &'static [Profile],
     /// A few words, for lists.
     pub title: &'static str,
     /// The first version of the suite that had it.
@@ -78,15 +88,24 @@ impl fmt::Debug for Requirement {
 
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
-/// The check and the mutant stay outside the macro's body, so that rustfmt sees them.
+/// The check and the mutant stay outside the macro's body, so that rustfmt sees them. What can be left out has a value that
+/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, neither `slow` nor `unsafe_`, and `asked_by` all
+/// profiles.
 #[macro_export]
 macro_rules! requirement {
+    (@or [] $default:expr) => { $default };
+    (@or [$given:expr] $default:expr) => { $given };
     (
         $(#[doc = $page:literal])+
         id: $id:literal,
         level: $level:ident,
-        roles: [$($role:ident),+],
+        $(role: $role:ident,)?
         dialects: [$($dialect:ident),+],
+        $(needs: [$($need:ident),+],)?
+        $(isolation: $isolation:ident,)?
+        $(slow: $slow:literal,)?
+        $(unsafe_: $unsafe_:literal,)?
+        $(asked_by: [$($profile:ident),+],)?
         since: $since:literal,
         title: $title:literal,
         check: $check:ident,
@@ -96,8 +115,22 @@ macro_rules! requirement {
         pub(crate) static REQUIREMENT: $crate::requirement::Requirement = $crate::requirement::Requirement {
             id: $id,
             level: $crate::vocabulary::Level::$level,
-            roles: &[$($crate::vocabulary::Role::$role),+],
+            role: $crate::requirement!(@or [$($crate::vocabulary::Role::$role)?] $crate::vocabulary::Role::Server),
             dialects: &[$(::ai_inference_proto::Dialect::$dialect),+],
+            needs: $crate::requirement!(@or [$(&[$($crate::vocabulary::Need::$need),+])?] &[]),
+            isolation: $crate::requirement!(
+                @or [$($crate::vocabulary::Isolation::$isolation)?] $crate::vocabulary::Isolation::Shared
+            ),
+            slow: $crate::requirement!(@or [$($slow)?] false),
+            unsafe_: $crate::requirement!(@or [$($unsafe_)?] false),
+            asked_by: $crate::requirement!(
+                @or [$(&[$($crate::vocabulary::Profile::$profile),+])?]
+                &[
+                    $crate::vocabulary::Profile::Core,
+                    $crate::vocabulary::Profile::Full,
+                    $crate::vocabulary::Profile::Deployed,
+                ]
+            ),
             title: $title,
             since: $since,
             page: concat!($($page, "\n"),+),

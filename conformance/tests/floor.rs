@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use conformance::{events::Verdict, runner::Profile};
+use conformance::{events::Verdict, vocabulary::Profile};
 use exemplar::trivial::Trivial;
 
 const FLOOR: f64 = 0.95;

@@ -11,14 +11,14 @@ use super::{
     patience::{interrupted, told},
     tls::TlsArgs,
 };
-use crate::vocabulary::Role;
 use crate::{
     baseline::Baseline,
     events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
     reports::{Format, Reports},
-    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+    runner::{Conduct, Plan, Selection, conduct, survey},
     targets::Target,
+    vocabulary::{Profile, Role},
 };
 
 /// Arguments of `conformance run`.
@@ -265,8 +265,8 @@ fn command_line(args: &RunArgs) -> String {
 }
 
 fn role(name: &str) -> Result<Role, String> {
-    let all = [Role::Server, Role::Proxy, Role::Gateway, Role::Enterprise];
-    all.into_iter()
+    Role::ALL
+        .into_iter()
         .find(|role| role.to_string() == name)
         .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
 }

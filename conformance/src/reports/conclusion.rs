@@ -3,8 +3,10 @@
 use present::Tone;
 
 use super::{outcome::Outcome, run::Run};
-use crate::events::{CheckResult, Verdict};
-use crate::vocabulary::Level;
+use crate::{
+    events::{CheckResult, Verdict},
+    vocabulary::Level,
+};
 
 /// Ids named in the sentence; the rest is counted.
 const NAMED: usize = 8;

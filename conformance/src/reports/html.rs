@@ -16,8 +16,12 @@ use super::{
     run::{self, Run},
     timeline::{self, Timeline},
 };
-use crate::evidence::{Direction, Exchange};
-use crate::{events::CheckResult, requirement::Requirement, requirements};
+use crate::{
+    events::CheckResult,
+    evidence::{Direction, Exchange},
+    requirement::Requirement,
+    requirements,
+};
 
 /// How the page looks.
 const TEMPLATES: [(&str, &str); 2] = [BASE_STYLE, ("report.html", include_str!("html/report.html"))];

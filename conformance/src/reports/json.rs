@@ -6,8 +6,8 @@ use present::text;
 use serde::{Deserialize, Serialize};
 
 use super::run::Run;
-use crate::events::{SCHEMA, Summary, Verdict};
 use crate::{
+    events::{SCHEMA, Summary, Verdict},
     evidence::Exchange,
     vocabulary::{Level, Role},
 };

@@ -10,8 +10,7 @@ use present::text::{cut, visible};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{outcome::Outcome, run::Run};
-use crate::events::CheckResult;
-use crate::evidence::Direction;
+use crate::{events::CheckResult, evidence::Direction};
 
 /// Characters of a message, which CI servers show in a list, and of a reason.
 const MESSAGE: usize = 500;

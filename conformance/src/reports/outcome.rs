@@ -3,8 +3,10 @@
 use present::Tone;
 use serde::Serialize;
 
-use crate::events::{CheckResult, Verdict};
-use crate::vocabulary::Level;
+use crate::{
+    events::{CheckResult, Verdict},
+    vocabulary::Level,
+};
 
 /// How a result is shown. Finer than [`Verdict`]: a failure can be a warning or a known one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -13,10 +13,7 @@ use crate::{
     events::{CheckResult, Verdict},
     probe::{Endpoint, Probe},
     requirement::Requirement,
-};
-use crate::{
     verdict::{Judgement, NotPassed},
-    vocabulary::Role,
 };
 
 /// A check that found nothing in so many times the patience has a target that keeps it busy for ever.
@@ -34,7 +31,6 @@ pub(super) struct Bench {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seed: u64,
     pub(super) silent: bool,
-    pub(super) role: Role,
     /// Second attempts so far that waited in vain like the first.
     pub(super) vain: Arc<AtomicUsize>,
     /// The command line that reaches the same target, without `--only`.
@@ -84,7 +80,7 @@ async fn attempt(
     let result = CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
-        role: bench.role,
+        role: requirement.role,
         title: requirement.title.to_owned(),
         requirement: requirement.sentence(),
         verdict,

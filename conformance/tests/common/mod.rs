@@ -4,11 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conformance::vocabulary::Role;
 use conformance::{
     baseline::Baseline,
     events::{CheckResult, Event},
-    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+    runner::{Conduct, Plan, Selection, conduct, survey},
+    vocabulary::{Profile, Role},
 };
 use exemplar::{self, Behaviour};
 use wire::{Address, Tls};

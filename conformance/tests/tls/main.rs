@@ -6,7 +6,7 @@ mod front;
 
 use std::{path::Path, process::Output, sync::Arc};
 
-use conformance::{events::Verdict, requirements::ALL, runner::Profile};
+use conformance::{events::Verdict, requirements::ALL, vocabulary::Profile};
 use exemplar::{self, Behaviour, Conformant, Running};
 use front::{Authority, Front, Terms};
 use tokio::process::Command;

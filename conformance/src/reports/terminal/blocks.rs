@@ -8,8 +8,10 @@ use super::super::{
     outcome::Outcome,
     run::{self, Run},
 };
-use crate::events::CheckResult;
-use crate::evidence::{Direction, Exchange};
+use crate::{
+    events::CheckResult,
+    evidence::{Direction, Exchange},
+};
 
 /// Text is wrapped at this many columns.
 const WIDTH: usize = 100;
