@@ -3,7 +3,10 @@
 //! The command-line program is a thin shell over this library: [`runner`] selects and runs the [`requirements`],
 //! [`events`] say what happened, [`reports`] show it. `docs/design` has the longer story.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod baseline;
+#[expect(clippy::print_stderr, reason = "the only place that prints")]
 pub mod cli;
 pub mod events;
 pub mod evidence;

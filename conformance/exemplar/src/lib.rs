@@ -7,6 +7,8 @@
 //! Nothing here imports the probe, the runner or the reports: the judged and the judge share no code but the proto
 //! crate.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod behaviour;
 mod codec;
 mod language;

@@ -7,6 +7,8 @@
 //!
 //! What is measured and why it can be believed: `docs/guides/benchmark.md`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod arrivals;
 mod block_files;
 mod client;

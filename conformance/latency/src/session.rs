@@ -166,13 +166,12 @@ impl Turn<'_> {
         known: &mut Option<Job>,
         like: Option<&Setup>,
     ) -> Result<Recording, SessionError<C::Error>> {
-        let learnt = match known.take() {
-            Some(job) => job,
-            None => {
-                let job = contestant.look().await.map_err(SessionError::Contestant)?;
-                self.agrees(&job, like).map_err(SessionError::Otherwise)?;
-                job
-            }
+        let learnt = if let Some(job) = known.take() {
+            job
+        } else {
+            let job = contestant.look().await.map_err(SessionError::Contestant)?;
+            self.agrees(&job, like).map_err(SessionError::Otherwise)?;
+            job
         };
         let endpoint = Endpoint { address, ..(*learnt.endpoint).clone() };
         let job = Job { endpoint: Arc::new(endpoint), seed: self.seed, ..learnt };

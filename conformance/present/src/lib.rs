@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of what is shown: neither requirements nor latencies.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod console;
 mod files;
 mod paint;

@@ -8,6 +8,8 @@
 //! Pure: no clock, no files, no threads. The same input and seed give the same output on every machine. Nothing
 //! panics; what cannot be computed is an [`Error`] or `None`. Knows nothing of who measured.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod block;
 mod change;
 mod distributions;

@@ -4,6 +4,8 @@
 //! Talks to: the endpoint, and an [`Observer`] that is told what goes over the wire. Knows no requirement, gives no
 //! verdict and writes no report.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod address;
 mod call;
 mod connection;

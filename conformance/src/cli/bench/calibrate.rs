@@ -104,7 +104,7 @@ async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, FloorFile, Stor
     let side = || Source::Fresh { contestant: Measured::new(common, &target, model), like: None };
     let (prompts, seed) = (load.prompts.to_string(), load.seed);
     let session = Session::new([side(), side()], &args.output, prompts, seed, load.warm_up);
-    let mut session = session.map_err(said)?;
+    let mut session = session.map_err(|error| said(&error))?;
     let mut pairs = Vec::new();
     while pairs.len() < usize::from(args.blocks) {
         pairs.push(block(&mut session, pairs.len(), load).await?);

@@ -163,7 +163,7 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
         source(&args.candidate, other.or(model), like_candidate, candidate),
     ];
     let session = Session::new(sources, &args.output, load.prompts.to_string(), load.seed, load.warm_up);
-    let mut session = match session.map_err(said) {
+    let mut session = match session.map_err(|error| said(&error)) {
         Ok(session) => session,
         Err(exit) => return Ok(exit),
     };

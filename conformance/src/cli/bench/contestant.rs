@@ -75,18 +75,18 @@ pub(super) async fn block(
             humantime::format_duration(load.length())
         );
     }
-    let pair = session.block(number).await.map_err(said)?;
+    let pair = session.block(number).await.map_err(|error| said(&error))?;
     let shown = |metric: Metric| pair.ratio(metric).map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
     eprintln!("block {:>2}  ttft {}  tpot {}", number + 1, shown(Metric::Ttft), shown(Metric::Tpot));
     Ok(pair)
 }
 
 /// Says what went wrong in a session, where that is not said already.
-pub(super) fn said(error: SessionError<Exit>) -> Exit {
-    match &error {
+pub(super) fn said(error: &SessionError<Exit>) -> Exit {
+    match error {
         SessionError::Contestant(exit) => *exit,
         SessionError::CannotStart(error) => refuse(Exit::Unreachable, error),
-        SessionError::Otherwise(_) => refuse(Exit::Usage, &error),
-        SessionError::Write { .. } | SessionError::NoBlock => refuse(Exit::Harness, &error),
+        SessionError::Otherwise(_) => refuse(Exit::Usage, error),
+        SessionError::Write { .. } | SessionError::NoBlock => refuse(Exit::Harness, error),
     }
 }
