@@ -4,8 +4,8 @@
 //! methods; a mutant overrides one of them. Everything else here is plumbing: [`service`] turns HTTP/2 requests into
 //! calls of the behaviour, [`server`] listens. [`trivial`] holds servers that do almost nothing, for the suite's floor.
 //!
-//! Nothing here imports the probe, the runner or the reports: the judged and the judge share no code but the proto
-//! crate.
+//! Knows neither the probe, the runner nor the reports: the judged and the judge share no code but the proto crate and the
+//! type of an address.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,4 +1,4 @@
-//! Plots, as far as reports need them: from values to marks on a plane. Pure; `reports/html/plot.html` puts them into SVG.
+//! Plots, as far as reports need them: from values to marks on a plane. Pure; `html/plot.html` puts them into SVG.
 //!
 //! Own code, because a report must follow its reader's light or dark mode, be read aloud and stay small. Of the crates,
 //! `plotters` and `charts-rs` write colours as numbers and need fonts; `poloto` leaves colours to style sheets, but has no
