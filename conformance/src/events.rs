@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::requirement::{Level, Role};
+use crate::{
+    evidence::Exchange,
+    vocabulary::{Level, Role},
+};
 
 /// The version of the event and report format.
 pub const SCHEMA: u32 = 1;
@@ -124,29 +127,6 @@ pub enum Verdict {
     Inconclusive,
     /// The suite is at fault.
     Error,
-}
-
-/// One thing that went over the wire, or that the suite did to the wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exchange {
-    /// Milliseconds since the check began.
-    pub at_ms: f64,
-    /// Which call of the check, from 1; 0 is the connection.
-    pub call: u32,
-    /// Who did it.
-    pub direction: Direction,
-    /// What, in one line; secrets are redacted and long text is cut.
-    pub what: String,
-}
-
-/// Who did it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// The suite, towards the target.
-    Sent,
-    /// The target, towards the suite.
-    Received,
 }
 
 /// How the run ended.

@@ -6,9 +6,14 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use ai_inference_proto::Dialect;
-use serde::{Deserialize, Serialize};
+use exemplar::Behaviour;
 
-use crate::{exemplar::Behaviour, probe::Probe};
+/// What a check returns, for the files of the checks.
+pub use crate::verdict::{Judgement, NotPassed};
+use crate::{
+    probe::Probe,
+    vocabulary::{Isolation, Level, Need, Profile, Role},
+};
 
 /// One requirement of the contract.
 pub struct Requirement {
@@ -17,9 +22,19 @@ pub struct Requirement {
     /// How binding it is.
     pub level: Level,
     /// Whom it binds.
-    pub roles: &'static [Role],
+    pub role: Role,
     /// The dialects it can be seen in.
     pub dialects: &'static [Dialect],
+    /// What the check needs besides an address.
+    pub needs: &'static [Need],
+    /// What may go on beside the check.
+    pub isolation: Isolation,
+    /// Takes more than ten seconds by its nature.
+    pub slow: bool,
+    /// Loads, floods, unloads or restarts the target: not for one that others use.
+    pub unsafe_: bool,
+    /// The profiles that ask it.
+    pub asked_by: &'static [Profile],
     /// A few words, for lists.
     pub title: &'static str,
     /// The first version of the suite that had it.
@@ -37,33 +52,6 @@ pub struct Requirement {
 /// A check under way.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Judgement> + Send + 'a>>;
 
-/// How a check ends: `Ok` is a pass, if anything was asserted at all.
-pub type Judgement = Result<(), NotPassed>;
-
-/// Why a check did not pass. Blame is in the type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotPassed {
-    /// The target broke the requirement; the words say how.
-    Fail(String),
-    /// The requirement does not apply to this target or run; the words say why.
-    Skip(String),
-    /// The check could not see; the words say what hid the answer.
-    Inconclusive(String),
-    /// The suite itself is at fault, not the target.
-    Harness(String),
-}
-
-impl NotPassed {
-    /// Puts the circumstance before a failure's words.
-    #[must_use]
-    pub fn when(self, circumstance: &str) -> Self {
-        match self {
-            Self::Fail(why) => Self::Fail(format!("{circumstance}, {why}")),
-            other => other,
-        }
-    }
-}
-
 /// A named fault around the exemplar.
 pub struct Mutant {
     /// What is broken, in a few words.
@@ -72,32 +60,6 @@ pub struct Mutant {
     pub behaviour: fn() -> Arc<dyn Behaviour>,
     /// Words that the verdict's reason must contain: the check must see *this* fault, not some other misfortune.
     pub reason: &'static str,
-}
-
-/// RFC 2119.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Level {
-    /// A failure makes the endpoint non-conformant.
-    Must,
-    /// A failure is a warning, unless the run is strict.
-    Should,
-    /// Reported.
-    May,
-}
-
-/// What an endpoint can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Answers the three RPCs.
-    Server,
-    /// Stands between a client and a server.
-    Proxy,
-    /// Offers HTTP in front of an endpoint.
-    Gateway,
-    /// OAuth2, tenants, audit.
-    Enterprise,
 }
 
 impl Requirement {
@@ -124,38 +86,26 @@ impl fmt::Debug for Requirement {
     }
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Must => "MUST",
-            Self::Should => "SHOULD",
-            Self::May => "MAY",
-        })
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "server",
-            Self::Proxy => "proxy",
-            Self::Gateway => "gateway",
-            Self::Enterprise => "enterprise",
-        })
-    }
-}
-
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
-/// The check and the mutant stay outside the macro's body, so that rustfmt sees them.
+/// The check and the mutant stay outside the macro's body, so that rustfmt sees them. What can be left out has a value that
+/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, neither `slow` nor `unsafe_`, and `asked_by` all
+/// profiles.
 #[macro_export]
 macro_rules! requirement {
+    (@or [] $default:expr) => { $default };
+    (@or [$given:expr] $default:expr) => { $given };
     (
         $(#[doc = $page:literal])+
         id: $id:literal,
         level: $level:ident,
-        roles: [$($role:ident),+],
+        $(role: $role:ident,)?
         dialects: [$($dialect:ident),+],
+        $(needs: [$($need:ident),+],)?
+        $(isolation: $isolation:ident,)?
+        $(slow: $slow:literal,)?
+        $(unsafe_: $unsafe_:literal,)?
+        $(asked_by: [$($profile:ident),+],)?
         since: $since:literal,
         title: $title:literal,
         check: $check:ident,
@@ -164,9 +114,23 @@ macro_rules! requirement {
         $(#[doc = $page])+
         pub(crate) static REQUIREMENT: $crate::requirement::Requirement = $crate::requirement::Requirement {
             id: $id,
-            level: $crate::requirement::Level::$level,
-            roles: &[$($crate::requirement::Role::$role),+],
+            level: $crate::vocabulary::Level::$level,
+            role: $crate::requirement!(@or [$($crate::vocabulary::Role::$role)?] $crate::vocabulary::Role::Server),
             dialects: &[$(::ai_inference_proto::Dialect::$dialect),+],
+            needs: $crate::requirement!(@or [$(&[$($crate::vocabulary::Need::$need),+])?] &[]),
+            isolation: $crate::requirement!(
+                @or [$($crate::vocabulary::Isolation::$isolation)?] $crate::vocabulary::Isolation::Shared
+            ),
+            slow: $crate::requirement!(@or [$($slow)?] false),
+            unsafe_: $crate::requirement!(@or [$($unsafe_)?] false),
+            asked_by: $crate::requirement!(
+                @or [$(&[$($crate::vocabulary::Profile::$profile),+])?]
+                &[
+                    $crate::vocabulary::Profile::Core,
+                    $crate::vocabulary::Profile::Full,
+                    $crate::vocabulary::Profile::Deployed,
+                ]
+            ),
             title: $title,
             since: $since,
             page: concat!($($page, "\n"),+),

@@ -8,21 +8,19 @@ use std::{
 };
 
 use ai_inference_proto::{ControlMessage, Dialect, GenerationRequest};
-use conformance::{
-    bench::{
-        Endpoint,
-        arrivals::Load,
-        compare::{Comparison, Conclusion},
-        load::{self, Job, Tally},
-        metrics::{Metric, milliseconds, quantile},
-        prompts::Prompts,
-        record::{Outcome, Recording, RequestRecord, Setup},
-        report::{Objectives, Report},
-    },
-    exemplar::{self, Behaviour, Conformant, Pace, Paced, Running, State},
-    probe::Tls,
+use exemplar::{self, Behaviour, Conformant, Pace, Paced, Running, State};
+use latency::{
+    Endpoint,
+    arrivals::Load,
+    compare::{Comparison, Conclusion},
+    load::{self, Job, Tally},
+    metrics::{Metric, milliseconds, quantile},
+    prompts::Prompts,
+    record::{Outcome, Recording, RequestRecord, Setup},
+    report::{Objectives, Report},
 };
 use tonic::{Status, async_trait};
+use wire::Tls;
 
 const PACE: Pace = Pace {
     ttft: Duration::from_millis(50),

@@ -73,6 +73,7 @@ fn wrong_usage_is_2_and_an_unreachable_target_is_3() {
     };
     assert_eq!(run(&["run", "--only", "NOPE-*"]), 2);
     assert_eq!(run(&["run", "--target", "nowhere"]), 2);
+    assert_eq!(run(&["run", "--role", "server,gateway"]), 2, "a role without checks");
     assert_eq!(run(&["explain", "NOPE-001"]), 2);
     assert_eq!(run(&["serve", "exemplar", "--mutant", "NOPE-001"]), 2);
     let directory = tempfile::tempdir().unwrap();

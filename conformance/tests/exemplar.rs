@@ -4,7 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use conformance::{events::Verdict, exemplar::Conformant};
+use conformance::events::Verdict;
+use exemplar::Conformant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exemplar_passes_everything() {

@@ -4,7 +4,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use conformance::{events::Verdict, exemplar::trivial::Trivial, runner::Profile};
+use conformance::{events::Verdict, vocabulary::Profile};
+use exemplar::trivial::Trivial;
 
 const FLOOR: f64 = 0.95;
 /// The time to any one verdict.

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use conformance::bench::{
+use latency::{
     compare::{Comparison, Conclusion},
     floors::Store,
     record::Recording,

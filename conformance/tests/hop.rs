@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use conformance::bench::hop::{HopReport, Row};
+use latency::hop::{HopReport, Row};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpStream, tcp},

@@ -14,21 +14,18 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationResponse, HealthAnswer};
 use bytes::{Bytes, BytesMut};
-use conformance::{
-    address::Address,
-    bench::{
-        Endpoint,
-        health::Monitor,
-        load::{self, Job, Tally},
-        metrics::{Metric, milliseconds, quantile},
-        prompts::Prompts,
-        record::{Outcome, RequestRecord},
-        report::Report,
-    },
-    exemplar::{self, Behaviour, Pace, Paced, Requests, Running, State},
-    probe::Tls,
+use exemplar::{self, Behaviour, Pace, Paced, Requests, Running, State};
+use latency::{
+    Endpoint,
+    health::Monitor,
+    load::{self, Job, Tally},
+    metrics::{Metric, milliseconds, quantile},
+    prompts::Prompts,
+    record::{Outcome, RequestRecord},
+    report::Report,
 };
 use tonic::Status;
+use wire::{Address, Tls};
 
 const PACE: Pace = Pace {
     ttft: Duration::from_millis(20),

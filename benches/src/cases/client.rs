@@ -4,7 +4,7 @@
 use std::{hint::black_box, time::Duration};
 
 use ai_inference_proto::{Dialect, GenerationResponse, ServerTimings};
-use conformance::bench::{
+use latency::{
     arrivals::Load,
     message::{Chunk, Deframer},
     record::{Outcome, Recording, RequestRecord, Setup},

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
+use wire::Address;
 
 use super::patience::{interrupted, told};
-use crate::{address::Address, exit::Exit, targets::Target};
+use crate::{exit::Exit, targets::Target};
 
 /// What goes with every call.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `conformance docs`: writes `docs/requirements/`, one page per requirement and an index, or checks that it agrees.
 //!
-//! Talks to: the one slice of requirements, and the directory. Touches only Markdown files in it.
+//! Talks to: the areas of requirements, and the directory. Touches only Markdown files in it.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use present::{text, write_whole};
+
 use crate::{
     exit::Exit,
-    reports::{files, page, text},
+    reports::page,
     requirement::Requirement,
-    requirements,
+    requirements::{self, Area},
 };
 
 /// Arguments of `conformance docs`.
@@ -85,7 +87,7 @@ fn write(dir: &Path, differences: &[Difference]) -> io::Result<()> {
             Difference::Missing(name) | Difference::Stale(name) => {
                 let path = dir.join(name);
                 fs::create_dir_all(path.parent().unwrap_or(dir))?;
-                files::write_whole(&path, pages.get(name).map(String::as_bytes).unwrap_or_default())?;
+                write_whole(&path, pages.get(name).map(String::as_bytes).unwrap_or_default())?;
             }
             Difference::Superfluous(name) => fs::remove_file(dir.join(name))?,
         }
@@ -95,7 +97,7 @@ fn write(dir: &Path, differences: &[Difference]) -> io::Result<()> {
 
 /// Every file, relative to the directory, and its text.
 fn pages() -> BTreeMap<PathBuf, String> {
-    let index = (PathBuf::from("README.md"), index(requirements::ALL));
+    let index = (PathBuf::from("README.md"), index(&requirements::AREAS));
     let of_each =
         requirements::ALL.iter().map(|requirement| (PathBuf::from(link(requirement)), page(requirement)));
     std::iter::once(index).chain(of_each).collect()
@@ -106,7 +108,6 @@ fn link(requirement: &Requirement) -> String {
 }
 
 fn page(requirement: &Requirement) -> String {
-    let roles: Vec<_> = requirement.roles.iter().map(ToString::to_string).collect();
     let dialects: Vec<_> = requirement.dialects.iter().map(ToString::to_string).collect();
     let (id, file) = (requirement.id, requirement.file);
     // The page's own headings go one level down: the title is the first.
@@ -116,47 +117,54 @@ fn page(requirement: &Requirement) -> String {
         .collect();
     format!(
         "{GENERATED}# {id}: {title}\n\n\
-         {level} for {roles}; dialects {dialects}; since {since}.\n\n\
+         {level} for {role}; dialects {dialects}; since {since}.\n\n\
          {body}\n\
          ## How the check is tested\n\
          The suite's own test serves this fault, and the check must see it: {fault}. Check and fault are in\n\
          [`{file}`](../../../{file}).\n",
         title = requirement.title,
         level = requirement.level,
-        roles = roles.join(", "),
+        role = requirement.role,
         dialects = dialects.join(", "),
         since = requirement.since,
         fault = requirement.mutant.fault,
     )
 }
 
-fn index(requirements: &[&Requirement]) -> String {
+fn index(areas: &[Area]) -> String {
+    let checked: usize = areas.iter().map(|area| area.requirements.len()).sum();
+    let unchecked: usize = areas.iter().map(|area| area.unchecked.len()).sum();
     let mut text = format!(
         "{GENERATED}# Requirements\n\n\
-         {} requirements. `conformance explain ID` shows the same pages; `conformance list --format json` the same table.\n",
-        requirements.len()
+         The contract has {} requirements: {checked} are checked, {unchecked} are not yet. `conformance explain ID` shows \
+         the same pages; `conformance list --format json` the same tables.\n",
+        checked + unchecked
     );
-    let mut area = "";
-    for requirement in requirements {
-        if requirement.area() != area {
-            area = requirement.area();
-            // Writing to a string cannot fail.
-            let _ = write!(
+    for area in areas {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n## {}\n", area.name);
+        if !area.requirements.is_empty() {
+            text.push_str("\n| id | level | role | isolation | title | since |\n|---|---|---|---|---|---|\n");
+        }
+        for requirement in area.requirements {
+            let _ = writeln!(
                 text,
-                "\n## {area}\n\n| id | level | roles | title | since |\n|---|---|---|---|---|\n"
+                "| [{id}]({link}) | {level} | {role} | {isolation} | {title} | {since} |",
+                id = requirement.id,
+                link = link(requirement),
+                level = requirement.level,
+                role = requirement.role,
+                isolation = requirement.isolation,
+                title = requirement.title.replace('|', "\\|"),
+                since = requirement.since,
             );
         }
-        let roles: Vec<_> = requirement.roles.iter().map(ToString::to_string).collect();
-        let _ = writeln!(
-            text,
-            "| [{id}]({link}) | {level} | {roles} | {title} | {since} |",
-            id = requirement.id,
-            link = link(requirement),
-            level = requirement.level,
-            roles = roles.join(", "),
-            title = requirement.title.replace('|', "\\|"),
-            since = requirement.since,
-        );
+        if !area.unchecked.is_empty() {
+            text.push_str("\n| not checked | why |\n|---|---|\n");
+        }
+        for (id, why) in area.unchecked {
+            let _ = writeln!(text, "| {id} | {why} |");
+        }
     }
     text
 }

@@ -2,14 +2,11 @@
 //!
 //! Talks to: the one slice of requirements, and standard output.
 
+use present::{Console, Paint, text};
+
 use crate::{
     exit::Exit,
-    reports::{
-        Console,
-        page::{self, Block, Span},
-        paint::Paint,
-        text,
-    },
+    reports::page::{self, Block, Span},
     requirement::Requirement,
     requirements,
 };
@@ -31,7 +28,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let wanted = args.id.trim();
     let found = requirements::ALL.iter().find(|requirement| requirement.id.eq_ignore_ascii_case(wanted));
     let Some(requirement) = found else {
-        let nearest = nearest(requirements::ALL, wanted).join(", ");
+        let nearest = nearest(&requirements::ALL, wanted).join(", ");
         let wanted = text::cut(&text::visible(wanted), 40);
         eprintln!("error: there is no requirement {wanted}; nearest: {nearest} (all: conformance list)");
         return Ok(Exit::Usage);
@@ -43,14 +40,13 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
 /// The page as text.
 pub fn explain(requirement: &Requirement, color: bool) -> String {
     let paint = Paint::new(color);
-    let roles: Vec<_> = requirement.roles.iter().map(ToString::to_string).collect();
     let dialects: Vec<_> = requirement.dialects.iter().map(ToString::to_string).collect();
     let mut lines = vec![
         paint.bold(&format!("{} {}", requirement.id, requirement.title)),
         paint.dim(&format!(
             "{} for {}; dialects {}; since {}",
             requirement.level,
-            roles.join(", "),
+            requirement.role,
             dialects.join(", "),
             requirement.since
         )),

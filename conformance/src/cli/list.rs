@@ -1,16 +1,17 @@
-//! `conformance list`: every requirement in a line.
+//! `conformance list`: every requirement in a line, and what the contract asks without a check here.
 //!
-//! Talks to: the one slice of requirements, and standard output.
+//! Talks to: the areas of requirements, and standard output.
 
 use std::fmt::Write as _;
 
+use present::text;
 use serde::Serialize;
 
 use crate::{
     exit::Exit,
-    reports::text,
-    requirement::{Level, Requirement, Role},
-    requirements,
+    requirement::Requirement,
+    requirements::{self, Area},
+    vocabulary::{Isolation, Level, Need, Profile, Role},
 };
 
 /// Arguments of `conformance list`.
@@ -34,28 +35,69 @@ pub enum ListFormat {
 
 /// Prints the list.
 pub fn run(args: &ListArgs) -> anyhow::Result<Exit> {
-    text::print(&list(requirements::ALL, args.format)?)?;
+    text::print(&list(&requirements::AREAS, args.format)?)?;
     Ok(Exit::Success)
 }
 
 /// The list as text.
-pub fn list(requirements: &[&Requirement], format: ListFormat) -> serde_json::Result<String> {
-    let rows: Vec<Row> = requirements.iter().map(|requirement| Row::of(requirement)).collect();
+pub fn list(areas: &[Area], format: ListFormat) -> serde_json::Result<String> {
+    let checked = areas.iter().flat_map(|area| area.requirements);
+    let rows: Vec<Row> = checked.map(|requirement| Row::of(requirement)).collect();
+    let unchecked: Vec<Unchecked> = areas.iter().flat_map(Unchecked::in_area).collect();
+    let without: Vec<_> = unchecked.iter().map(|row| [row.id.to_owned(), row.unchecked.to_owned()]).collect();
+    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+    let heading = format!("{} rows of the contract have no check:", unchecked.len());
     Ok(match format {
-        ListFormat::Table => table(&rows),
-        ListFormat::Json => serde_json::to_string_pretty(&rows)? + "\n",
-        ListFormat::Markdown => markdown(&rows),
+        ListFormat::Table => format!("{}\n{heading}\n{}", table(&HEAD, &cells), table(&UNCHECKED, &without)),
+        ListFormat::Json => {
+            let all: Vec<_> = rows
+                .into_iter()
+                .map(Either::Checked)
+                .chain(unchecked.into_iter().map(Either::Unchecked))
+                .collect();
+            serde_json::to_string_pretty(&all)? + "\n"
+        }
+        ListFormat::Markdown => {
+            format!("{}\n{heading}\n\n{}", markdown(&HEAD, &cells), markdown(&UNCHECKED, &without))
+        }
     })
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Either {
+    Checked(Row),
+    Unchecked(Unchecked),
+}
+
+/// A row of the contract that nothing checks.
+#[derive(Serialize)]
+struct Unchecked {
+    id: &'static str,
+    /// Why.
+    unchecked: &'static str,
+}
+
+impl Unchecked {
+    fn in_area(area: &Area) -> impl Iterator<Item = Self> + use<> {
+        area.unchecked.iter().map(|(id, unchecked)| Self { id, unchecked })
+    }
 }
 
 #[derive(Serialize)]
 struct Row {
     id: &'static str,
     level: Level,
-    roles: Vec<Role>,
+    role: Role,
     title: &'static str,
     dialects: Vec<String>,
     since: &'static str,
+    needs: &'static [Need],
+    isolation: Isolation,
+    slow: bool,
+    #[serde(rename = "unsafe")]
+    unsafe_: bool,
+    asked_by: &'static [Profile],
 }
 
 impl Row {
@@ -63,33 +105,41 @@ impl Row {
         Self {
             id: requirement.id,
             level: requirement.level,
-            roles: requirement.roles.to_vec(),
+            role: requirement.role,
             title: requirement.title,
             dialects: requirement.dialects.iter().map(ToString::to_string).collect(),
             since: requirement.since,
+            needs: requirement.needs,
+            isolation: requirement.isolation,
+            slow: requirement.slow,
+            unsafe_: requirement.unsafe_,
+            asked_by: requirement.asked_by,
         }
     }
 
     /// In the order of [`HEAD`].
-    fn cells(&self) -> [String; 6] {
-        let roles: Vec<_> = self.roles.iter().map(ToString::to_string).collect();
+    fn cells(&self) -> [String; 8] {
+        let needs: Vec<_> = self.needs.iter().map(ToString::to_string).collect();
         [
             self.id.to_owned(),
             self.level.to_string(),
-            roles.join(","),
+            self.role.to_string(),
             self.dialects.join(","),
             self.since.to_owned(),
+            self.isolation.to_string(),
+            needs.join(", "),
             self.title.to_owned(),
         ]
     }
 }
 
-const HEAD: [&str; 6] = ["id", "level", "roles", "dialects", "since", "title"];
+const HEAD: [&str; 8] = ["id", "level", "role", "dialects", "since", "isolation", "needs", "title"];
+const UNCHECKED: [&str; 2] = ["id", "why"];
 
-fn table(rows: &[Row]) -> String {
-    let cells: Vec<_> = std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
+fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+    let cells: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned()).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
+    let widths: Vec<_> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in &cells {
         let padded: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
@@ -99,11 +149,11 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn markdown(rows: &[Row]) -> String {
-    let mut text = format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
+fn markdown<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(N));
     for row in rows {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "| {} |", row.cells().map(|cell| cell.replace('|', "\\|")).join(" | "));
+        let _ = writeln!(text, "| {} |", row.each_ref().map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     text
 }

@@ -9,11 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use present::Console;
 
 use crate::{
     events::{Event, SCHEMA},
     exit::Exit,
-    reports::{Console, Format, Reports},
+    reports::{Format, Reports},
 };
 
 /// Arguments of `conformance replay`.

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use present::Console;
 use tokio::sync::mpsc;
+use wire::{Address, Tls};
 
 use super::{
     call::{CallArgs, reach, refuse},
@@ -10,15 +12,13 @@ use super::{
     tls::TlsArgs,
 };
 use crate::{
-    address::Address,
     baseline::Baseline,
     events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
-    probe::Tls,
-    reports::{Console, Format, Reports},
-    requirement::Role,
-    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+    reports::{Format, Reports},
+    runner::{Conduct, Plan, Selection, conduct, survey},
     targets::Target,
+    vocabulary::{Profile, Role},
 };
 
 /// Arguments of `conformance run`.
@@ -265,8 +265,8 @@ fn command_line(args: &RunArgs) -> String {
 }
 
 fn role(name: &str) -> Result<Role, String> {
-    let all = [Role::Server, Role::Proxy, Role::Gateway, Role::Enterprise];
-    all.into_iter()
+    Role::ALL
+        .into_iter()
         .find(|role| role.to_string() == name)
         .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
 }

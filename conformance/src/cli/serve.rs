@@ -6,15 +6,13 @@ use std::{
     time::Duration,
 };
 
+use exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial};
+use latency::be_punctual;
+use present::text;
+use wire::Address;
+
 use super::patience::interrupted;
-use crate::{
-    address::Address,
-    exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial},
-    exit::Exit,
-    punctual::be_punctual,
-    reports::text,
-    requirements::ALL,
-};
+use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
 #[derive(Clone, Debug, clap::Args)]

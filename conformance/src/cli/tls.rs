@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    address::Address,
-    probe::{BadTls, Tls},
-};
+use wire::{Address, BadTls, Tls};
 
 /// How targets with TLS are spoken to. Plain targets need none of it.
 #[derive(Clone, Debug, Default, clap::Args)]

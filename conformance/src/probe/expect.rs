@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Probe;
-use crate::requirement::{Judgement, NotPassed};
+use crate::verdict::{Judgement, NotPassed};
 
 /// Slow answers that make a slow server; fewer are the machine's.
 const SLOW: usize = 3;

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse};
 use tonic::Code;
+use wire::{Call, CallOptions, Connection, End, Item, code_name, quote};
 
-use super::{
-    Probe, Record, quote,
-    wire::{Call, CallOptions, Connection, End, Item, code_name},
-};
-use crate::requirement::NotPassed;
+use super::{Probe, Record};
+use crate::verdict::NotPassed;
 
 /// A target that streams for ever is cut off here; no legal bound in this suite allows so many messages.
 const MAX_RESPONSES: usize = 50_000;
@@ -169,10 +167,8 @@ impl Stream {
                     StreamItem::Response(Box::new(Response { at: raw.at, message }))
                 }
                 Err(error) => {
-                    let why = format!(
-                        "message {} is no StreamPredictResponse: {error}",
-                        super::record::hex(&raw.bytes)
-                    );
+                    let why =
+                        format!("message {} is no StreamPredictResponse: {error}", wire::hex(&raw.bytes));
                     self.call.note(why.clone());
                     StreamItem::Undecodable(why)
                 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::{Probe, StreamItem};
-use crate::requirement::NotPassed;
+use crate::verdict::NotPassed;
 
 /// Generations that run until the value is dropped; each is started again when it ends.
 #[derive(Debug)]

@@ -2,19 +2,13 @@
 //!
 //! Talks to: the endpoint, over [`wire`]. Must not touch: the runner, the reports, the exemplar.
 
-mod diagnosis;
-mod end;
 mod expect;
 mod generation;
 mod load;
 mod record;
 mod reflection;
 mod schema;
-mod tls;
-mod tls_errors;
-mod transport;
 mod unary;
-pub mod wire;
 
 use std::{
     sync::{
@@ -28,24 +22,21 @@ use ai_inference_proto::{Dialect, GenerationRequest, Metadata, Sampling};
 use http::{HeaderName, HeaderValue};
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub(crate) use diagnosis::diagnose;
+/// What checks name of a connection: how calls end, above all.
+pub use ::wire;
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
 pub use record::Record;
-pub(crate) use record::quote;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
-pub use tls::{BadTls, Tls};
-pub(crate) use transport::dial;
-pub use transport::takes_connections;
 pub use unary::Unary;
-use wire::{CallOptions, Connection};
+pub(crate) use wire::quote;
+use wire::{Address, CallOptions, Connection, Tls};
 
 use crate::{
-    address::Address,
-    events::Exchange,
-    requirement::{Judgement, NotPassed},
+    evidence::Exchange,
+    verdict::{Judgement, NotPassed},
 };
 
 /// What is known of the endpoint under test; the same for every check of a run.

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::events::{Direction, Exchange};
+use wire::Observer;
+
+use crate::evidence::{Direction, Exchange};
 
 /// The first and the last exchanges are what explains a failure; the middle of a long stream is not.
 const KEPT_AT_START: usize = 60;
@@ -53,11 +55,7 @@ impl Record {
         self.inner.began.elapsed()
     }
 
-    pub(super) fn next_call(&self) -> u32 {
-        self.inner.calls.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(super) fn add(&self, call: u32, direction: Direction, what: String) {
+    fn add(&self, call: u32, direction: Direction, what: String) {
         let at_ms = (self.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let exchange = Exchange { at_ms, call, direction, what };
         let mut log = self.inner.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -70,12 +68,6 @@ impl Record {
             log.end.pop_front();
             log.omitted += 1;
         }
-    }
-
-    /// Something was waited for in vain.
-    pub(super) fn add_wait(&self, call: u32, patience: Duration) {
-        self.inner.waited.store(true, Ordering::Relaxed);
-        self.add(call, Direction::Received, format!("nothing for {patience:?}"));
     }
 
     /// Whether anything was waited for in vain.
@@ -91,31 +83,27 @@ impl Record {
     }
 }
 
+impl Observer for Record {
+    fn next_call(&self) -> u32 {
+        self.inner.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn sent(&self, call: u32, what: String) {
+        self.add(call, Direction::Sent, what);
+    }
+
+    fn received(&self, call: u32, what: String) {
+        self.add(call, Direction::Received, what);
+    }
+
+    fn waited(&self, call: u32, patience: Duration) {
+        self.inner.waited.store(true, Ordering::Relaxed);
+        self.add(call, Direction::Received, format!("nothing for {patience:?}"));
+    }
+}
+
 impl Default for Record {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Text as it appears in evidence and reasons: quoted, control characters escaped, at most `limit` characters.
-pub(crate) fn quote(text: &str, limit: usize) -> String {
-    let count = text.chars().count();
-    if count <= limit {
-        return format!("{text:?}");
-    }
-    let cut: String = text.chars().take(limit).collect();
-    format!("{cut:?}… ({count} characters)")
-}
-
-/// Bytes as they appear in evidence: hexadecimal, at most 32 of them.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in bytes.iter().take(32) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    if bytes.len() > 32 {
-        let _ = write!(text, "… ({} bytes)", bytes.len());
-    }
-    text
 }

@@ -8,12 +8,10 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
     server_reflection_response::MessageResponse,
 };
+use wire::{End, Item};
 
-use super::{
-    Probe,
-    wire::{End, Item},
-};
-use crate::requirement::NotPassed;
+use super::Probe;
+use crate::verdict::NotPassed;
 
 /// The versions of the reflection service; their messages are the same on the wire.
 const SERVICES: [&str; 2] =

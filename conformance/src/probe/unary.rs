@@ -4,12 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ai_inference_proto::{ControlMessage, HealthAnswer, contract};
 use prost::Message as _;
+use wire::{Call, CallOptions, Connection, End, Item, quote};
 
-use super::{
-    Probe, quote,
-    wire::{Call, CallOptions, Connection, End, Item},
-};
-use crate::requirement::NotPassed;
+use super::Probe;
+use crate::verdict::NotPassed;
 
 /// The outcome of a unary call.
 #[derive(Clone, Debug)]

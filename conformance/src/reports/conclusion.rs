@@ -1,9 +1,11 @@
 //! The one sentence that a run comes down to. Pure.
 
+use present::Tone;
+
 use super::{outcome::Outcome, run::Run};
 use crate::{
     events::{CheckResult, Verdict},
-    requirement::Level,
+    vocabulary::Level,
 };
 
 /// Ids named in the sentence; the rest is counted.
@@ -30,6 +32,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// The colour it is shown in.
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Self::Conformant => Tone::Good,
+            Self::NotConformant => Tone::Bad,
+            Self::Unknown => Tone::Doubtful,
+        }
+    }
+
     /// As a machine writes it.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,9 @@ use std::{
     path::Path,
 };
 
-use super::{console::Console, events_file::EventsFile, files::Document, format::Format, terminal::Terminal};
+use present::Console;
+
+use super::{events_file::EventsFile, files::Document, format::Format, terminal::Terminal};
 use crate::events::Event;
 
 /// A consumer of events.

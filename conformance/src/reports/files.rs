@@ -5,8 +5,10 @@
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
+
+use present::write_whole;
 
 use super::{fan_out::Report, format::Render, run::Run};
 use crate::events::Event;
@@ -64,16 +66,4 @@ impl Report for Document {
     fn finish(&mut self) -> io::Result<()> {
         if self.written { Ok(()) } else { self.write() }
     }
-}
-
-/// Writes a file so that a reader sees all of it or none: beside it first, then renamed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let done = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if done.is_err() {
-        // The first error is the one worth telling.
-        let _ = fs::remove_file(&beside);
-    }
-    done
 }

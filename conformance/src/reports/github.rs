@@ -1,11 +1,8 @@
 //! Annotations in a GitHub Actions log: an error for each MUST that failed, a warning for what a reader should know.
 
-use super::{
-    conclusion::Standing,
-    outcome::Outcome,
-    run::Run,
-    text::{cut, visible},
-};
+use present::text::{cut, visible};
+
+use super::{conclusion::Standing, outcome::Outcome, run::Run};
 use crate::events::CheckResult;
 
 /// Characters of a reason; an annotation is a few lines.

@@ -4,22 +4,27 @@
 
 use std::io;
 
+use present::{
+    BASE_STYLE,
+    text::{cut, visible, visible_lines},
+};
 use serde::Serialize;
 
 use super::{
     outcome::Outcome,
     page::{self, Block, Span},
     run::{self, Run},
-    template,
-    text::{cut, visible, visible_lines},
     timeline::{self, Timeline},
 };
 use crate::{
-    events::{CheckResult, Direction, Exchange},
+    events::CheckResult,
+    evidence::{Direction, Exchange},
     requirement::Requirement,
     requirements,
 };
 
+/// How the page looks.
+const TEMPLATES: [(&str, &str); 2] = [BASE_STYLE, ("report.html", include_str!("html/report.html"))];
 /// Characters of a reason and of an exchange; `report.json` has all of them.
 const REASON: usize = 8000;
 const EXCHANGE: usize = 1000;
@@ -105,7 +110,7 @@ struct Row {
 }
 
 pub(super) fn render(run: &Run) -> io::Result<String> {
-    template::render("report.html", Page::of(run))
+    present::render(&TEMPLATES, "report.html", Page::of(run))
 }
 
 impl Page {

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, io};
 
+use present::text;
 use serde::{Deserialize, Serialize};
 
-use super::{run::Run, text};
+use super::run::Run;
 use crate::{
-    events::{Exchange, SCHEMA, Summary, Verdict},
-    requirement::{Level, Role},
+    events::{SCHEMA, Summary, Verdict},
+    evidence::Exchange,
+    vocabulary::{Level, Role},
 };
 
 /// `report.json`.

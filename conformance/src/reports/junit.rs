@@ -6,14 +6,11 @@
 
 use std::{io, time::Duration};
 
+use present::text::{cut, visible};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{
-    outcome::Outcome,
-    run::Run,
-    text::{cut, visible},
-};
-use crate::events::{CheckResult, Direction};
+use super::{outcome::Outcome, run::Run};
+use crate::{events::CheckResult, evidence::Direction};
 
 /// Characters of a message, which CI servers show in a list, and of a reason.
 const MESSAGE: usize = 500;

@@ -3,10 +3,11 @@
 //! A target's text stands in code only, where neither markup nor a mention of a person is understood. Bounded, because
 //! a comment is.
 
+use present::text::{cut, visible, visible_lines};
+
 use super::{
     outcome::Outcome,
     run::{Run, counts},
-    text::{cut, visible, visible_lines},
 };
 use crate::events::CheckResult;
 

@@ -3,13 +3,12 @@
 //! Talks to: [`crate::events`], its only input, and the requirements' pages, which it quotes. Knows nothing of the
 //! runner, so any report can be made again from `events.jsonl`. A report that fails starves no other.
 //!
-//! Everything that a target said is escaped here before it reaches a terminal or a page, see `text`.
+//! Everything that a target said is escaped here before it reaches a terminal or a page, see [`present::text`].
 
 pub mod conclusion;
-pub mod console;
 mod events_file;
 mod fan_out;
-pub(crate) mod files;
+mod files;
 mod format;
 mod github;
 mod html;
@@ -18,15 +17,11 @@ mod junit;
 mod markdown;
 mod outcome;
 pub(crate) mod page;
-pub(crate) mod paint;
 mod run;
-pub(crate) mod template;
 mod terminal;
-pub(crate) mod text;
 mod timeline;
 
 pub use conclusion::{Conclusion, Standing};
-pub use console::{Console, Stream};
 pub use fan_out::{Report, Reports};
 pub use format::Format;
 pub use outcome::Outcome;

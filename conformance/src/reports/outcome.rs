@@ -1,10 +1,11 @@
 //! How a result is shown: one word and one symbol for each way in which a check can end.
 
+use present::Tone;
 use serde::Serialize;
 
 use crate::{
     events::{CheckResult, Verdict},
-    requirement::Level,
+    vocabulary::Level,
 };
 
 /// How a result is shown. Finer than [`Verdict`]: a failure can be a warning or a known one.
@@ -53,6 +54,17 @@ impl Outcome {
             Verdict::Skip => Self::Skip,
             Verdict::Inconclusive => Self::Inconclusive,
             Verdict::Error => Self::Error,
+        }
+    }
+
+    /// The colour it is shown in.
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Self::Pass => Tone::Good,
+            Self::Fail | Self::Stale => Tone::Bad,
+            Self::Error => Tone::OwnFault,
+            Self::Warn | Self::Inconclusive => Tone::Doubtful,
+            Self::Known | Self::Skip => Tone::Quiet,
         }
     }
 

@@ -9,22 +9,16 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use present::{Progress, Stream, text};
 
 use self::blocks::Blocks;
 use super::{
-    console::Stream,
     fan_out::Report,
     run::{self, Run},
-    text,
 };
 use crate::events::{CheckResult, Event};
-
-/// How often the progress line moves on its own, so that a long check does not look like a hang.
-const TICK: Duration = Duration::from_millis(120);
 
 /// The live report.
 pub struct Terminal {
@@ -36,7 +30,7 @@ pub struct Terminal {
     /// Where the area that is being reported begins in the results.
     area_from: usize,
     running: BTreeSet<String>,
-    progress: ProgressBar,
+    progress: Progress,
     ended: bool,
     after_blank: bool,
 }
@@ -52,7 +46,7 @@ impl Terminal {
             run: Run::default(),
             area_from: 0,
             running: BTreeSet::new(),
-            progress: ProgressBar::hidden(),
+            progress: Progress::none(),
             ended: false,
             after_blank: false,
         }
@@ -70,23 +64,13 @@ impl Terminal {
     }
 
     fn start_progress(&mut self) {
-        if !self.stream.tty {
-            return;
-        }
-        let target =
-            if self.stream.stderr { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::stdout() };
-        let progress = ProgressBar::with_draw_target(Some(self.run.planned() as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} of {len}  {elapsed}  {wide_msg}") {
-            progress.set_style(style);
-        }
-        progress.enable_steady_tick(TICK);
-        self.progress = progress;
+        self.progress = Progress::counting(self.stream, self.run.planned() as u64);
     }
 
     fn show_running(&self) {
         let running: Vec<_> = self.running.iter().map(|id| text::visible(id)).collect();
-        self.progress.set_message(running.join(" "));
-        self.progress.set_position(self.run.results.len() as u64);
+        self.progress.say(running.join(" "));
+        self.progress.done(self.run.results.len() as u64);
     }
 
     fn check_finished(&mut self, result: &CheckResult) -> io::Result<()> {
@@ -116,7 +100,7 @@ impl Terminal {
     fn end(&mut self) -> io::Result<()> {
         self.ended = true;
         self.close_area()?;
-        self.progress.finish_and_clear();
+        self.progress.clear();
         let end = self.blocks.end(&self.run, self.reports_in.as_deref());
         self.say(&end)
     }

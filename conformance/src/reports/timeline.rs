@@ -4,10 +4,10 @@
 //! Time runs to the right, but every mark keeps a distance to the one before it: a check often exchanges ten messages
 //! in a millisecond and then waits for seconds, and both must be seen. The axis says the real times.
 
+use present::text::{cut, visible};
 use serde::Serialize;
 
-use super::text::{cut, visible};
-use crate::events::{Direction, Exchange};
+use crate::evidence::{Direction, Exchange};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 92.0;

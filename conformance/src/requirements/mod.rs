@@ -1,57 +1,51 @@
-//! All requirements, in the contract's order.
+//! All requirements, in the contract's order: those with a check, and those without one.
 
+mod auth;
 mod concurrency;
 mod control;
+mod enterprise;
 mod error;
+mod gateway;
 mod health;
+mod proxy;
 mod sampling;
 mod stream;
+mod transport;
 mod wire;
+
+use std::sync::LazyLock;
 
 use crate::requirement::Requirement;
 
-/// Every requirement there is: listing, docs, help and the self-test follow from this slice.
-pub static ALL: &[&Requirement] = &[
-    &wire::documented_name::REQUIREMENT,
-    &wire::all_methods::REQUIREMENT,
-    &wire::reflected_schema::REQUIREMENT,
-    &wire::reflection_served::REQUIREMENT,
-    &wire::unknown_fields::REQUIREMENT,
-    &wire::unknown_method::REQUIREMENT,
-    &wire::broken_message::REQUIREMENT,
-    &wire::large_message::REQUIREMENT,
-    &health::healthy::REQUIREMENT,
-    &health::backend::REQUIREMENT,
-    &health::version::REQUIREMENT,
-    &health::quick_when_idle::REQUIREMENT,
-    &health::quick_under_load::REQUIREMENT,
-    &health::open::REQUIREMENT,
-    &health::trace_id_optional::REQUIREMENT,
-    &control::trace_id::REQUIREMENT,
-    &control::fresh_trace_id::REQUIREMENT,
-    &control::ping::REQUIREMENT,
-    &control::list_models::REQUIREMENT,
-    &control::unknown_command::REQUIREMENT,
-    &control::unload_needs_model::REQUIREMENT,
-    &stream::one_last_message::REQUIREMENT,
-    &stream::nothing_after_last::REQUIREMENT,
-    &stream::trace_id::REQUIREMENT,
-    &stream::index_from_zero::REQUIREMENT,
-    &stream::index_dense::REQUIREMENT,
-    &stream::index_in_order::REQUIREMENT,
-    &stream::streamed::REQUIREMENT,
-    &stream::starts_at_once::REQUIREMENT,
-    &stream::no_request::REQUIREMENT,
-    &stream::fresh_trace_id::REQUIREMENT,
-    &stream::whole_characters::REQUIREMENT,
-    &stream::reaches_last_message::REQUIREMENT,
-    &sampling::defaults::REQUIREMENT,
-    &sampling::max_new_tokens::REQUIREMENT,
-    &sampling::greedy_repeats::REQUIREMENT,
-    &sampling::negative_bound::REQUIREMENT,
-    &error::unknown_model::REQUIREMENT,
-    &error::any_prompt::REQUIREMENT,
-    &error::good_after_refused::REQUIREMENT,
-    &concurrency::streams_apart::REQUIREMENT,
-    &concurrency::cancel_frees::REQUIREMENT,
-];
+/// The rows of the contract whose identifiers begin with one word.
+#[derive(Clone, Copy, Debug)]
+pub struct Area {
+    /// `STREAM` of `STREAM-001`.
+    pub name: &'static str,
+    /// The rows with a check, in the contract's order.
+    pub requirements: &'static [&'static Requirement],
+    /// The rows without one, each with the reason.
+    pub unchecked: &'static [(&'static str, &'static str)],
+}
+
+/// Every area, in the contract's order.
+pub static AREAS: LazyLock<Vec<Area>> = LazyLock::new(|| {
+    vec![
+        Area { name: "WIRE", requirements: wire::ALL, unchecked: wire::UNCHECKED },
+        Area { name: "HEALTH", requirements: health::ALL, unchecked: health::UNCHECKED },
+        Area { name: "CONTROL", requirements: control::ALL, unchecked: control::UNCHECKED },
+        Area { name: "STREAM", requirements: stream::ALL, unchecked: stream::UNCHECKED },
+        Area { name: "SAMPLING", requirements: sampling::ALL, unchecked: sampling::UNCHECKED },
+        Area { name: "ERROR", requirements: error::ALL, unchecked: error::UNCHECKED },
+        Area { name: "CONCURRENCY", requirements: concurrency::ALL, unchecked: concurrency::UNCHECKED },
+        Area { name: "TRANSPORT", requirements: transport::ALL, unchecked: transport::UNCHECKED },
+        Area { name: "AUTH", requirements: auth::ALL, unchecked: auth::UNCHECKED },
+        Area { name: "PROXY", requirements: proxy::ALL, unchecked: proxy::UNCHECKED },
+        Area { name: "GATEWAY", requirements: gateway::ALL, unchecked: gateway::UNCHECKED },
+        Area { name: "ENTERPRISE", requirements: enterprise::ALL, unchecked: enterprise::UNCHECKED },
+    ]
+});
+
+/// Every requirement that has a check: listing, docs, help and the self-test follow from it.
+pub static ALL: LazyLock<Vec<&'static Requirement>> =
+    LazyLock::new(|| AREAS.iter().flat_map(|area| area.requirements).copied().collect());

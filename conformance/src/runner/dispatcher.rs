@@ -10,13 +10,13 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     executor::{Bench, execute},
-    plan::{Plan, Profile},
+    plan::Plan,
     survey::Surveyed,
 };
 use crate::{
     baseline::Baseline,
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
-    requirement::Role,
+    vocabulary::{Profile, Role},
 };
 
 /// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
@@ -88,7 +88,6 @@ async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut 
         seed: conduct.seed,
         silent: facts.silent,
         vain: Arc::default(),
-        role: conduct.roles.first().copied().unwrap_or(Role::Server),
         command: conduct.command,
     };
     tell(events, Event::Surveyed(facts)).await?;

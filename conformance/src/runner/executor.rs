@@ -12,7 +12,8 @@ use std::{
 use crate::{
     events::{CheckResult, Verdict},
     probe::{Endpoint, Probe},
-    requirement::{Judgement, NotPassed, Requirement, Role},
+    requirement::Requirement,
+    verdict::{Judgement, NotPassed},
 };
 
 /// A check that found nothing in so many times the patience has a target that keeps it busy for ever.
@@ -30,7 +31,6 @@ pub(super) struct Bench {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seed: u64,
     pub(super) silent: bool,
-    pub(super) role: Role,
     /// Second attempts so far that waited in vain like the first.
     pub(super) vain: Arc<AtomicUsize>,
     /// The command line that reaches the same target, without `--only`.
@@ -80,7 +80,7 @@ async fn attempt(
     let result = CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
-        role: bench.role,
+        role: requirement.role,
         title: requirement.title.to_owned(),
         requirement: requirement.sentence(),
         verdict,
@@ -122,8 +122,5 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
 
 /// Each check draws from its own stream of random numbers, so that running it alone draws the same.
 fn seed_of(seed: u64, id: &str) -> u64 {
-    // FNV-1a: stable across versions and machines, unlike the standard library's hasher.
-    id.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    wire::fnv(seed ^ wire::FNV_OFFSET, id.as_bytes())
 }

@@ -8,5 +8,5 @@ mod plan;
 mod survey;
 
 pub use dispatcher::{Conduct, conduct};
-pub use plan::{EmptySelection, Plan, Profile, Selection};
+pub use plan::{BadSelection, Plan, Selection};
 pub use survey::{Surveyed, Unreachable, survey};

@@ -1,11 +1,9 @@
 //! What is run: a pure selection from all requirements.
 
-use ai_inference_proto::Dialect;
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    requirement::{Level, Requirement, Role},
+    requirement::Requirement,
     requirements::ALL,
+    vocabulary::{Level, Profile, Role},
 };
 
 /// What the user asked for.
@@ -23,17 +21,6 @@ pub struct Selection {
     pub shard: Option<(usize, usize)>,
 }
 
-/// How much is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Profile {
-    /// Every MUST of the given roles.
-    Core,
-    /// Everything; a SHOULD or MAY that fails is a warning.
-    Full,
-    /// As `full`, but `cy.llm` is the documented name: WIRE-001 is not asked.
-    Deployed,
-}
-
 /// The requirements of a run, in the contract's order.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -41,18 +28,30 @@ pub struct Plan {
     pub requirements: Vec<&'static Requirement>,
 }
 
-/// Nothing was selected: a run that checks nothing must not look like a good one.
+/// Why there is nothing to run: a run that checks nothing must not look like a good one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the selection matches no requirement; `conformance list` shows them all")]
-pub struct EmptySelection;
+pub enum BadSelection {
+    /// Nothing is left.
+    #[error("the selection matches no requirement; `conformance list` shows them all")]
+    Empty,
+    /// A role was asked for that nothing here can judge.
+    #[error(
+        "there are no checks for the role {0} yet; `conformance list` shows what is checked and what is not"
+    )]
+    NoChecks(Role),
+}
 
 impl Plan {
     /// Selects.
-    pub fn new(selection: &Selection) -> Result<Self, EmptySelection> {
+    pub fn new(selection: &Selection) -> Result<Self, BadSelection> {
+        let has_checks = |role: &&Role| ALL.iter().any(|requirement| requirement.role == **role);
+        if let Some(role) = selection.roles.iter().find(|role| !has_checks(role)) {
+            return Err(BadSelection::NoChecks(*role));
+        }
         let chosen = ALL.iter().copied().filter(|requirement| {
-            requirement.roles.iter().any(|role| selection.roles.contains(role))
+            selection.roles.contains(&requirement.role)
                 && (selection.profile != Profile::Core || requirement.level == Level::Must)
-                && (selection.profile != Profile::Deployed || requirement.id != "WIRE-001")
+                && requirement.asked_by.contains(&selection.profile)
                 && (selection.only.is_empty()
                     || selection.only.iter().any(|glob| matches(glob, requirement.id)))
                 && !selection.skip.iter().any(|glob| matches(glob, requirement.id))
@@ -63,26 +62,7 @@ impl Plan {
             }
             None => chosen.collect(),
         };
-        if requirements.is_empty() { Err(EmptySelection) } else { Ok(Self { requirements }) }
-    }
-}
-
-impl Profile {
-    /// The name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Core => "core",
-            Self::Full => "full",
-            Self::Deployed => "deployed",
-        }
-    }
-
-    /// The dialect whose service name the documentation promises.
-    pub const fn documented(self) -> Dialect {
-        match self {
-            Self::Core | Self::Full => Dialect::Contract,
-            Self::Deployed => Dialect::CyLlm,
-        }
+        if requirements.is_empty() { Err(BadSelection::Empty) } else { Ok(Self { requirements }) }
     }
 }
 
@@ -131,6 +111,12 @@ mod tests {
     fn an_empty_selection_is_an_error() {
         assert!(Plan::new(&Selection { only: vec!["NOPE-*".into()], ..all() }).is_err());
         assert!(Plan::new(&Selection { skip: vec!["*".into()], ..all() }).is_err());
+    }
+
+    #[test]
+    fn a_role_without_checks_is_refused_by_name() {
+        let both = Selection { roles: vec![Role::Server, Role::Gateway], ..all() };
+        assert_eq!(Plan::new(&both).unwrap_err(), BadSelection::NoChecks(Role::Gateway));
     }
 
     #[test]

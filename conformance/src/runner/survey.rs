@@ -4,15 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
+use wire::{Address, Connection, End, Tls, diagnose};
 
 use crate::{
-    address::Address,
     events::Survey,
-    probe::{
-        Endpoint, Generation, Probe, Reflection, Tls, diagnose,
-        wire::{Connection, End},
-    },
-    requirement::NotPassed,
+    probe::{Endpoint, Generation, Probe, Reflection},
+    verdict::NotPassed,
 };
 
 /// Prompts in the order of preference: ordinary English first, then one in each script that the checks look at.

@@ -14,8 +14,7 @@ use tokio::{
     process::Command,
     time::{Instant, sleep, timeout},
 };
-
-use crate::address::Address;
+use wire::Address;
 
 /// A running container. Stopped by [`Container::stop`], and removed when dropped.
 #[derive(Debug)]

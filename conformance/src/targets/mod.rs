@@ -9,12 +9,11 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::address::Address;
-
 pub use container::{Container, ContainerError};
 pub use process::{Process, SpawnError};
 pub use sidecar::Sidecar;
 use sidecar::embedded;
+use wire::Address;
 
 /// A target, and what must be stopped afterwards.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
-
-use crate::{address::Address, probe::takes_connections};
+use wire::{Address, takes_connections};
 
 /// Time to load a large model from a cold disk.
 const START_LIMIT: Duration = Duration::from_mins(2);

@@ -5,14 +5,13 @@
 use std::{sync::Arc, time::Duration};
 
 use conformance::{
-    address::Address,
     baseline::Baseline,
     events::{CheckResult, Event},
-    exemplar::{self, Behaviour},
-    probe::Tls,
-    requirement::Role,
-    runner::{Conduct, Plan, Profile, Selection, conduct, survey},
+    runner::{Conduct, Plan, Selection, conduct, survey},
+    vocabulary::{Profile, Role},
 };
+use exemplar::{self, Behaviour};
+use wire::{Address, Tls};
 
 /// The exemplar asks for it on StreamPredict and Control, so that checks about credentials have something to see.
 pub(crate) const TOKEN: &str = "a-token-for-tests";

@@ -10,7 +10,7 @@ mod xml;
 
 use std::{fs, path::Path, process::Command};
 
-use conformance::bench::{
+use latency::{
     compare::{Conclusion, Goal, Pair, goals, judge},
     html::{self, Series},
     metrics::Metric,

@@ -1,6 +1,6 @@
 //! Recordings whose figures are known, made by hand.
 
-use conformance::bench::{
+use latency::{
     compare::{Comparison, Conclusion, Pair, Row},
     record::{Nanos, Outcome, Recording, RequestRecord, Setup},
 };

@@ -3,7 +3,6 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use conformance::address::Address;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::{
     io::copy_bidirectional,
@@ -20,6 +19,7 @@ use tokio_rustls::{
         version::{TLS12, TLS13},
     },
 };
+use wire::Address;
 
 /// Somebody who signs certificates, and the directory where the PEM files lie.
 pub(crate) struct Authority {

@@ -6,16 +6,11 @@ mod front;
 
 use std::{path::Path, process::Output, sync::Arc};
 
-use conformance::{
-    address::Address,
-    events::Verdict,
-    exemplar::{self, Behaviour, Conformant, Running},
-    probe::Tls,
-    requirements::ALL,
-    runner::Profile,
-};
+use conformance::{events::Verdict, requirements::ALL, vocabulary::Profile};
+use exemplar::{self, Behaviour, Conformant, Running};
 use front::{Authority, Front, Terms};
 use tokio::process::Command;
+use wire::{Address, Tls};
 
 /// A behaviour on a free port, without TLS.
 async fn serve(behaviour: Arc<dyn Behaviour>, token: Option<&str>) -> Running {

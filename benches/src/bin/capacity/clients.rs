@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use benches::process::processor_time_of_children;
 use clap::ValueEnum;
-use conformance::bench::report::Report;
+use latency::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use benches::statistics::median;
-use conformance::bench::metrics::Metric;
+use latency::metrics::Metric;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::Serialize;
 

@@ -11,7 +11,7 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use conformance::exemplar::{self, Behaviour, HttpRequest, HttpResponse, Next};
+use exemplar::{self, Behaviour, HttpRequest, HttpResponse, Next};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};

@@ -8,18 +8,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 use ai_inference_proto::Dialect;
 use anyhow::{Context as _, ensure};
 use benches::statistics::Summary;
-use conformance::{
-    bench::{
-        Endpoint,
-        arrivals::Load,
-        load::{self, Job, Tally},
-        record::RequestRecord,
-    },
-    probe::Tls,
+use latency::{
+    Endpoint,
+    arrivals::Load,
+    load::{self, Job, Tally},
+    record::RequestRecord,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use wire::Tls;
 
 use super::{grpc::Served, in_process, options::Options, workload};
 

@@ -3,15 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
-
-use super::fetch::Url;
-use crate::bench::{
-    Endpoint,
+use latency::{
+    Endpoint, Url,
     health::{HealthFigures, Monitor},
     scrape::Page,
     server::ServerFigures,
 };
+use tokio::sync::Notify;
 
 /// What to look at.
 #[derive(Clone, Debug, clap::Args)]

@@ -2,21 +2,23 @@
 
 use std::{env, fs, path::PathBuf};
 
+use latency::{
+    FloorFile, Session, Source,
+    compare::{Comparison, Conclusion, goals},
+    floors::{Calibration, Store},
+    host::Fingerprint,
+};
+use present::text;
+
 use super::{
-    common::{BLOCK, LoadArgs, host},
-    floors::{default_file, read, write},
+    common::{BLOCK, LoadArgs},
+    contestant::{Common, Measured, block, said},
+    floors::read,
     side::Side,
-    turns::{Common, Measured, Source, Turns},
 };
 use crate::{
-    bench::{
-        compare::{Comparison, Conclusion, goals},
-        floors::{Calibration, Store},
-        host::Fingerprint,
-    },
     cli::{call::refuse, patience::interrupted},
     exit::Exit,
-    reports::text,
 };
 
 /// Arguments of `conformance bench calibrate`.
@@ -74,22 +76,22 @@ pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
     };
     text::print(&calibration.table())?;
     store.keep(calibration);
-    if let Err(error) = write(&file, &store) {
-        return Ok(refuse(Exit::Harness, &format!("cannot write {}: {error}", file.display())));
+    if let Err(error) = file.write(&store) {
+        return Ok(refuse(Exit::Harness, &format!("cannot write {}: {error}", file.0.display())));
     }
-    eprintln!("stored in {}", file.display());
+    eprintln!("stored in {}", file.0.display());
     Ok(Exit::Success)
 }
 
-async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, PathBuf, Store), Exit> {
+async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, FloorFile, Store), Exit> {
     let target = args.target.clone().map_or_else(exemplar, Ok)?;
     let addresses: Vec<_> = target.address().cloned().into_iter().collect();
     let (tls, prompts) = args.load.read(&addresses)?;
-    let file = args.store.clone().or_else(default_file);
+    let file = args.store.clone().map(FloorFile).or_else(FloorFile::of_user);
     let file =
         file.ok_or_else(|| refuse(Exit::Usage, &"there is no home directory; name a file with --store"))?;
     let store = read(&file)?.unwrap_or_default();
-    if !Fingerprint::is_known(&host()) {
+    if !Fingerprint::is_known(&Fingerprint::here().to_string()) {
         let why = "this system does not say what it runs on, and a floor must not be used on another host";
         return Err(refuse(Exit::Usage, &why));
     }
@@ -99,11 +101,13 @@ async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, PathBuf, Store)
     let (load, port) = (&args.load, args.container_port);
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
     let model = args.load.call.model.as_deref();
-    let side = || Source::Fresh(Box::new(Measured::new(&target, model, None)));
-    let mut turns = Turns::new(common, [side(), side()])?;
+    let side = || Source::Fresh { contestant: Measured::new(common, &target, model), like: None };
+    let (prompts, seed) = (load.prompts.to_string(), load.seed);
+    let session = Session::new([side(), side()], &args.output, prompts, seed, load.warm_up);
+    let mut session = session.map_err(|error| said(&error))?;
     let mut pairs = Vec::new();
     while pairs.len() < usize::from(args.blocks) {
-        pairs.push(turns.block(pairs.len()).await?);
+        pairs.push(block(&mut session, pairs.len(), load).await?);
     }
     let Comparison { conclusion, invalid, .. } = Comparison::unjudged(&pairs, false);
     if conclusion == Conclusion::Invalid {

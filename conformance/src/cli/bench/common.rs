@@ -1,33 +1,19 @@
 //! What every kind of measurement asks for, and the way from there to a job.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
+use latency::{Endpoint, arrivals::Load, load::Job, prompts::Prompts};
+use present::text::{cut, visible};
+use wire::{Address, Tls};
 
 use crate::{
-    address::Address,
-    bench::{
-        Endpoint,
-        arrivals::Load,
-        host::Fingerprint,
-        load::{self, CannotStart, Job, Tally},
-        metrics::{Metric, quantile},
-        prompts::Prompts,
-        record::Setup,
-    },
     cli::{
         call::{CallArgs, bearer, refuse},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
-    probe::Tls,
-    reports::text::{cut, visible},
     runner::{Surveyed, Unreachable, survey},
     targets::Target,
 };
@@ -158,52 +144,6 @@ impl LoadArgs {
     pub(super) fn length(&self) -> Duration {
         self.length.unwrap_or(RUN)
     }
-
-    /// What a report says of a job.
-    pub(super) fn setup(&self, job: &Job, target: String) -> Setup {
-        Setup {
-            target,
-            dialect: job.endpoint.dialect.name().to_owned(),
-            model: job.model.clone(),
-            load: job.load.to_string(),
-            prompts: self.prompts.to_string(),
-            tokens: job.tokens,
-            seed: job.seed,
-            connections: job.connections,
-            length: humantime::format_duration(job.length).to_string(),
-            most_running: self.most_running,
-            per_stream: job.per_stream,
-            cancel_share: job.cancel_share,
-            started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            host: host(),
-        }
-    }
-}
-
-/// Puts load on the target until its first token comes no sooner than before.
-pub(super) async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<(), CannotStart> {
-    let (mut before, mut round) = (None, Job { length: WARM_UP_ROUND, cancel_share: 0.0, ..job.clone() });
-    if !matches!(round.load, Load::Closed { .. }) {
-        round.load = Load::Closed { clients: 1 };
-    }
-    let began = Instant::now();
-    while began.elapsed() < most && !tally.is_stopped() {
-        let now = quantile(Metric::Ttft.values(&load::run(&round, tally).await?), 0.5);
-        if before.zip(now).is_some_and(|(before, now): (f64, f64)| (now / before - 1.0).abs() < FLAT) {
-            break;
-        }
-        (before, round.seed) = (now, round.seed + 1);
-    }
-    Ok(())
-}
-
-/// What the figures depend on besides the target: this machine.
-pub(super) fn host() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let (processor, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
-    let fingerprint = Fingerprint::of(&processor, &memory, &read("/proc/sys/kernel/osrelease"), cores);
-    fingerprint.to_string()
 }
 
 fn connections(text: &str) -> Result<usize, String> {
@@ -229,6 +169,3 @@ const LONGEST_LIST: usize = 300;
 const RUN: Duration = Duration::from_secs(30);
 /// A side in a block: so short that twenty blocks take no more than some minutes.
 pub(super) const BLOCK: Duration = Duration::from_secs(3);
-const WARM_UP_ROUND: Duration = Duration::from_millis(500);
-/// Two rounds whose medians differ by less are of a server that is warm.
-const FLAT: f64 = 0.05;

@@ -1,28 +1,31 @@
 //! `conformance bench compare`: both sides in turns, block by block, until it is clear which is slower.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use latency::{
+    Saved, Session, Source,
+    compare::{Comparison, Conclusion, Pair, goals},
+    floors::Store,
+    html,
+    record::Setup,
+    saved::Terms,
+};
+use present::text;
 use statistics::Plan;
+use wire::Tls;
 
 use super::{
     common::{BLOCK, LoadArgs},
+    contestant::{Common, Measured, block, said},
     floors::FloorArgs,
-    saved,
     side::Side,
-    turns::{Common, Measured, Source, Turns},
 };
 use crate::{
-    bench::{
-        compare::{Comparison, Conclusion, Pair, goals},
-        floors::Store,
-        html,
-        record::Recording,
-        saved::Terms,
-    },
     cli::{call::refuse, patience::interrupted},
     exit::Exit,
-    probe::Tls,
-    reports::text,
 };
 
 /// Arguments of `conformance bench compare`.
@@ -91,7 +94,7 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     // As long as what is saved.
-    let saved = prepared.saved.iter().flatten().find_map(|blocks| blocks[0].setup.length.parse().ok());
+    let saved = prepared.saved.iter().flatten().find_map(|side| side.first().setup.length.parse().ok());
     args.load.length.get_or_insert(saved.map_or(BLOCK, humantime::Duration::into));
     tokio::select! {
         exit = blocks(&args, prepared) => exit,
@@ -103,7 +106,7 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
 struct Prepared {
     tls: Tls,
     prompts: Vec<String>,
-    saved: [Option<Vec<Recording>>; 2],
+    saved: [Option<Saved>; 2],
     terms: Terms,
     plan: Plan,
     store: Store,
@@ -123,23 +126,31 @@ fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
     fs::create_dir_all(&args.output).map_err(|error| {
         refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display()))
     })?;
-    let [baseline, candidate] = sides.map(|side| saved::read_side(side, &args.output));
+    let [baseline, candidate] = sides.map(|side| saved(side, &args.output));
     let saved = [baseline?, candidate?];
     let mut terms = Terms::default();
-    if let Some(beforehand) = saved::beforehand(&saved)? {
+    if let Some(beforehand) = Saved::beforehand(&saved).map_err(|bad| refuse(Exit::Usage, &bad))? {
         (terms, plan.looks) = beforehand.terms(&plan.looks);
     }
     Ok(Prepared { tls, prompts, saved, terms, plan, store })
 }
 
+/// A side's blocks where it is saved; the error is said already.
+fn saved(side: &Side, output: &Path) -> Result<Option<Saved>, Exit> {
+    let Side::Saved(path) = side else { return Ok(None) };
+    Saved::read(path, output).map(Some).map_err(|bad| refuse(Exit::Usage, &bad))
+}
+
 async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> {
     let Prepared { tls, prompts, saved, terms, plan, store } = prepared;
     let mut goals = goals(args.delta, args.tail_delta);
-    let like: Vec<_> = saved.iter().flatten().map(|blocks| blocks[0].setup.clone()).collect();
+    let like: Vec<_> = saved.iter().flatten().map(|side| side.first().setup.clone()).collect();
     let model = args.load.call.model.as_deref();
-    let source = |side, model, like, saved| match saved {
-        Some(blocks) => Source::Saved(blocks),
-        None => Source::Fresh(Box::new(Measured::new(side, model, like))),
+    let (load, port) = (&args.load, args.container_port);
+    let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
+    let source = |side, model, like: Option<Setup>, saved| match saved {
+        Some(saved) => Source::Saved(saved),
+        None => Source::Fresh { contestant: Measured::new(common, side, model), like: like.map(Box::new) },
     };
     let [baseline, candidate] = saved;
     let other = args.candidate_model.as_deref();
@@ -151,15 +162,14 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
         source(&args.baseline, model, like.first().cloned(), baseline),
         source(&args.candidate, other.or(model), like_candidate, candidate),
     ];
-    let (load, port) = (&args.load, args.container_port);
-    let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
-    let mut turns = match Turns::new(common, sources) {
-        Ok(turns) => turns,
+    let session = Session::new(sources, &args.output, load.prompts.to_string(), load.seed, load.warm_up);
+    let mut session = match session.map_err(|error| said(&error)) {
+        Ok(session) => session,
         Err(exit) => return Ok(exit),
     };
     let mut pairs = Vec::new();
     loop {
-        match turns.block(pairs.len()).await {
+        match block(&mut session, pairs.len(), load).await {
             Ok(pair) => pairs.push(pair),
             Err(exit) => return Ok(exit),
         }

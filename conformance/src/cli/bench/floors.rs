@@ -1,12 +1,10 @@
-//! Where floors are kept: a file of the user's own, because they are of a machine and not of a repository.
+//! `--floors` and `--no-floors`: which floors a comparison uses.
 
-use std::{
-    env, fs, io,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use crate::{bench::floors::Store, cli::call::refuse, exit::Exit};
+use latency::{FloorFile, floors::Store};
+
+use crate::{cli::call::refuse, exit::Exit};
 
 /// Which floors are used.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,8 +24,8 @@ impl FloorArgs {
         if self.no_floors {
             return Ok(Store::default());
         }
-        match (&self.floors, default_file()) {
-            (Some(file), _) => read(file)?.ok_or_else(|| {
+        match (&self.floors, FloorFile::of_user()) {
+            (Some(file), _) => read(&FloorFile(file.clone()))?.ok_or_else(|| {
                 let why =
                     format!("there is no {}; `conformance bench calibrate --store` makes it", file.display());
                 refuse(Exit::Usage, &why)
@@ -38,33 +36,7 @@ impl FloorArgs {
     }
 }
 
-/// `None` where there is no such file.
-pub(super) fn read(file: &Path) -> Result<Option<Store>, Exit> {
-    let bad = |why: &str| {
-        let why = format!("cannot use {}: {why}; remove it, or name another file", file.display());
-        refuse(Exit::Usage, &why)
-    };
-    match fs::read_to_string(file) {
-        Ok(text) => Store::parse(&text).map(Some).map_err(|why| bad(&why)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(bad(&error.to_string())),
-    }
-}
-
-/// Whole or not at all.
-pub(super) fn write(file: &Path, store: &Store) -> io::Result<()> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
-    fresh.write_all((serde_json::to_string_pretty(store)? + "\n").as_bytes())?;
-    fresh.as_file().sync_all()?;
-    fresh.persist(file)?;
-    Ok(())
-}
-
-/// By the XDG base directory specification, which says that a path that is not absolute does not count.
-pub(super) fn default_file() -> Option<PathBuf> {
-    let directory = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
-    Some(state?.join("ai-inference/floors.json"))
+/// What is in the file, if it is there; the error is said already.
+pub(super) fn read(file: &FloorFile) -> Result<Option<Store>, Exit> {
+    file.read().map_err(|bad| refuse(Exit::Usage, &bad))
 }

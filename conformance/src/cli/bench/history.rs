@@ -7,16 +7,13 @@ use std::{
 };
 
 use clap::Subcommand;
-
-use crate::{
-    bench::{
-        history::{Entry, NoEntry, Series, parse, series},
-        html,
-    },
-    cli::call::refuse,
-    exit::Exit,
-    reports::text,
+use latency::{
+    history::{Entry, NoEntry, Series, parse, series},
+    html,
 };
+use present::text;
+
+use crate::{cli::call::refuse, exit::Exit};
 
 /// Arguments of `conformance bench history`.
 #[derive(Clone, Debug, clap::Args)]

@@ -4,28 +4,26 @@ use std::{
     fs, io,
     net::TcpListener,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU32},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use ai_inference_proto::Dialect;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use latency::{
+    Endpoint,
+    hop::{Clock, HopError, HopReport, HopSetup, Measurement, Tap, Traffic},
+    host::Fingerprint,
+};
+use present::text;
+use wire::Address;
 
-use super::common::host;
 use crate::{
-    address::Address,
-    bench::{
-        Endpoint,
-        hop::{Block, Clock, HopReport, HopSetup, Side, Tap, Traffic, ride},
-        metrics::quantile,
-    },
     cli::{
         call::{CallArgs, bearer, reach, refuse},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
-    reports::text,
     runner::survey,
     targets::Target,
 };
@@ -159,7 +157,6 @@ async fn measure(
         Ok(looked) => looked,
         Err(exit) => return Ok(Err(exit)),
     };
-    let direct = Arc::new(Endpoint { address: tap.address.clone(), ..(*through).clone() });
     let traffic = Traffic {
         model,
         streams: args.streams as usize,
@@ -168,37 +165,25 @@ async fn measure(
         length: args.length,
         limit: args.timeout,
     };
-    let (next, mut rng) = (Arc::new(AtomicU32::new(0)), StdRng::seed_from_u64(args.seed));
-    let mut blocks = Vec::new();
-    for number in 0..args.blocks {
-        let mut block = Block::default();
-        let first = rng.random::<bool>();
-        for proxied in [first, !first] {
-            let (endpoint, side) =
-                if proxied { (&through, &mut block.through) } else { (&direct, &mut block.direct) };
-            match ride(endpoint, tap, clock, &traffic, &next).await {
-                Ok(ridden) => *side = ridden,
-                Err(error) => {
-                    let why = format!("cannot connect to {}: {error}", endpoint.address);
-                    return Ok(Err(refuse(Exit::Unreachable, &why)));
-                }
-            }
-        }
-        if number == 0 && block.through.tapped == 0 {
+    let (through, tap) = (Arc::clone(&through), Arc::clone(tap));
+    let measurement = Measurement { through, tap, clock, traffic, blocks: args.blocks, seed: args.seed };
+    let measured = measurement.run(|number, block| {
+        let (without, with) = (block.direct.median_down(), block.through.median_down());
+        eprintln!("block {number:>2}  direct {without:.3} ms  through {with:.3} ms");
+    });
+    let blocks = match measured.await {
+        Ok(blocks) => blocks,
+        Err(error @ HopError::Connect { .. }) => return Ok(Err(refuse(Exit::Unreachable, &error))),
+        Err(error @ HopError::NotForwarded { .. }) => {
             let why = format!(
-                "{} answers, but no request has come through it to the backend at {}: make it forward there ({BACK} in \
-                 --spawn, or --listen-behind at the address that it forwards to)",
-                through.address, tap.address
+                "{error}: make it forward there ({BACK} in --spawn, or --listen-behind at the address that it forwards to)"
             );
             return Ok(Err(refuse(Exit::Unreachable, &why)));
         }
-        let median = |side: &Side| quantile(side.down.clone(), 0.5).map_or(f64::NAN, |nanos| nanos / 1e6);
-        let (without, with) = (median(&block.direct), median(&block.through));
-        eprintln!("block {:>2}  direct {without:.3} ms  through {with:.3} ms", number + 1);
-        blocks.push(block);
-    }
+    };
+    let Measurement { through, tap, .. } = &measurement;
     let report =
-        HopReport::new(setup(args, &through, tap), &blocks, args.most.map(|most| most.as_secs_f64() * 1e3));
+        HopReport::new(setup(args, through, tap), &blocks, args.most.map(|most| most.as_secs_f64() * 1e3));
     conclude(args, &report).map(Ok)
 }
 
@@ -235,7 +220,7 @@ fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
         seconds: args.length.as_secs_f64(),
         seed: args.seed,
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        host: host(),
+        host: Fingerprint::here().to_string(),
     }
 }
 

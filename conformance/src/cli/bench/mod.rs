@@ -4,15 +4,13 @@ mod beside;
 mod calibrate;
 mod common;
 mod compare;
-mod fetch;
+mod contestant;
 mod floors;
 mod history;
 mod hop;
 mod run;
-mod saved;
 mod scenario;
 mod side;
-mod turns;
 
 use clap::Subcommand;
 

@@ -6,26 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use latency::{
+    html,
+    load::{self, CannotStart, Job, Tally},
+    record::{Recording, RequestRecord},
+    report::{Objectives, Report, csv},
+    warm_up,
+};
+use present::{Progress, text};
+use wire::Address;
 
 use super::{
     beside::{BesideArgs, Seen},
-    common::{LoadArgs, warm_up},
+    common::LoadArgs,
 };
 use crate::{
-    address::Address,
-    bench::{
-        html,
-        load::{self, CannotStart, Job, Tally},
-        record::{Recording, RequestRecord},
-        report::{Objectives, Report, csv},
-    },
     cli::{
         call::{reach, refuse},
         patience::interrupted,
     },
     exit::Exit,
-    reports::text,
 };
 
 /// Arguments of `conformance bench run`.
@@ -105,7 +105,7 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
         both.iter().for_each(Tally::stop);
     });
     let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
-    let setup = args.load.setup(job, target);
+    let setup = job.setup(target, &args.load.prompts.to_string());
     let loaded = warm_and_load(args, job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
@@ -138,16 +138,13 @@ async fn warm_and_load(
     warming: &Tally,
     measuring: &Tally,
 ) -> Result<(Vec<RequestRecord>, Seen), CannotStart> {
-    let bar = ProgressBar::new(job.length.as_millis() as u64);
-    let style = ProgressStyle::with_template("{msg} {bar:30} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
+    let bar = Progress::timing(job.length);
     if bar.is_hidden() {
         eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
     }
-    bar.set_message("warming up");
+    bar.say("warming up".to_owned());
     warm_up(job, warming, args.load.warm_up).await?;
-    bar.reset_elapsed();
+    bar.restart_clock();
     let began = Instant::now();
     let showing = tokio::spawn({
         let (bar, tally) = (bar.clone(), measuring.clone());
@@ -158,7 +155,7 @@ async fn warm_and_load(
                     nanos.map_or("-".to_owned(), |nanos| format!("{:.1} ms", nanos / 1e6))
                 };
                 let seconds = began.elapsed().as_secs_f64().max(1e-3);
-                bar.set_message(format!(
+                bar.say(format!(
                     "{:.1} requests/s, ttft {}, tpot {}, {} running, {} failed",
                     now.complete as f64 / seconds,
                     of(now.ttft),
@@ -166,14 +163,14 @@ async fn warm_and_load(
                     now.running,
                     now.failed
                 ));
-                bar.set_position(began.elapsed().as_millis() as u64);
+                bar.passed(began.elapsed());
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     });
     let (requests, seen) = args.beside.around(&job.endpoint, load::run(job, measuring)).await;
     showing.abort();
-    bar.finish_and_clear();
+    bar.clear();
     Ok((requests?, seen))
 }
 

@@ -3,9 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as _, Command};
+use latency::scenario::{BadScenario, Scenario};
 
 use super::common::LoadArgs;
-use crate::bench::scenario::{BadScenario, Scenario};
 
 /// The program's arguments, with those of the scenario that `conformance bench … --scenario FILE` names.
 pub fn expand(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, BadScenario> {

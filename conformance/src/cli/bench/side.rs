@@ -2,8 +2,9 @@
 
 use std::{fmt, path::Path, path::PathBuf, str::FromStr};
 
+use wire::Address;
+
 use crate::{
-    address::Address,
     cli::{
         call::{reach, refuse},
         patience::{interrupted, told},

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use present::{Paint, text};
+
 use super::super::{
     outcome::Outcome,
-    paint::Paint,
     run::{self, Run},
-    text,
 };
-use crate::events::{CheckResult, Direction, Exchange};
+use crate::{
+    events::CheckResult,
+    evidence::{Direction, Exchange},
+};
 
 /// Text is wrapped at this many columns.
 const WIDTH: usize = 100;
@@ -41,7 +44,7 @@ impl Blocks {
         for warning in &run.survey.warnings {
             for (n, line) in text::wrap(&text::visible(warning), WIDTH).iter().enumerate() {
                 let mark = if n == 0 { "! " } else { "  " };
-                lines.add(&self.paint.outcome(Outcome::Warn, &format!("  {mark}{line}")));
+                lines.add(&self.paint.toned(Outcome::Warn.tone(), &format!("  {mark}{line}")));
             }
         }
         lines.add("");
@@ -61,7 +64,7 @@ impl Blocks {
     pub(super) fn area(self, area: &str, results: &[CheckResult]) -> String {
         let counts = run::counts(results.iter());
         let worst = counts.first().map_or(Outcome::Skip, |(outcome, _)| *outcome);
-        let mark = self.paint.outcome(worst, worst.symbol());
+        let mark = self.paint.toned(worst.tone(), worst.symbol());
         format!("{mark} {:<12} {}\n", text::visible(area), self.counts(&counts))
     }
 
@@ -74,7 +77,7 @@ impl Blocks {
         let total = run.results.len();
         lines.add(&format!("{total} requirements in {seconds:.1} s: {}", self.counts(&run.counts())));
         for line in text::wrap(&text::visible(&conclusion.sentence), WIDTH) {
-            lines.add(&self.paint.standing(conclusion.standing, &line));
+            lines.add(&self.paint.strong(conclusion.standing.tone(), &line));
         }
         if let Some(directory) = reports_in {
             let directory = text::visible(&directory.display().to_string());
@@ -90,7 +93,7 @@ impl Blocks {
         let (id, reason) = (text::visible(&result.id), text::cut(&text::visible(&result.reason), BRIEF));
         let head = format!("{} {id:<12} {}", outcome.symbol(), outcome.said_of(result.level));
         let colon = if reason.is_empty() { "" } else { ": " };
-        format!("{}{colon}{reason}\n", self.paint.outcome(outcome, &head))
+        format!("{}{colon}{reason}\n", self.paint.toned(outcome.tone(), &head))
     }
 
     /// Everything that a person needs to see what went wrong.
@@ -100,7 +103,7 @@ impl Blocks {
         let mut lines = Lines::default();
         lines.add("");
         let head = format!("{} {id}  {}", outcome.symbol(), outcome.said_of(result.level));
-        lines.add(&format!("{}: {}", self.paint.outcome(outcome, &head), self.paint.bold(&title)));
+        lines.add(&format!("{}: {}", self.paint.toned(outcome.tone(), &head), self.paint.bold(&title)));
         self.heading("The contract says", &mut lines);
         lines.indented(&text::wrap(&text::visible(&result.requirement), WIDTH));
         let heading = if outcome == Outcome::Error { "How the suite broke" } else { "What was seen" };
@@ -171,7 +174,8 @@ impl Blocks {
     }
 
     fn counts(self, counts: &[(Outcome, usize)]) -> String {
-        let each = counts.iter().rev().map(|(outcome, n)| self.paint.outcome(*outcome, &outcome.counted(*n)));
+        let each =
+            counts.iter().rev().map(|(outcome, n)| self.paint.toned(outcome.tone(), &outcome.counted(*n)));
         let each: Vec<_> = each.collect();
         if each.is_empty() { "nothing was asked".to_owned() } else { each.join(", ") }
     }

@@ -33,8 +33,9 @@ crate::requirement! {
     /// Contract, CONCURRENCY-003; gRPC, "Cancellation".
     id: "CONCURRENCY-003",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Exclusive,
+    unsafe_: true,
     since: "0.1.0",
     title: "after a cancel the work stops",
     check: check,

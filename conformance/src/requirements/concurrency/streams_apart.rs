@@ -38,8 +38,8 @@ crate::requirement! {
     /// Contract, CONCURRENCY-001.
     id: "CONCURRENCY-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Exclusive,
     since: "0.1.0",
     title: "parallel streams never see each other",
     check: check,

@@ -26,7 +26,6 @@ crate::requirement! {
     /// Contract, CONTROL-002.
     id: "CONTROL-002",
     level: Should,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "an empty trace_id is answered with a fresh one",

@@ -30,7 +30,6 @@ crate::requirement! {
     /// Contract, CONTROL-004.
     id: "CONTROL-004",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "list_models names what StreamPredict takes",

@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, CONTROL-003.
     id: "CONTROL-003",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "ping is answered pong",

@@ -11,7 +11,7 @@ use crate::{
 
 crate::requirement! {
     /// # Requirement
-    /// The answer carries the request's trace_id.
+    /// The answer carries the request's trace_id, also when 32 calls run at once.
     ///
     /// # Why it matters
     /// Answers are matched to questions by it, in logs and in clients that pool their connections.
@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, CONTROL-001.
     id: "CONTROL-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "the answer carries the trace_id",

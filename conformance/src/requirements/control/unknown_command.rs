@@ -30,7 +30,6 @@ crate::requirement! {
     /// Contract, CONTROL-005.
     id: "CONTROL-005",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "an unknown command is answered status=error",

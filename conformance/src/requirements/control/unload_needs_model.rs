@@ -27,8 +27,9 @@ crate::requirement! {
     /// Contract, CONTROL-006.
     id: "CONTROL-006",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Exclusive,
+    unsafe_: true,
     since: "0.1.0",
     title: "unload_model without model_id is an error",
     check: check,

@@ -31,7 +31,6 @@ crate::requirement! {
     /// Contract, ERROR-006; Unicode, sections 2.11 (combining marks) and 23.1 (control codes).
     id: "ERROR-006",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "any valid UTF-8 prompt is served or INVALID_ARGUMENT",

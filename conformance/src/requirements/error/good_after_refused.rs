@@ -36,7 +36,6 @@ crate::requirement! {
     /// Contract, ERROR-011.
     id: "ERROR-011",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "after a refused request the next good one succeeds",

@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, ERROR-001; gRPC, "Status codes".
     id: "ERROR-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "an unknown model is NOT_FOUND and named",

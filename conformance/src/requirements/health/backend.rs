@@ -26,7 +26,6 @@ crate::requirement! {
     /// Contract, HEALTH-002; the interface contract, "Expected response".
     id: "HEALTH-002",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "metrics name the backend",

@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, HEALTH-001; the interface contract, "Expected response".
     id: "HEALTH-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a ready server says healthy = true",

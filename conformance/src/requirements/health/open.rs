@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, HEALTH-006.
     id: "HEALTH-006",
     level: Should,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "Health needs no credentials",

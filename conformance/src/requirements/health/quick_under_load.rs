@@ -32,8 +32,9 @@ crate::requirement! {
     /// Contract, HEALTH-005.
     id: "HEALTH-005",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Exclusive,
+    unsafe_: true,
     since: "0.1.0",
     title: "Health answers within 1 s under load",
     check: check,

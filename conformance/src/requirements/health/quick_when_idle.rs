@@ -29,8 +29,8 @@ crate::requirement! {
     /// Contract, HEALTH-004.
     id: "HEALTH-004",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Quiet,
     since: "0.1.0",
     title: "Health answers within 1 s when idle",
     check: check,

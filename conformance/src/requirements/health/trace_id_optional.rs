@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, HEALTH-007; the interface contract, "Verify the connection".
     id: "HEALTH-007",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "an empty Health request is as good as one with a trace_id",

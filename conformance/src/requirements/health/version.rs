@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, HEALTH-003; Semantic Versioning 2.0.0.
     id: "HEALTH-003",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "metrics carry a semantic version",

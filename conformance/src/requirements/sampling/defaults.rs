@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, section 5 and SAMPLING-001; Protocol Buffers, "Default values".
     id: "SAMPLING-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a request without generation is served with defaults",

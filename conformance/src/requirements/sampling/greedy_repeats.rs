@@ -27,8 +27,8 @@ crate::requirement! {
     /// Contract, section 5 and SAMPLING-003.
     id: "SAMPLING-003",
     level: Should,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Quiet,
     since: "0.1.0",
     title: "greedy requests with equal prompts give equal text",
     check: check,

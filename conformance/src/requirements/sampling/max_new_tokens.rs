@@ -31,7 +31,6 @@ crate::requirement! {
     /// Contract, section 5 and SAMPLING-002; the interface contract, `GenerationParameters.max_new_tokens`.
     id: "SAMPLING-002",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "max_new_tokens bounds the output",

@@ -30,7 +30,6 @@ crate::requirement! {
     /// Contract, SAMPLING-004; Protocol Buffers, "Encoding" (a negative int32 is ten bytes).
     id: "SAMPLING-004",
     level: Must,
-    roles: [Server],
     dialects: [Contract],
     since: "0.1.0",
     title: "a negative max_new_tokens is INVALID_ARGUMENT",

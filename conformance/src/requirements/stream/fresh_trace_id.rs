@@ -29,7 +29,6 @@ crate::requirement! {
     /// Contract, STREAM-010.
     id: "STREAM-010",
     level: Should,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a request without trace_id gets a fresh one",

@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, STREAM-005; the interface contract, `StreamPredictResponse.index`.
     id: "STREAM-005",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "index grows by exactly 1",

@@ -26,7 +26,6 @@ crate::requirement! {
     /// Contract, STREAM-004; the interface contract, `StreamPredictResponse.index`.
     id: "STREAM-004",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "index starts at 0",

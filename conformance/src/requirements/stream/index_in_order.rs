@@ -25,7 +25,6 @@ crate::requirement! {
     /// Contract, STREAM-006; gRPC core concepts (message order within a stream is kept).
     id: "STREAM-006",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "responses come in the order of their index",

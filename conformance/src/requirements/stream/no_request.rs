@@ -23,7 +23,6 @@ crate::requirement! {
     /// Contract, STREAM-009.
     id: "STREAM-009",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a stream without a request is INVALID_ARGUMENT",

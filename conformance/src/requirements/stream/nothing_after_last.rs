@@ -27,7 +27,6 @@ crate::requirement! {
     /// Contract, STREAM-002; the interface contract, `StreamPredictResponse.end_of_stream`.
     id: "STREAM-002",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "nothing follows the last message",

@@ -30,7 +30,6 @@ crate::requirement! {
     /// Contract, STREAM-001; the interface contract, `StreamPredictResponse.end_of_stream`.
     id: "STREAM-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "exactly one last message, then OK",

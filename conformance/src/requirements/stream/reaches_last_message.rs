@@ -30,7 +30,6 @@ crate::requirement! {
     /// Contract, STREAM-012.
     id: "STREAM-012",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a started generation reaches its end or an error",

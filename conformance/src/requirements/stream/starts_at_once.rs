@@ -30,8 +30,8 @@ crate::requirement! {
     /// Contract, STREAM-008; gRPC core concepts, "Bidirectional streaming RPC".
     id: "STREAM-008",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Quiet,
     since: "0.1.0",
     title: "generation starts on the first request",
     check: check,

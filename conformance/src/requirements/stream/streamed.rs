@@ -33,8 +33,8 @@ crate::requirement! {
     /// Contract, STREAM-007; the interface contract, `StreamPredictResponse.chunk`.
     id: "STREAM-007",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    isolation: Quiet,
     since: "0.1.0",
     title: "text is streamed",
     check: check,

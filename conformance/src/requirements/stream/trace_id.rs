@@ -29,7 +29,6 @@ crate::requirement! {
     /// Contract, STREAM-003; the interface contract, `StreamPredictResponse.trace_id`.
     id: "STREAM-003",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "every response carries the trace_id",

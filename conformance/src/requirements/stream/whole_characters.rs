@@ -32,7 +32,6 @@ crate::requirement! {
     /// (string is UTF-8).
     id: "STREAM-011",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a character is never split",

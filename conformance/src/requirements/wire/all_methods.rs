@@ -29,7 +29,6 @@ crate::requirement! {
     /// Contract, WIRE-002; gRPC core concepts, "Service definition".
     id: "WIRE-002",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "StreamPredict, Control and Health are all implemented",

@@ -15,8 +15,8 @@ use crate::{
 
 crate::requirement! {
     /// # Requirement
-    /// Bytes that are not the declared message end the call with INVALID_ARGUMENT or INTERNAL; the connection and
-    /// other streams go on.
+    /// Bytes that are not the declared message end that call, and only that call, with a non-OK status; the connection
+    /// and other streams go on. The same for a message that comes second on a stream.
     ///
     /// # Why it matters
     /// Gateways multiplex many users over one connection. If one client's broken bytes close it, everybody's
@@ -37,7 +37,6 @@ crate::requirement! {
     /// Contract, WIRE-007; gRPC, "Status codes" (INTERNAL for what cannot be parsed).
     id: "WIRE-007",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a broken message ends its own call only",

@@ -26,8 +26,8 @@ crate::requirement! {
     /// Contract, section 0 and WIRE-001; the interface contract, "gRPC service definition".
     id: "WIRE-001",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
+    asked_by: [Core, Full],
     since: "0.1.0",
     title: "answers under the documented name AiInference",
     check: check,

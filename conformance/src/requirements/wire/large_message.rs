@@ -33,7 +33,6 @@ crate::requirement! {
     /// Contract, WIRE-008; gRPC, "Status codes" (RESOURCE_EXHAUSTED).
     id: "WIRE-008",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "a message too large is refused and harms nobody",

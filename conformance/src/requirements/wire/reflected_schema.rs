@@ -34,7 +34,6 @@ crate::requirement! {
     /// type".
     id: "WIRE-003",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "the reflected schema is wire-compatible",

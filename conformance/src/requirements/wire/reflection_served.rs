@@ -26,7 +26,6 @@ crate::requirement! {
     /// Contract, WIRE-004; the interface contract, "Verify the connection"; gRPC Server Reflection Protocol.
     id: "WIRE-004",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "server reflection is served",

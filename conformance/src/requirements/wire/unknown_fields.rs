@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, WIRE-005; Protocol Buffers, "Unknown fields".
     id: "WIRE-005",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "unknown fields are ignored",

@@ -28,7 +28,6 @@ crate::requirement! {
     /// Contract, WIRE-006; gRPC, "Status codes" and "HTTP to gRPC status code mapping".
     id: "WIRE-006",
     level: Must,
-    roles: [Server],
     dialects: [Contract, CyLlm],
     since: "0.1.0",
     title: "an unknown method is UNIMPLEMENTED",

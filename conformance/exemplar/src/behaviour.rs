@@ -1,0 +1,146 @@
+//! What an endpoint does, one seam a method. The defaults keep the contract; a mutant overrides one of them.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use ai_inference_proto::{ControlMessage, Dialect, GenerationRequest, GenerationResponse, HealthAnswer};
+use bytes::Bytes;
+use futures_core::Stream;
+use http::HeaderMap;
+use tonic::Status;
+
+use super::{
+    language::{self, Script},
+    state::State,
+};
+
+pub use super::service::{HttpRequest, HttpResponse, Next};
+
+/// The requests of one StreamPredict call, undecoded.
+pub type Requests = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+/// The responses to one request.
+pub type Responses = Pin<Box<dyn Stream<Item = Result<GenerationResponse, Status>> + Send>>;
+
+/// An endpoint's behaviour. Every default keeps the contract.
+#[tonic::async_trait]
+pub trait Behaviour: Send + Sync + 'static {
+    /// The dialects that are served.
+    fn dialects(&self) -> &'static [Dialect] {
+        &Dialect::ALL
+    }
+
+    /// Encoded descriptor sets that reflection shows; `None` serves no reflection.
+    fn reflection(&self) -> Option<Vec<Vec<u8>>> {
+        Some(self.dialects().iter().map(|d| d.descriptor_set().to_vec()).collect())
+    }
+
+    /// The largest message that is taken, in bytes.
+    fn message_limit(&self) -> usize {
+        4 << 20
+    }
+
+    /// One whole HTTP exchange.
+    async fn http(&self, request: HttpRequest, next: Next<'_>) -> HttpResponse {
+        next.run(request).await
+    }
+
+    /// Who may call what.
+    fn authorize(&self, state: &State, method: &str, headers: &HeaderMap) -> Result<(), Status> {
+        if method == "Health" { Ok(()) } else { state.authorize(headers) }
+    }
+
+    /// Every message of every method passes here before it is decoded.
+    fn received(&self, _method: &str, _bytes: &Bytes) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Reads a StreamPredictRequest.
+    fn decode(&self, dialect: Dialect, bytes: &Bytes) -> Result<GenerationRequest, Status> {
+        dialect.decode_request(bytes).map_err(|error| Status::internal(format!("failed to decode: {error}")))
+    }
+
+    /// Answers Health.
+    async fn health(&self, state: &State, _trace_id: &str) -> Result<HealthAnswer, Status> {
+        Ok(state.health())
+    }
+
+    /// Answers Control.
+    async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
+        Ok(state.control(&message))
+    }
+
+    /// The requests of a call, before any is answered.
+    async fn requests(&self, requests: Requests) -> Requests {
+        requests
+    }
+
+    /// A call that was half-closed with no request.
+    fn no_request(&self) -> Result<(), Status> {
+        Err(Status::invalid_argument("the stream was half-closed without a request"))
+    }
+
+    /// Whether a request may run.
+    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
+        state.admit(request)
+    }
+
+    /// What to say.
+    fn speak(&self, request: &GenerationRequest) -> Script {
+        language::speak(request)
+    }
+
+    /// The responses to one request, as they leave.
+    fn respond(&self, _request: &GenerationRequest, responses: Responses) -> Responses {
+        responses
+    }
+
+    /// Whether work stops when the client goes away.
+    fn stops_on_cancel(&self) -> bool {
+        true
+    }
+}
+
+/// Puts any number of responses in the place of each one: what most mutants of a stream's shape do.
+pub fn rewrite<F>(responses: Responses, rule: F) -> Responses
+where
+    F: FnMut(GenerationResponse) -> Vec<GenerationResponse> + Send + Unpin + 'static,
+{
+    Box::pin(Rewrite { responses, rule, ready: VecDeque::new() })
+}
+
+struct Rewrite<F> {
+    responses: Responses,
+    rule: F,
+    ready: VecDeque<GenerationResponse>,
+}
+
+impl<F> Stream for Rewrite<F>
+where
+    F: FnMut(GenerationResponse) -> Vec<GenerationResponse> + Unpin,
+{
+    type Item = Result<GenerationResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(response)));
+            }
+            match ready!(self.responses.as_mut().poll_next(context)) {
+                Some(Ok(response)) => {
+                    let more = (self.rule)(response);
+                    self.ready.extend(more);
+                }
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+/// The exemplar itself: every default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conformant;
+
+impl Behaviour for Conformant {}

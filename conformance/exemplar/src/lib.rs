@@ -1,0 +1,27 @@
+//! The exemplar: the smallest endpoint that keeps the contract, and the frame in which mutants break it.
+//!
+//! No model, no GPU: a scripted [`language`] speaks. What the exemplar does is the [`Behaviour`] trait's default
+//! methods; a mutant overrides one of them. Everything else here is plumbing: [`service`] turns HTTP/2 requests into
+//! calls of the behaviour, [`server`] listens. [`trivial`] holds servers that do almost nothing, for the suite's floor.
+//!
+//! Knows neither the probe, the runner nor the reports: the judged and the judge share no code but the proto crate and the
+//! type of an address.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod behaviour;
+mod codec;
+mod language;
+mod paced;
+mod server;
+mod service;
+mod state;
+pub mod trivial;
+
+pub use behaviour::rewrite;
+pub use behaviour::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses};
+pub use language::Script;
+pub use paced::{Pace, Paced};
+pub use server::{Running, serve};
+pub use service::read_whole;
+pub use state::{MODEL, State};

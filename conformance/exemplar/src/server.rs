@@ -1,0 +1,82 @@
+//! Listens on Unix sockets and TCP ports and serves an endpoint on each connection.
+
+use std::{io, sync::Arc};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::Notify,
+    task::JoinSet,
+};
+
+use super::{behaviour::Behaviour, service::Endpoint};
+use wire::Address;
+
+/// A running endpoint; it stops when dropped.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens, with the port that it got.
+    pub addresses: Vec<Address>,
+    listeners: JoinSet<()>, // aborted when dropped
+}
+
+/// Serves `behaviour` on every address; StreamPredict and Control ask for `token` if there is one.
+pub async fn serve(
+    behaviour: Arc<dyn Behaviour>,
+    listen: &[Address],
+    token: Option<String>,
+) -> io::Result<Running> {
+    let endpoint = Endpoint::new(behaviour, token);
+    let mut running = Running { addresses: Vec::new(), listeners: JoinSet::new() };
+    for address in listen {
+        let endpoint = endpoint.clone();
+        match address {
+            Address::Unix(path) => {
+                let listener = UnixListener::bind(path)?;
+                running.addresses.push(address.clone());
+                running.listeners.spawn(async move {
+                    let mut connections = JoinSet::new();
+                    while let Ok((stream, _)) = listener.accept().await {
+                        connections.spawn(connection(stream, endpoint.clone()));
+                        while connections.try_join_next().is_some() {}
+                    }
+                });
+            }
+            Address::Tcp { host, port } => {
+                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let port = listener.local_addr()?.port();
+                running.addresses.push(Address::Tcp { host: host.clone(), port });
+                running.listeners.spawn(async move {
+                    let mut connections = JoinSet::new();
+                    while let Ok((stream, _)) = listener.accept().await {
+                        let _ = stream.set_nodelay(true);
+                        connections.spawn(connection(stream, endpoint.clone()));
+                        while connections.try_join_next().is_some() {}
+                    }
+                });
+            }
+            Address::Tls { .. } => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "the exemplar speaks no TLS"));
+            }
+        }
+    }
+    Ok(running)
+}
+
+async fn connection<T>(stream: T, endpoint: Endpoint)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let hang_up = Arc::new(Notify::new());
+    let closing = Arc::clone(&hang_up);
+    let service = service_fn(move |request| endpoint.clone().answer(request, Arc::clone(&hang_up)));
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(1024)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = serving => {}
+        () = closing.notified() => {} // dropping the connection closes it
+    }
+}

@@ -1,0 +1,131 @@
+//! Servers that do almost nothing. A suite that cannot fail them is decoration (the floor, `tests/floor.rs`).
+
+use std::io;
+
+use bytes::Bytes;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tonic::{Status, body::Body};
+
+use super::service::read_whole;
+use wire::Address;
+
+/// What a trivial server does with whatever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trivial {
+    /// Accepts the connection and closes it.
+    HangsUp,
+    /// Accepts the connection and never says a word.
+    Silent,
+    /// Answers UNIMPLEMENTED to every call.
+    Unimplemented,
+    /// Answers every call OK, without a message.
+    OkEmpty,
+    /// Answers every call OK, with one empty message.
+    OkBlank,
+    /// Sends back the bytes that come.
+    EchoesBytes,
+    /// Speaks gRPC and sends back every call's message.
+    EchoesMessages,
+}
+
+impl Trivial {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::HangsUp,
+        Self::Silent,
+        Self::Unimplemented,
+        Self::OkEmpty,
+        Self::OkBlank,
+        Self::EchoesBytes,
+        Self::EchoesMessages,
+    ];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HangsUp => "hangs-up",
+            Self::Silent => "silent",
+            Self::Unimplemented => "unimplemented",
+            Self::OkEmpty => "ok-empty",
+            Self::OkBlank => "ok-blank",
+            Self::EchoesBytes => "echoes-bytes",
+            Self::EchoesMessages => "echoes-messages",
+        }
+    }
+
+    /// Serves on a TCP address until the returned value is dropped.
+    pub async fn serve(self, host: &str, port: u16) -> io::Result<RunningTrivial> {
+        let listener = TcpListener::bind((host, port)).await?;
+        let address = Address::Tcp { host: host.to_owned(), port: listener.local_addr()?.port() };
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(self.converse(stream));
+            }
+        });
+        Ok(RunningTrivial { address, task })
+    }
+
+    async fn converse(self, mut stream: TcpStream) {
+        match self {
+            Self::HangsUp => drop(stream),
+            Self::Silent => {
+                let mut sink = [0; 4096];
+                while matches!(stream.read(&mut sink).await, Ok(1..)) {}
+            }
+            Self::EchoesBytes => {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    if stream.write_all(&buffer[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Self::Unimplemented | Self::OkEmpty | Self::OkBlank | Self::EchoesMessages => {
+                let service = service_fn(move |request| self.answer(request));
+                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        }
+    }
+
+    async fn answer(
+        self,
+        request: http::Request<hyper::body::Incoming>,
+    ) -> Result<http::Response<Body>, std::convert::Infallible> {
+        let frame = match self {
+            Self::OkBlank => Bytes::from_static(&[0, 0, 0, 0, 0]),
+            Self::EchoesMessages => read_whole(Body::new(request.into_body())).await,
+            Self::OkEmpty => return Ok(Status::ok("").into_http()),
+            _ => return Ok(Status::unimplemented("").into_http()),
+        };
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        let frames =
+            [Ok(http_body::Frame::data(frame)), Ok::<_, Status>(http_body::Frame::trailers(trailers))];
+        let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
+        let mut response = http::Response::new(Body::new(body));
+        response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        Ok(response)
+    }
+}
+
+/// A running trivial server; it stops when dropped.
+#[derive(Debug)]
+pub struct RunningTrivial {
+    /// Where it listens.
+    pub address: Address,
+    task: JoinHandle<()>,
+}
+
+impl Drop for RunningTrivial {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,282 @@
+//! Whether the candidate is slower than the baseline.
+//!
+//! The unit of evidence is a block: both sides, one after the other in an order drawn for the block, under the same prompts
+//! and the same arrivals. What the machine does slowly it does to both, and their ratio loses it. The mathematics
+//! is the `statistics` crate's, and what makes a comparison valid at all is in `faults`.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
+
+use super::{
+    faults::faults,
+    metrics::{LEAST_FOR_P99, Metric, milliseconds, quantile},
+    record::{Recording, Setup},
+};
+
+/// A quantile of a metric, and how much slower is too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Goal {
+    /// The metric.
+    pub metric: Metric,
+    /// As 0.5.
+    pub quantile: f64,
+    /// As 0.05: a ratio of 1.05 is not yet too slow.
+    pub delta: f64,
+    /// What the host cannot tell from nothing, where that is known; raises `delta` to itself.
+    pub floor: Option<f64>,
+}
+
+/// Medians of what people wait for, which may be slower by `delta`; and the tail of the first token, once there is one.
+pub fn goals(delta: f64, tail_delta: f64) -> [Goal; 4] {
+    let median = |metric| Goal { metric, quantile: 0.5, delta, floor: None };
+    let tail = Goal { metric: Metric::Ttft, quantile: 0.99, delta: tail_delta, floor: None };
+    [median(Metric::Ttft), median(Metric::Tpot), median(Metric::E2e), tail]
+}
+
+/// One block: what both sides did.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The baseline's.
+    pub baseline: Recording,
+    /// The candidate's.
+    pub candidate: Recording,
+}
+
+impl Pair {
+    /// Candidate / baseline, at the median; nothing where either has no such figure.
+    pub fn ratio(&self, metric: Metric) -> Option<f64> {
+        let median = |recording: &Recording| {
+            quantile(metric.values(&recording.requests), 0.5).filter(|value| *value > 0.0)
+        };
+        Some(median(&self.candidate)? / median(&self.baseline)?)
+    }
+}
+
+/// The end of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Conclusion {
+    /// No goal is missed, and enough was seen to say so.
+    Pass,
+    /// The candidate is slower.
+    Fail,
+    /// Not enough was seen to say either.
+    Inconclusive,
+    /// What was seen must not be compared.
+    Invalid,
+}
+
+/// What was found. `schema` names this form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// `ai-inference-bench/comparison/1`.
+    pub schema: String,
+    /// The whole.
+    pub conclusion: Conclusion,
+    /// Why it is invalid; empty for a valid one.
+    pub invalid: Vec<String>,
+    /// What the baseline was.
+    pub baseline: String,
+    /// What the candidate was.
+    pub candidate: String,
+    /// The candidate's first block.
+    #[serde(default)]
+    pub setup: Setup,
+    /// Blocks measured.
+    pub blocks: usize,
+    /// Per goal: medians over the blocks, in milliseconds, and the finding.
+    pub rows: Vec<Row>,
+    /// What a reader must know besides, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why the rows are shown and not judged, where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
+}
+
+/// One goal's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The baseline's value over all blocks, in milliseconds.
+    pub baseline_ms: f64,
+    /// The candidate's.
+    pub candidate_ms: f64,
+    /// The ratio, its limits, and the verdict.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// Judges the blocks measured so far; `None` between two looks of the plan, as long as they may be compared at all.
+pub fn judge(
+    pairs: &[Pair],
+    goals: &[Goal],
+    plan: &Plan,
+    texts_may_differ: bool,
+) -> Result<Option<(Comparison, Option<usize>)>, statistics::Error> {
+    let comparison = Comparison::unjudged(pairs, texts_may_differ);
+    if comparison.conclusion == Conclusion::Invalid {
+        return Ok(Some((comparison, None)));
+    }
+    let Some(look) = plan.looks.iter().position(|blocks| *blocks == pairs.len()) else { return Ok(None) };
+    let goals: Vec<_> = goals.iter().filter(|goal| can_be_seen(goal, pairs)).collect();
+    let figures: Vec<_> = goals.iter().map(|goal| figure(goal, pairs)).collect();
+    let Judgement { verdict, next, findings, .. } = statistics::judge(&figures, look + 1, plan)?;
+    let row = |(goal, finding): (&&Goal, Finding)| Row {
+        baseline_ms: pooled(pairs.iter().map(|pair| &pair.baseline), goal),
+        candidate_ms: pooled(pairs.iter().map(|pair| &pair.candidate), goal),
+        finding,
+    };
+    let rows = goals.iter().zip(findings).map(row).collect();
+    let conclusion = match verdict {
+        Verdict::Pass => Conclusion::Pass,
+        Verdict::Fail => Conclusion::Fail,
+        Verdict::Inconclusive => Conclusion::Inconclusive,
+    };
+    Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
+}
+
+/// A tail needs requests: enough of them in all blocks together, and some in each.
+pub(super) fn can_be_seen(goal: &Goal, pairs: &[Pair]) -> bool {
+    let counts = |recording: &Recording| goal.metric.values(&recording.requests).len() as u64;
+    let sides = pairs.iter().flat_map(|pair| [&pair.baseline, &pair.candidate]);
+    let least = if goal.quantile > 0.95 { LEAST_FOR_P99 / 3 } else { 1 };
+    sides.map(counts).min().is_some_and(|fewest| fewest >= least)
+}
+
+pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
+    let side = |recording: &Recording| {
+        let complete = recording.requests.iter().filter(|request| request.is_complete());
+        // A hundred nanoseconds never matter, and a ratio needs something to divide by.
+        let values =
+            complete.map(|request| goal.metric.of(request).into_iter().map(|v| v.max(100)).collect());
+        Side(values.filter(|values: &Vec<u64>| !values.is_empty()).collect())
+    };
+    let block = |pair: &Pair| Block { baseline: side(&pair.baseline), candidate: side(&pair.candidate) };
+    Figure {
+        metric: goal.metric.name().to_owned(),
+        quantile: goal.quantile,
+        delta: goal.delta,
+        floor: goal.floor,
+        blocks: pairs.iter().map(block).collect(),
+    }
+}
+
+pub(super) fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: &Goal) -> f64 {
+    let values = recordings.flat_map(|recording| goal.metric.values(&recording.requests)).collect();
+    quantile(values, goal.quantile).map_or(0.0, |nanos| milliseconds(nanos as u64))
+}
+
+impl Comparison {
+    /// Without rows: invalid, or inconclusive until somebody judges.
+    pub fn unjudged(pairs: &[Pair], texts_may_differ: bool) -> Self {
+        let invalid = faults(pairs, texts_may_differ);
+        let setup = |side: fn(&Pair) -> &Recording| {
+            pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
+        };
+        let (baseline, candidate) = (setup(|pair| &pair.baseline), setup(|pair| &pair.candidate));
+        let differs = (baseline.model != candidate.model).then(|| {
+            let (baseline, candidate) = (baseline.shown_model(), candidate.shown_model());
+            format!("The baseline's model is {baseline}, the candidate's {candidate}.")
+        });
+        Self {
+            schema: "ai-inference-bench/comparison/1".to_owned(),
+            conclusion: if invalid.is_empty() { Conclusion::Inconclusive } else { Conclusion::Invalid },
+            invalid,
+            baseline: baseline.target,
+            candidate: candidate.target.clone(),
+            setup: candidate,
+            blocks: pairs.len(),
+            rows: Vec::new(),
+            notes: differs.into_iter().collect(),
+            withheld: None,
+        }
+    }
+
+    /// Notes what must not be lost in a verdict that is no FAIL: what is slower for certain.
+    pub fn note_what_is_longer(&mut self) {
+        if self.withheld.is_none() {
+            self.notes.extend(self.rows.iter().filter_map(longer_all_the_same));
+        }
+    }
+
+    /// A table for terminals, and as Markdown for a pull request.
+    pub fn table(&self) -> String {
+        let mut text = format!("baseline:  {}\ncandidate: {}\n\n", self.baseline, self.candidate);
+        if !self.rows.is_empty() {
+            text.push_str(HEAD);
+        }
+        for Row { baseline_ms, candidate_ms, finding } in &self.rows {
+            let _ = writeln!(
+                text,
+                "| {} p{} | {baseline_ms:.2} ms | {candidate_ms:.2} ms | {:.3} | {:.3} to {:.3} | {} | {} |",
+                finding.metric,
+                finding.quantile * 100.0,
+                finding.centre,
+                finding.low,
+                finding.high,
+                allowed(finding),
+                match finding.verdict {
+                    Verdict::Pass => "PASS",
+                    Verdict::Fail => "FAIL",
+                    Verdict::Inconclusive => "inconclusive",
+                }
+            );
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        let blocks = self.blocks;
+        if let (Conclusion::Inconclusive, Some(why)) = (self.conclusion, &self.withheld) {
+            let _ = writeln!(text, "\nINCONCLUSIVE, shown and not judged: {why}");
+            return text;
+        }
+        let _ = match self.conclusion {
+            Conclusion::Pass => writeln!(text, "\nPASS: no slower than it may be, after {blocks} blocks"),
+            Conclusion::Fail => writeln!(text, "\nFAIL: the candidate is slower, after {blocks} blocks"),
+            Conclusion::Inconclusive => {
+                let open = self.rows.iter().filter(|row| row.finding.verdict == Verdict::Inconclusive);
+                let least = open.map(|row| row.finding.detectable).fold(0.0, f64::max);
+                writeln!(
+                    text,
+                    "\nINCONCLUSIVE after {blocks} blocks: on this machine, so noisy, {:.0} % would have been seen. Longer \
+                     blocks (--length), more of them (--looks) or a quieter machine say more",
+                    least * 100.0
+                )
+            }
+            Conclusion::Invalid => writeln!(text, "INVALID: {}", self.invalid.join("\nINVALID: ")),
+        };
+        text
+    }
+}
+
+/// That a figure is longer, and by more than this host makes of nothing.
+fn longer_all_the_same(Row { finding, .. }: &Row) -> Option<String> {
+    let within = match finding.verdict {
+        Verdict::Pass => "which is allowed",
+        Verdict::Inconclusive => "and whether by more than is allowed is not clear",
+        Verdict::Fail => return None,
+    };
+    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+    (finding.low > 1.0 && finding.centre > 1.0 + finding.floor.unwrap_or(0.0)).then(|| {
+        let Finding { metric, quantile, centre, low, high, .. } = finding;
+        let (centre, low, high) = (percent(*centre), percent(*low), percent(*high));
+        format!(
+            "{metric} p{} did become longer, by {centre:.1} % ({low:.1} to {high:.1}), {within}.",
+            quantile * 100.0
+        )
+    })
+}
+
+/// How much slower the candidate may be, and what that follows from.
+fn allowed(finding: &Finding) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0).replace(".0 %", " %");
+    let floor = finding.floor.map(|floor| format!(", floor of this host {}", percent(floor)));
+    format!("{}{}", percent(finding.allowed), floor.unwrap_or_default())
+}
+
+const HEAD: &str = "\
+| | baseline | candidate | ratio | interval | allowed | verdict |
+|---|---|---|---|---|---|---|
+";

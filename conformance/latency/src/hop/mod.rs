@@ -1,0 +1,24 @@
+//! What a proxy adds to each message, measured on both sides of it by one clock.
+//!
+//! ```text
+//! client ──────────────▶ tap      direct
+//! client ──▶ proxy ────▶ tap      through
+//! ```
+//!
+//! The program is both ends: a [`tap`] that stamps what it takes and what it sends, and a client that stamps what it sends
+//! and what comes. Both ways are gone in turns, so that what the ends and the machine cost is on both, and the difference
+//! is the proxy's.
+
+mod block;
+mod journey;
+mod marker;
+mod measure;
+mod report;
+mod table;
+mod tap;
+
+pub use block::{Block, Side, Traffic};
+pub use journey::{Faults, Settled};
+pub use measure::{HopError, Measurement};
+pub use report::{HopReport, HopSetup, Row};
+pub use tap::{Clock, Tap};

@@ -1,0 +1,13 @@
+//! Threads that wake up when they are to.
+
+/// Asks the system to end the sleeps of this thread, and of those that it starts, when they should end. Linux else lets them
+/// end up to 0.05 ms later, so that it has to wake up less often.
+pub fn be_punctual() {
+    #[cfg(target_os = "linux")]
+    {
+        use std::num::NonZeroU64;
+
+        // A system that refuses makes whoever waits late by that, which the figures say.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    }
+}

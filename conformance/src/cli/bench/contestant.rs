@@ -1,0 +1,92 @@
+//! A side of a comparison that is measured now: started as it was written, and looked at once.
+
+use std::path::Path;
+
+use latency::{Contestant, Session, SessionError, compare::Pair, load::Job, metrics::Metric};
+use wire::{Address, Tls};
+
+use super::{common::LoadArgs, side::Side};
+use crate::{cli::call::refuse, exit::Exit, targets::Target};
+
+/// What all blocks of both sides have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Common<'a> {
+    pub(super) load: &'a LoadArgs,
+    pub(super) tls: &'a Tls,
+    pub(super) prompts: &'a [String],
+    /// Inside a container.
+    pub(super) port: u16,
+    /// Where recordings and logs go.
+    pub(super) output: &'a Path,
+}
+
+/// A side, and its target while it runs.
+pub(super) struct Measured<'a> {
+    common: Common<'a>,
+    side: &'a Side,
+    model: Option<&'a str>,
+    target: Option<Target>,
+}
+
+impl<'a> Measured<'a> {
+    pub(super) fn new(common: Common<'a>, side: &'a Side, model: Option<&'a str>) -> Self {
+        Self { common, side, model, target: None }
+    }
+}
+
+impl Contestant for Measured<'_> {
+    /// The error is said already.
+    type Error = Exit;
+
+    fn name(&self) -> String {
+        self.side.to_string()
+    }
+
+    async fn start(&mut self) -> Result<Address, Exit> {
+        let target = self.side.reach(self.common.port, &self.common.output.join("target.log")).await?;
+        Ok(self.target.insert(target).addresses()[0].clone())
+    }
+
+    async fn look(&mut self) -> Result<Job, Exit> {
+        let Common { load, tls, prompts, .. } = self.common;
+        let Some(target) = &self.target else {
+            return Err(refuse(Exit::Harness, &"a side was looked at before it was started"));
+        };
+        load.job(target, self.model, tls, prompts.to_vec()).await
+    }
+
+    async fn stop(&mut self) {
+        if let Some(target) = self.target.take() {
+            target.stop().await;
+        }
+    }
+}
+
+/// The next block, with a line of its ratios; the error is said already.
+pub(super) async fn block(
+    session: &mut Session<'_, Measured<'_>>,
+    number: usize,
+    load: &LoadArgs,
+) -> Result<Pair, Exit> {
+    if number == 0 && session.fresh() > 0 {
+        eprintln!(
+            "measuring in blocks of {} times {}, after a warm-up each; ratios are candidate / baseline…",
+            session.fresh(),
+            humantime::format_duration(load.length())
+        );
+    }
+    let pair = session.block(number).await.map_err(|error| said(&error))?;
+    let shown = |metric: Metric| pair.ratio(metric).map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+    eprintln!("block {:>2}  ttft {}  tpot {}", number + 1, shown(Metric::Ttft), shown(Metric::Tpot));
+    Ok(pair)
+}
+
+/// Says what went wrong in a session, where that is not said already.
+pub(super) fn said(error: &SessionError<Exit>) -> Exit {
+    match error {
+        SessionError::Contestant(exit) => *exit,
+        SessionError::CannotStart(error) => refuse(Exit::Unreachable, error),
+        SessionError::Otherwise(_) => refuse(Exit::Usage, error),
+        SessionError::Write { .. } | SessionError::NoBlock => refuse(Exit::Harness, error),
+    }
+}

@@ -1,0 +1,224 @@
+//! One gRPC call: what it sends, what comes, and how it ends.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use h2::{RecvStream, SendStream, client};
+use http::HeaderMap;
+use tokio::time::timeout;
+
+use crate::{
+    connection::Connection,
+    end::{End, Status},
+    framing::{deframe, framed},
+    observer::Observer,
+    shown::hex,
+};
+
+/// A message larger than this is refused, so that a broken target cannot take all memory.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// One gRPC call. Dropping it resets the stream with CANCEL, as a client that goes away does.
+///
+/// ```text
+/// AwaitingHead ── HEADERS ──▶ Body ── trailers, reset, close, bad framing ──▶ Ended
+///      └───────────── reset, close, trailers-only ─────────────────────────────▲
+/// ```
+pub struct Call {
+    id: u32,
+    observer: Arc<dyn Observer>,
+    send: Option<SendStream<Bytes>>,
+    state: State,
+    buffer: BytesMut,
+    head: Option<Head>,
+    opened: Instant,
+    received: usize,
+    _connection: Connection,
+}
+
+enum State {
+    AwaitingHead(client::ResponseFuture),
+    Body(RecvStream),
+    Ended(End),
+}
+
+/// The response's head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// HTTP status.
+    pub status: u16,
+    /// Initial metadata.
+    pub headers: HeaderMap,
+}
+
+/// What a call yields next.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A message.
+    Message(Message),
+    /// The end; every later item is the same end.
+    End(End),
+}
+
+/// One gRPC message, as it came.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Since the call was opened.
+    pub at: Duration,
+    /// Undecoded.
+    pub bytes: Bytes,
+}
+
+impl Call {
+    /// A call that has a number and no stream yet.
+    pub(crate) fn unopened(id: u32, observer: Arc<dyn Observer>, connection: Connection) -> Self {
+        Self {
+            id,
+            observer,
+            send: None,
+            state: State::Ended(End::Closed("the call was never opened".to_owned())),
+            buffer: BytesMut::new(),
+            head: None,
+            opened: Instant::now(),
+            received: 0,
+            _connection: connection,
+        }
+    }
+
+    /// The call has its stream.
+    pub(crate) fn begin(&mut self, response: client::ResponseFuture, send: SendStream<Bytes>) {
+        self.send = Some(send);
+        self.state = State::AwaitingHead(response);
+    }
+
+    /// The call got no stream; `end` says why.
+    pub(crate) fn end_with(&mut self, end: End) {
+        self.state = State::Ended(end);
+    }
+
+    /// Sends one message. A send that fails shows in how the call ends.
+    pub fn send(&mut self, message: &[u8], what: &str) {
+        self.observer.sent(self.id, what.to_owned());
+        if let Some(send) = &mut self.send {
+            let _ = send.send_data(framed(message), false);
+        }
+    }
+
+    /// Ends the client's half of the stream.
+    pub fn half_close(&mut self) {
+        self.observer.sent(self.id, "half-close".to_owned());
+        if let Some(mut send) = self.send.take() {
+            let _ = send.send_data(Bytes::new(), true);
+        }
+    }
+
+    /// Cancels: RST_STREAM with CANCEL, as gRPC clients do.
+    pub fn cancel(mut self) {
+        self.observer.sent(self.id, "cancel (RST_STREAM)".to_owned());
+        if let Some(send) = &mut self.send {
+            send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+
+    /// The next message or the end; waits at most `patience` for it.
+    pub async fn next(&mut self, patience: Duration) -> Item {
+        if let State::Ended(end) = &self.state {
+            return Item::End(end.clone());
+        }
+        let Ok(item) = timeout(patience, self.advance()).await else {
+            self.observer.waited(self.id, patience);
+            return Item::End(End::TimedOut(patience));
+        };
+        if let Item::End(end) = &item {
+            self.observer.received(self.id, end.to_string());
+            self.state = State::Ended(end.clone());
+        }
+        item
+    }
+
+    /// Notes that something was received.
+    pub fn note(&self, what: String) {
+        self.observer.received(self.id, what);
+    }
+
+    async fn advance(&mut self) -> Item {
+        loop {
+            match self.deframe() {
+                Ok(Some(bytes)) => {
+                    self.received += 1;
+                    return Item::Message(Message { at: self.opened.elapsed(), bytes });
+                }
+                Ok(None) => {}
+                Err(why) => return Item::End(End::Malformed(why)),
+            }
+            match &mut self.state {
+                State::AwaitingHead(response) => match response.await {
+                    Ok(response) => {
+                        let (parts, body) = response.into_parts();
+                        self.head = Some(Head { status: parts.status.as_u16(), headers: parts.headers });
+                        self.state = State::Body(body);
+                    }
+                    Err(error) => return Item::End(End::of(&error)),
+                },
+                State::Body(body) => match body.data().await {
+                    Some(Ok(data)) => {
+                        let _ = body.flow_control().release_capacity(data.len());
+                        self.buffer.extend_from_slice(&data);
+                    }
+                    Some(Err(error)) => return Item::End(End::of(&error)),
+                    None => {
+                        let trailers = body.trailers().await;
+                        return Item::End(self.ended(trailers));
+                    }
+                },
+                State::Ended(end) => return Item::End(end.clone()),
+            }
+        }
+    }
+
+    /// Takes one length-prefixed message off the buffer, if it is whole.
+    fn deframe(&mut self) -> Result<Option<Bytes>, String> {
+        if self.head.as_ref().is_some_and(|head| head.status != 200) {
+            self.buffer.clear(); // an HTTP error's body is not gRPC
+            return Ok(None);
+        }
+        deframe(&mut self.buffer, MAX_MESSAGE)
+    }
+
+    fn ended(&self, trailers: Result<Option<HeaderMap>, h2::Error>) -> End {
+        let trailers = match trailers {
+            Ok(trailers) => trailers,
+            Err(error) => return End::of(&error),
+        };
+        let Some(head) = &self.head else { return End::NoStatus { http: 0 } };
+        if !self.buffer.is_empty() && head.status == 200 {
+            return End::Malformed(format!("the stream ends inside a message: {}", hex(&self.buffer)));
+        }
+        // Trailers-only: the status stands in the head (gRPC over HTTP/2, "Responses").
+        trailers
+            .as_ref()
+            .and_then(Status::of)
+            .or_else(|| (self.received == 0).then(|| Status::of(&head.headers)).flatten())
+            .map_or(End::NoStatus { http: head.status }, End::Status)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(send) = &mut self.send
+            && !matches!(self.state, State::Ended(_))
+        {
+            send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.id)
+    }
+}

@@ -1,0 +1,32 @@
+//! A gRPC connection, frame by frame: where it goes, how it is opened, what a call on it sends and receives, and how the
+//! call ends.
+//!
+//! Talks to: the endpoint, and an [`Observer`] that is told what goes over the wire. Knows no requirement, gives no
+//! verdict and writes no report.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod address;
+mod call;
+mod connection;
+mod diagnosis;
+mod end;
+mod fnv;
+mod framing;
+mod observer;
+mod shown;
+mod tls;
+mod tls_errors;
+mod transport;
+
+pub use address::{Address, BadAddress};
+pub use call::{Call, Head, Item, Message};
+pub use connection::{CallOptions, Connection, Driver};
+pub use diagnosis::diagnose;
+pub use end::{End, Status, code_name};
+pub use fnv::{FNV_OFFSET, fnv};
+pub use framing::{PREFIX, framed, whole};
+pub use observer::Observer;
+pub use shown::{hex, quote};
+pub use tls::{BadTls, Tls};
+pub use transport::{Transport, dial, takes_connections};

@@ -1,0 +1,18 @@
+//! Who is told what goes over the wire.
+
+use std::time::Duration;
+
+/// Keeps what calls send and receive. The suite's evidence is made from it.
+pub trait Observer: Send + Sync {
+    /// The number of a call that is about to be opened, from 1.
+    fn next_call(&self) -> u32;
+
+    /// This side sent something, in one line.
+    fn sent(&self, call: u32, what: String);
+
+    /// The target sent something, in one line.
+    fn received(&self, call: u32, what: String);
+
+    /// Nothing came while the call waited.
+    fn waited(&self, call: u32, patience: Duration);
+}

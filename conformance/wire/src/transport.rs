@@ -1,0 +1,56 @@
+//! A stream of bytes to the target: a Unix socket, TCP, or TLS on TCP. HTTP/2 on it is [`crate::Connection`]'s.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::{error::Elapsed, timeout},
+};
+
+use crate::{address::Address, tls::Tls};
+
+/// A connection's bytes, whatever carries them.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
+
+/// Connects; each step, the connection and the TLS handshake, takes at most `patience`.
+pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
+    let late = |step: &'static str| {
+        move |_: Elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no {step} within {patience:?}"))
+    };
+    match address {
+        Address::Unix(path) => {
+            let stream = timeout(patience, UnixStream::connect(path)).await.map_err(late("connection"))??;
+            Ok(Box::new(stream))
+        }
+        Address::Tcp { host, port } => {
+            let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
+            Ok(Box::new(stream))
+        }
+        Address::Tls { host, port } => {
+            let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
+            let stream =
+                timeout(patience, tls.handshake(stream, host)).await.map_err(late("TLS handshake"))??;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+/// Whether anybody takes connections there, whatever they speak.
+pub async fn takes_connections(address: &Address, patience: Duration) -> bool {
+    let taken = match address {
+        Address::Unix(path) => timeout(patience, UnixStream::connect(path)).await.map(|c| c.is_ok()),
+        Address::Tcp { host, port } | Address::Tls { host, port } => {
+            timeout(patience, tcp(host, *port)).await.map(|c| c.is_ok())
+        }
+    };
+    taken.unwrap_or(false)
+}
+
+pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
