@@ -1,6 +1,7 @@
 //! What an endpoint does, one seam a method. The defaults keep the contract; a mutant overrides one of them.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -23,6 +24,9 @@ pub use super::service::{HttpRequest, HttpResponse, Next};
 pub type Requests = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 /// The responses to one request.
 pub type Responses = Pin<Box<dyn Stream<Item = Result<GenerationResponse, Status>> + Send>>;
+
+/// A place among the generations that run; it is given back when the value is dropped, at the work's end.
+pub type Turn = Box<dyn Any + Send>;
 
 /// An endpoint's behaviour. Every default keeps the contract.
 #[tonic::async_trait]
@@ -87,6 +91,11 @@ pub trait Behaviour: Send + Sync + 'static {
         state.admit(request)
     }
 
+    /// Waits until a request that was admitted may run, or refuses it. The exemplar has room for everybody.
+    async fn turn(&self, _request: &GenerationRequest) -> Result<Turn, Status> {
+        Ok(Box::new(()))
+    }
+
     /// What to say.
     fn speak(&self, request: &GenerationRequest) -> Script {
         language::speak(request)
@@ -104,7 +113,7 @@ pub trait Behaviour: Send + Sync + 'static {
 }
 
 /// Puts any number of responses in the place of each one: what most mutants of a stream's shape do.
-pub(crate) fn rewrite<F>(responses: Responses, rule: F) -> Responses
+pub fn rewrite<F>(responses: Responses, rule: F) -> Responses
 where
     F: FnMut(GenerationResponse) -> Vec<GenerationResponse> + Send + Unpin + 'static,
 {
