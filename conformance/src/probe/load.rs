@@ -72,6 +72,13 @@ impl Load {
                 Ok(()) => return Ok(load),
                 // Beyond the server's context: a shorter one is asked for.
                 Err(end) if end.code() == Some(Code::InvalidArgument) && bound > LEAST_BOUND => bound /= 2,
+                Err(End::TimedOut(patience)) => {
+                    return Err(NotPassed::Inconclusive(format!(
+                        "none of {width} generations of {bound} tokens at once showed text within {:.1} s: nothing shows \
+                         which of them run",
+                        patience.as_secs_f64()
+                    )));
+                }
                 Err(end) => {
                     return Err(NotPassed::Fail(format!(
                         "none of {width} legal generations of {bound} tokens at once sent any text; one of them {}",

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod slots;
+mod streams;
 
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ async fn every_sneaky_mutant_is_seen_for_the_right_reason() {
 }
 
 fn tables() -> Vec<&'static Sneaky> {
-    [slots::ALL].into_iter().flatten().collect()
+    [streams::ALL, slots::ALL].into_iter().flatten().collect()
 }
 
 /// Two slots, 8 ms a token, no stop on cancel, no counter: the cancel is named and nothing else is blamed, soon enough.

@@ -142,7 +142,7 @@ async fn look(probe: &Probe) -> Result<Seen, NotPassed> {
     }
 }
 
-/// Starts generations until some of them wait; how many run then (`None`: all of them), and whether the counter moved.
+/// Starts generations until some of them wait; how many run then (`None`: it has no end in sight), and whether the counter moved.
 async fn fill(
     probe: &Probe,
     connections: &[Connection],
@@ -155,6 +155,9 @@ async fn fill(
         load.grow(probe, connections, width);
         let running = load.steady().await;
         counted = counted || probe.requests_inflight().await? > before;
+        if load.ended() > 0 {
+            break; // over too soon: how many run at once cannot be told
+        }
         if running < width {
             return Ok((load, Some(running), counted));
         }
@@ -169,8 +172,8 @@ fn lasting(pace: Pace) -> Duration {
 
 fn no_end() -> String {
     format!(
-        "Health shows no requests_inflight that moves, and {} generations at once do not keep each other waiting: nothing \
-         shows whether their work went on after the cancel",
+        "Health shows no requests_inflight that moves, and {} generations at once do not keep each other waiting, or are \
+         over too soon to tell: nothing shows whether their work went on after the cancel",
         WIDTHS[WIDTHS.len() - 1]
     )
 }
