@@ -6,6 +6,7 @@
 mod common;
 mod slots;
 mod streams;
+mod wire;
 
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ async fn every_sneaky_mutant_is_seen_for_the_right_reason() {
 }
 
 fn tables() -> Vec<&'static Sneaky> {
-    [streams::ALL, slots::ALL].into_iter().flatten().collect()
+    [wire::ALL, streams::ALL, slots::ALL].into_iter().flatten().collect()
 }
 
 /// Two slots, 8 ms a token, no stop on cancel, no counter: the cancel is named and nothing else is blamed, soon enough.
