@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod prompts;
 mod slots;
 mod streams;
 mod wire;
@@ -81,7 +82,7 @@ async fn every_sneaky_mutant_is_seen_for_the_right_reason() {
 }
 
 fn tables() -> Vec<&'static Sneaky> {
-    [wire::ALL, streams::ALL, slots::ALL].into_iter().flatten().collect()
+    [prompts::ALL, wire::ALL, streams::ALL, slots::ALL].into_iter().flatten().collect()
 }
 
 /// Two slots, 8 ms a token, no stop on cancel, no counter: the cancel is named and nothing else is blamed, soon enough.

@@ -86,10 +86,11 @@ async fn check(probe: &Probe) -> Judgement {
         }
         refused += ends.iter().flatten().filter(|end| !end.is_ok()).count();
         let sent = ends.len();
-        for good in 1..=GOOD {
-            probe
-                .still_serves(&format!("{sent} refused {kind}, in good request {good} of {GOOD} in a row"))
-                .await?;
+        probe.still_serves(&format!("{sent} refused {kind}")).await?;
+        for good in 2..=GOOD {
+            let circumstance =
+                format!("after {sent} refused {kind}, in good request {good} of {GOOD} in a row");
+            probe.predict(probe.request(2)).await?.served().map_err(|why| why.when(&circumstance))?;
         }
         let (Some(before), Some(after)) = (before, settled(probe, before).await?) else { continue };
         probe.assert(after < before + sent as i64, || {

@@ -153,8 +153,8 @@ async fn look(probe: &Probe, length: i64, first_token: Duration) -> Result<Optio
         if best.is_none_or(|best| late * 1000 / ms(span) < best.late * 1000 / ms(best.span)) {
             best = Some(look);
         }
-        if look.early() || span < CLOCK / 4 {
-            break; // seen, or too short for another try to tell more
+        if look.early() {
+            break;
         }
     }
     Ok(best)
