@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn names_and_types_that_do_not_resolve_are_refused() {
-        let edits: [(fn(&mut FieldDescriptorProto), &str); 3] = [
+        type Edit = fn(&mut FieldDescriptorProto);
+        let edits: [(Edit, &str); 3] = [
             (|f| f.type_name = Some(format!(".{}", f.type_name())), "no name"),
             (|f| f.type_name = Some(".NoSuch".into()), "NoSuch"),
             (|f| f.name = Some(".generation".into()), "no valid name"),

@@ -94,16 +94,16 @@ async fn look(probe: &Probe) -> Result<Seen, NotPassed> {
         let cancelled = Instant::now();
         let mut work = load.cancel().await;
         let before = before.unwrap_or_default();
-        let counter = if counted { stays_above(probe, before, cancelled).await? } else { None };
-        let counter = counter.map(|left| format!("requests_inflight was still {left}, not {before}"));
+        let left = if counted { stays_above(probe, before, cancelled).await? } else { None };
+        let stuck = left.map(|left| format!("requests_inflight was still {left}, not {before}"));
         let Some(running) = running else {
             // Room for all of them: only the counter tells.
             let settled = probe.settled(pace, work).await;
-            let Some(counter) = counter else {
+            let Some(stuck) = stuck else {
                 settled?;
                 return Ok(if counted { Seen::Stopped } else { Seen::Hidden(no_end()) });
             };
-            late.push(counter);
+            late.push(stuck);
             if late.len() == TRIES {
                 return Ok(Seen::RanOn(counter_words(WIDTHS[0], &late)));
             }
@@ -115,7 +115,7 @@ async fn look(probe: &Probe) -> Result<Seen, NotPassed> {
         // A burst that needs the whole capacity: as many as ran.
         load = Load::start_anew(probe, &connections, pace, running, bound);
         let in_time = load.reaches(running, cancelled + allowed).await;
-        late.push(match (in_time, counter) {
+        late.push(match (in_time, stuck) {
             (true, None) => {
                 work += load.cancel().await;
                 probe.settled(pace, work).await?;
@@ -124,7 +124,7 @@ async fn look(probe: &Probe) -> Result<Seen, NotPassed> {
                 }
                 return long_enough(probe, bound, if over { Duration::MAX } else { elapsed }, allowed).await;
             }
-            (true, Some(counter)) => counter,
+            (true, Some(stuck)) => stuck,
             (false, _) => {
                 // For the next try, and to say how late.
                 let longer = if late.is_empty() { LONGER } else { SLACK };
