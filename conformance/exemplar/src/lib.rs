@@ -18,8 +18,9 @@ mod service;
 mod state;
 pub mod trivial;
 
-pub use behaviour::rewrite;
-pub use behaviour::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses};
+pub use behaviour::{
+    Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses, Turn, rewrite,
+};
 pub use language::Script;
 pub use paced::{Pace, Paced};
 pub use server::{Running, serve};

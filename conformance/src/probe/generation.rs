@@ -291,10 +291,10 @@ pub struct Streamer {
 }
 
 impl Streamer {
-    /// Waits longer for each item, e.g. where many streams queue for few slots.
+    /// Waits longer for a place on the connection and for each item, e.g. where many streams queue for few slots.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { patience, options: CallOptions { patience, ..self.options }, ..self }
     }
 
     /// Opens a call.

@@ -5,9 +5,11 @@
 mod expect;
 mod generation;
 mod load;
+mod pool;
 mod record;
 mod reflection;
 mod schema;
+mod settled;
 mod unary;
 
 use std::{
@@ -27,9 +29,11 @@ pub use ::wire;
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
+pub use pool::refused;
 pub use record::Record;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
+pub use settled::Pace;
 pub use unary::Unary;
 pub(crate) use wire::quote;
 use wire::{Address, CallOptions, Connection, Tls};
