@@ -17,7 +17,7 @@ use reference_sidecar::{
     backends::onnx::{Kernels, OnnxOptions, Provider, Runtime},
     config::Address,
     listen::{Listener, Places},
-    models::{Adapters, Loader, Registry},
+    adapters::Adapters, registry::{Loader, Registry},
     service::{self, Exposed, State},
     text::Tokenizer,
 };

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::{AdaptedModel, Package, PackageError};
 use crate::{
+    adapters::AdaptedModel,
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Runtime},
     engine::{EngineHandle, EngineOptions, StartError},
+    package::{Package, PackageError},
     text::{Tokenizer, TokenizerError},
 };
 

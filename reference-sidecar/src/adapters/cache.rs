@@ -8,10 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::sync::OnceCell;
 
 use super::{
-    super::Adapter,
     source::Source,
     store::{AdaptedModel, AdapterError},
 };
+use crate::package::Adapter;
 
 /// An adapter's place: whoever comes first loads it, the others wait. Refusals are kept too, until the file changes.
 pub(super) type Cell = Arc<OnceCell<Result<Arc<Adapter>, AdapterError>>>;
@@ -91,7 +91,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::models::LowRank;
+    use crate::package::LowRank;
 
     #[test]
     fn what_was_used_last_stays() {

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    super::{AdaptedLayer, Adapter, LowRank},
-    misfit::Misfit,
-    tensors::Matrix,
-};
+use super::{misfit::Misfit, tensors::Matrix};
+use crate::package::{AdaptedLayer, Adapter, LowRank};
 
 /// Matrices by the layer's name in the graph: A of `[inputs, rank]`, B of `[rank, outputs]`, scaled.
 #[derive(Debug, Default)]

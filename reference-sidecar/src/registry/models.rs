@@ -20,8 +20,11 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{LoadError, LoadedModel, Loader, Package, PackageError};
-use crate::backends::onnx::OnnxError;
+use super::{LoadError, LoadedModel, Loader};
+use crate::{
+    backends::onnx::OnnxError,
+    package::{Package, PackageError},
+};
 
 /// The models of one directory.
 #[derive(Debug)]

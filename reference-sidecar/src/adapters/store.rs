@@ -10,7 +10,6 @@ use thiserror::Error;
 use tokio::{sync::Semaphore, task};
 
 use super::{
-    super::{AdaptedLayer, Adapter},
     cache::Cache,
     fit::{Halves, most_bytes},
     misfit::Misfit,
@@ -19,6 +18,7 @@ use super::{
     source::{ReadError, Source, Stamped},
     tensors,
 };
+use crate::package::{AdaptedLayer, Adapter};
 
 /// The adapters below one directory.
 #[derive(Debug)]
