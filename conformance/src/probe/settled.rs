@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Generation, Probe};
-use crate::requirement::{Judgement, NotPassed};
+use crate::verdict::{Judgement, NotPassed};
 
 /// Tokens of the generation that shows the pace.
 const SAMPLE: i64 = 32;

@@ -55,13 +55,6 @@ pub(super) static ALL: &[Sneaky] = &[
         beside: &["STREAM-001"],
     },
     Sneaky {
-        name: "SAMPLING-001/unset-is-64-tokens",
-        behaviour: || Arc::new(SixtyFour),
-        verdict: Fail,
-        reason: "unset means 256",
-        beside: &["SAMPLING-002"],
-    },
-    Sneaky {
         name: "SAMPLING-001/unset-is-greedy",
         behaviour: || Arc::new(UnsetIsGreedy),
         verdict: Fail,
@@ -180,18 +173,6 @@ impl Behaviour for SecondFails {
         let left = self.since_refusal.load(Ordering::Relaxed);
         self.since_refusal.store(left.saturating_sub(1), Ordering::Relaxed);
         if left == 1 { Err(Status::internal("the model is in a bad state")) } else { Ok(()) }
-    }
-}
-
-struct SixtyFour;
-
-impl Behaviour for SixtyFour {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let mut script = Conformant.speak(request);
-        if request.sampling.is_none_or(|s| s.max_new_tokens == 0) {
-            script.tokens.truncate(64);
-        }
-        script
     }
 }
 
