@@ -64,8 +64,8 @@ impl Load {
         let load = Self { workers, counts };
         if load.counts.ever.load(Ordering::Relaxed) == 0 {
             return Err(NotPassed::Fail(format!(
-                "none of {width} legal generations sent any text within {:?}",
-                probe.patience()
+                "none of {width} legal generations sent any text within {}",
+                wire::time(probe.patience())
             )));
         }
         Ok(load)
