@@ -170,7 +170,7 @@ async fn judge(
         let own = if args.spawn.is_some() { WAIT_FOR_OWN } else { Duration::ZERO };
         let wait = args.wait.unwrap_or(own);
         let looked = tokio::select! {
-            looked = told("waiting for the target", ready(asked, wait)) => looked,
+            looked = told("waiting for the target", Box::pin(ready(asked, wait))) => looked,
             () = interrupted() => return Ok(Exit::Interrupted),
         };
         if let Err(refusal) = looked {

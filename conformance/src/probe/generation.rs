@@ -14,7 +14,7 @@ const MAX_RESPONSES: usize = 50_000;
 /// Responses beyond a request's bound: a token may be cut into several characters, and empty chunks may come between.
 const RESPONSES_A_TOKEN: usize = 4;
 /// Responses that any request may have, however small its bound is.
-const SPARE_RESPONSES: usize = 256;
+const SPARE_RESPONSES: usize = 2_048;
 /// Bytes: a text equal to a prompt of this length is an echo, not a coincidence.
 const ECHO: usize = 16;
 /// Bytes that a kept response takes beside its text.

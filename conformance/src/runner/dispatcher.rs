@@ -31,7 +31,7 @@ const SILENT_JOBS: usize = 64;
 /// A target whose generations never end is asked by so many checks at a time: each of them takes its whole limit.
 const ENDLESS_JOBS: usize = 8;
 /// A check's time, however quick the target is; and the longest that any check may take.
-const LEAST_LIMIT: Duration = Duration::from_secs(20);
+const LEAST_LIMIT: Duration = Duration::from_secs(25);
 const MOST_LIMIT: Duration = Duration::from_mins(2);
 /// A check's time as a multiple of what one short generation took.
 const GENERATIONS: u32 = 60;

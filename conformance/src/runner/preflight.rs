@@ -166,8 +166,11 @@ impl Refusal {
     /// Whether waiting may help: the target is not there yet, or not ready.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NothingListens { .. } | Self::HangsUp(_) | Self::Silent { .. } => true,
-            Self::Unavailable(_) | Self::SomeUnavailable { .. } => true,
+            Self::NothingListens { .. }
+            | Self::HangsUp(_)
+            | Self::Silent { .. }
+            | Self::Unavailable(_)
+            | Self::SomeUnavailable { .. } => true,
             Self::NotGrpc { status, .. } => matches!(status, 502..=504),
             _ => false,
         }

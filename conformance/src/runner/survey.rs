@@ -161,7 +161,7 @@ pub async fn survey(
     let mut facts = Survey::default();
     let (mut heard, mut lost, mut listed) = (false, 0, Vec::new());
 
-    let names = ask(&endpoint).await;
+    let names = Box::pin(ask(&endpoint)).await;
     for (asked, health) in names.each() {
         heard |= !matches!(health.end, End::TimedOut(_));
         lost += usize::from(matches!(health.end, End::Closed(_)));
@@ -189,7 +189,7 @@ pub async fn survey(
     let probe = Probe::new(Arc::new(endpoint.clone()), 0);
     if heard {
         facts.warnings.extend(honesty(&probe).await);
-        facts.reflection = match probe.reflect(endpoint.dialect.service()).await {
+        facts.reflection = match Box::pin(probe.reflect(endpoint.dialect.service())).await {
             Ok(Reflection::Served(reflected)) => Some(reflected.by.to_owned()),
             _ => None,
         };
@@ -207,7 +207,7 @@ pub async fn survey(
     if !heard {
         endpoint.patience = SECOND_PATIENCE.min(patience);
     }
-    let talked = talk(&mut endpoint, &mut facts, heard).await;
+    let talked = Box::pin(talk(&mut endpoint, &mut facts, heard)).await;
     heard |= facts.ttft_ms.is_some();
     facts.silent = !heard;
     endpoint.patience = if heard {

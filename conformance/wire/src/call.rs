@@ -151,7 +151,10 @@ impl Call {
         }
     }
 
-    /// Turns to a new connection after `end`, if the call may be opened again. Until it is, it has ended.
+    /// Makes ready to open the call again after `end`, if it may be. Until it is, it has ended.
+    ///
+    /// A refused stream is opened once more on its own connection, where only that stream may have been too many; after
+    /// that, and after a goodbye, on a new one.
     async fn follow(&mut self, end: &End) -> bool {
         self.state = State::Ended(end.clone());
         let opening = &mut self.opening;
@@ -161,7 +164,10 @@ impl Call {
         opening.reopened += 1;
         self.observer.received(self.id, format!("{end}, before any answer: the call is opened again"));
         sleep(BACK_OFF * (opening.reopened - 1)).await;
-        match self.connection.successor().await {
+        if opening.reopened == 1 && matches!(end, End::Reset(_)) {
+            return true;
+        }
+        match Box::pin(self.connection.successor()).await {
             Ok(connection) => {
                 self.connection = connection;
                 true
@@ -239,7 +245,7 @@ impl Call {
                         self.state = State::Body(body);
                     }
                     Err(error) if untouched(&error) && self.follow(&End::of(&error)).await => {
-                        self.open().await
+                        Box::pin(self.open()).await;
                     }
                     Err(error) => return Item::End(self.broken(&error)),
                 },
