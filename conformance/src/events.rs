@@ -138,6 +138,9 @@ pub struct RunFinished {
     pub duration_ms: u64,
     /// The user stopped it before its end.
     pub interrupted: bool,
+    /// Why the rest could not be judged, as a sentence: the target went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke_off: Option<String>,
 }
 
 /// Counts by verdict.

@@ -309,7 +309,12 @@ fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
         events.push(Event::CheckStarted { id: result.id.clone() });
         events.push(Event::CheckFinished(Box::new(result)));
     }
-    events.push(Event::RunFinished(RunFinished { summary, duration_ms: 12_345, interrupted }));
+    events.push(Event::RunFinished(RunFinished {
+        summary,
+        duration_ms: 12_345,
+        interrupted,
+        broke_off: None,
+    }));
     events
 }
 
@@ -360,7 +365,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any_survey(),
         1 => any_start(),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(duration_ms, interrupted)| {
-            Event::RunFinished(RunFinished { summary: Summary::default(), duration_ms, interrupted })
+            Event::RunFinished(RunFinished { summary: Summary::default(), duration_ms, interrupted, broke_off: None })
         }),
     ]
 }

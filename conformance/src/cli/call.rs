@@ -36,6 +36,24 @@ pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Pa
     reached.map_err(|error| refuse(Exit::Unreachable, &error))
 }
 
+/// The token as it is sent. White space around it, such as the newline at the end of a file, is no part of it: that is said.
+/// Characters that no header may have are refused; a refusal is said already.
+pub(super) fn token(given: Option<&str>) -> Result<Option<String>, Exit> {
+    let Some(given) = given else { return Ok(None) };
+    let token = given.trim();
+    if token.is_empty() {
+        return Err(refuse(
+            Exit::Usage,
+            &"the token is empty; leave CONFORMANCE_TOKEN and --token out for none",
+        ));
+    }
+    if token != given {
+        eprintln!("note: white space around the token (a newline at its end, perhaps) is left out");
+    }
+    bearer(Some(token))?;
+    Ok(Some(token.to_owned()))
+}
+
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
     eprintln!("error: {why}");
     exit

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod call;
 pub mod docs;
 pub mod explain;
+mod forecast;
 pub mod list;
 mod patience;
 pub mod replay;

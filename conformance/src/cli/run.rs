@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
-    call::{CallArgs, reach, refuse},
+    call::{CallArgs, reach, refuse, token},
+    forecast::{self, Forecast},
     patience::{interrupted, told},
     tls::TlsArgs,
 };
@@ -16,7 +17,7 @@ use crate::{
     events::{Event, RunFinished, Summary, Verdict},
     exit::Exit,
     reports::{Format, Reports},
-    runner::{Conduct, Plan, Selection, conduct, survey},
+    runner::{Asked, Conduct, Plan, Redactor, Refusal, Selection, Unreachable, conduct, ready, survey},
     targets::Target,
     vocabulary::{Profile, Role},
 };
@@ -60,9 +61,16 @@ pub struct RunArgs {
     /// Run only the Ith of N parts of the plan
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// Checks at a time; more than one may disturb checks that measure time
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Checks at a time, at most. How many it is follows from the target's capacity, and checks that measure time or
+    /// fill the target always run alone
+    #[arg(long, value_name = "N", default_value_t = 4)]
     pub jobs: usize,
+    /// Wait so long for a target that is not there or not ready yet [default: 0s, and 10s with --spawn]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Judge the target in any case, also where a look before the first check shows that nothing can work
+    #[arg(long)]
+    pub no_preflight: bool,
     /// The longest wait for one answer; usually much less is needed, relative to the target's own speed
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
@@ -117,12 +125,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
         return Ok(refuse(Exit::Usage, &why));
     }
+    let given = match token(args.call.token.as_deref()) {
+        Ok(given) => given,
+        Err(exit) => return Ok(exit),
+    };
     let log = args.output.join("target.log");
     let mut target = match reach(args.spawn.as_deref(), &args.target, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, baseline, &tls, &target).await;
+    let exit = judge(&args, plan, baseline, &tls, given.as_deref(), &target).await;
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
@@ -140,30 +152,64 @@ async fn judge(
     plan: Plan,
     baseline: Baseline,
     tls: &Tls,
+    given: Option<&str>,
     target: &Target,
 ) -> anyhow::Result<Exit> {
-    let surveying = survey(
-        target.addresses(),
-        tls,
-        args.call.dialect.0,
-        args.profile.documented(),
-        args.call.model.as_deref(),
-        args.call.token.as_deref().or(target.token()),
-        args.timeout,
-    );
+    let token = given.or(target.token());
+    let redactor = Redactor::new(token);
+    if !args.no_preflight {
+        let asked = Asked {
+            addresses: target.addresses(),
+            tls,
+            dialect: args.call.dialect.0,
+            documented: args.profile.documented(),
+            model: args.call.model.as_deref(),
+            token,
+            patience: args.timeout,
+        };
+        let own = if args.spawn.is_some() { WAIT_FOR_OWN } else { Duration::ZERO };
+        let wait = args.wait.unwrap_or(own);
+        let looked = tokio::select! {
+            looked = told("waiting for the target", Box::pin(ready(asked, wait))) => looked,
+            () = interrupted() => return Ok(Exit::Interrupted),
+        };
+        if let Err(refusal) = looked {
+            return Ok(refuse(Exit::Unreachable, &unjudged(&refusal, args.wait, &redactor)));
+        }
+    }
+    let surveying = async {
+        let mut surveyed = survey(
+            target.addresses(),
+            tls,
+            args.call.dialect.0,
+            args.profile.documented(),
+            args.call.model.as_deref(),
+            token,
+            args.timeout,
+        )
+        .await?;
+        if args.jobs > 1 {
+            surveyed.measure_width().await;
+        }
+        Ok::<_, Unreachable>(surveyed)
+    };
     let surveyed = tokio::select! {
         surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
     let surveyed = match surveyed {
         Ok(surveyed) => surveyed,
-        Err(unreachable) if unreachable.explained => return Ok(refuse(Exit::Unreachable, &unreachable)),
+        Err(unreachable) if unreachable.explained => {
+            return Ok(refuse(Exit::Unreachable, &redactor.text(&unreachable.to_string())));
+        }
         Err(unreachable) => {
             let hint =
                 "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
-            return Ok(refuse(Exit::Unreachable, &format!("{unreachable}. {hint}")));
+            return Ok(refuse(Exit::Unreachable, &redactor.text(&format!("{unreachable}. {hint}"))));
         }
     };
+    let forecast = Forecast::new(&plan, &surveyed, args.jobs);
+    forecast::said(&forecast);
     let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
         Ok(reports) => reports,
         Err(error) => {
@@ -183,9 +229,10 @@ async fn judge(
         command: command_line(args),
         baseline,
     };
-    let (finished, stale) = feed(&mut reports, conduct(run, interrupted())).await;
+    let (finished, stale) = feed(&mut reports, forecast, conduct(run, interrupted())).await;
     let mut exit = match &finished {
         Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
+        Some(RunFinished { broke_off: Some(why), .. }) => refuse(Exit::Unreachable, why),
         Some(RunFinished { summary, .. }) => verdict(summary, stale, args.strict),
         None => refuse(Exit::Harness, &"the run broke off before its end"),
     };
@@ -207,13 +254,33 @@ async fn judge(
     Ok(exit)
 }
 
+/// What a target that was started by this run gets until it is ready.
+const WAIT_FOR_OWN: Duration = Duration::from_secs(10);
+
+/// Why nothing was judged, for people.
+fn unjudged(refusal: &Refusal, waited: Option<Duration>, redactor: &Redactor) -> String {
+    let why = redactor.text(&refusal.to_string());
+    match waited {
+        Some(waited) if refusal.may_pass() => {
+            format!("the target was not ready within {}: {why}", wire::time(waited))
+        }
+        _ => why,
+    }
+}
+
 /// Feeds the reports until the run's last event. Says how it finished, and how many known failures pass now.
-async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> (Option<RunFinished>, usize) {
+async fn feed(
+    reports: &mut Reports,
+    mut forecast: Forecast,
+    mut events: mpsc::Receiver<Event>,
+) -> (Option<RunFinished>, usize) {
     let (mut finished, mut stale) = (None, 0);
     while let Some(event) = events.recv().await {
         match &event {
             Event::CheckFinished(result) => {
                 stale += usize::from(result.known && result.verdict == Verdict::Pass);
+                forecast.finished();
+                forecast::said_again(&mut forecast);
             }
             Event::RunFinished(last) => finished = Some(last.clone()),
             Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}

@@ -31,6 +31,7 @@ pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
 pub use pool::refused;
 pub use record::Record;
+pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
 pub use settled::Pace;
@@ -116,6 +117,16 @@ impl Probe {
         self.record.waited()
     }
 
+    /// Whether a connection was lost so far, or none could be made.
+    pub fn lost(&self) -> bool {
+        self.record.lost()
+    }
+
+    /// Whether this side's own library ended a call so far.
+    pub fn own_fault(&self) -> bool {
+        self.record.own_fault()
+    }
+
     /// The evidence so far, and how many exchanges it leaves out.
     pub fn evidence(&self) -> (Vec<Exchange>, usize) {
         self.record.take()
@@ -168,9 +179,10 @@ impl Probe {
     /// A new connection of its own.
     pub async fn connect(&self) -> Result<Connection, NotPassed> {
         let address = &self.endpoint.addresses[0];
-        Connection::open(address, &self.endpoint.tls, self.patience())
-            .await
-            .map_err(|error| NotPassed::Fail(format!("no connection to {address}: {error}")))
+        Connection::open(address, &self.endpoint.tls, self.patience()).await.map_err(|error| {
+            wire::Observer::lost(&self.record);
+            NotPassed::Fail(format!("no connection to {address}: {error}"))
+        })
     }
 
     /// The path of one of the service's methods in the dialect in use.

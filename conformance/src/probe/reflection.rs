@@ -8,7 +8,7 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
     server_reflection_response::MessageResponse,
 };
-use wire::{End, Item};
+use wire::{End, Item, quote};
 
 use super::Probe;
 use crate::verdict::NotPassed;
@@ -68,7 +68,7 @@ impl Probe {
         let (mut known, mut asked) = (BTreeSet::new(), BTreeSet::new());
         let mut bytes = 0;
         while let Some(question) = wanted.pop() {
-            let what = format!("ServerReflectionRequest {{ {question:?} }}");
+            let what = format!("ServerReflectionRequest {{ {} }}", asked_for(&question));
             let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
             call.send(&request.encode_to_vec(), &what);
             let answer = match call.next(self.patience()).await {
@@ -117,5 +117,18 @@ impl Probe {
         }
         call.half_close();
         Ok(Ok(reflected))
+    }
+}
+
+fn asked_for(question: &MessageRequest) -> String {
+    match question {
+        MessageRequest::ListServices(_) => "list_services".to_owned(),
+        MessageRequest::FileContainingSymbol(symbol) => {
+            format!("file_containing_symbol: {}", quote(symbol, 80))
+        }
+        MessageRequest::FileByFilename(name) => format!("file_by_filename: {}", quote(name, 80)),
+        MessageRequest::FileContainingExtension(_) | MessageRequest::AllExtensionNumbersOfType(_) => {
+            "extensions".to_owned()
+        }
     }
 }

@@ -96,10 +96,13 @@ impl Probe {
     ) -> Unary<ControlMessage> {
         let payload: BTreeMap<_, _> =
             payload.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let entries: Vec<_> =
+            payload.iter().map(|(key, value)| format!("{}: {}", quote(key, 40), quote(value, 80))).collect();
         let what = format!(
-            "ControlMessage {{ trace_id: {}, command: {}, payload: {payload:?} }}",
+            "ControlMessage {{ trace_id: {}, command: {}, payload: {{{}}} }}",
             quote(trace_id, 80),
-            quote(command, 80)
+            quote(command, 80),
+            entries.join(", ")
         );
         let request =
             contract::ControlMessage { trace_id: trace_id.to_owned(), command: command.to_owned(), payload };

@@ -2,7 +2,7 @@
 
 use present::Tone;
 
-use super::{outcome::Outcome, run::Run};
+use super::{cause::common_cause, outcome::Outcome, run::Run};
 use crate::{
     events::{CheckResult, Verdict},
     vocabulary::Level,
@@ -68,10 +68,25 @@ pub(super) fn conclude(run: &Run) -> Conclusion {
     let (stale, broken, known) = (any(Outcome::Stale), any(Outcome::Error), any(Outcome::Known));
 
     let cut_short = format!("cut short after {} of {} checks", run.results.len(), run.planned());
-    let (standing, sentence) = if !failed.is_empty() {
+    let broke_off = run.finished.as_ref().and_then(|finished| finished.broke_off.as_deref());
+    let (standing, sentence) = if let Some(why) = broke_off {
+        let so_far = match failed.len() {
+            0 => String::new(),
+            n => format!(
+                " ({n} of {} failed before: {})",
+                plural(asked, "MUST requirement", "MUST requirements"),
+                list(&failed)
+            ),
+        };
+        (Standing::Unknown, format!("no verdict: {why}{so_far}"))
+    } else if !failed.is_empty() {
         let are = plural(judged, "MUST requirement", "MUST requirements");
         let so_far = if run.complete() { String::new() } else { format!(" (the run was {cut_short})") };
-        let sentence = format!("NOT conformant: {} of {are} failed: {}{so_far}", failed.len(), list(&failed));
+        let cause = common_cause(&run.results).map_or_else(String::new, |(explained, of, cause)| {
+            format!("one cause explains {explained} of {of} failures: {cause} ")
+        });
+        let sentence =
+            format!("{cause}NOT conformant: {} of {are} failed: {}{so_far}", failed.len(), list(&failed));
         (Standing::NotConformant, sentence)
     } else if !run.complete() {
         (Standing::Unknown, format!("no verdict: the run was {cut_short}"))

@@ -5,7 +5,8 @@
 //!
 //! Everything that a target said is escaped here before it reaches a terminal or a page, see [`present::text`].
 
-pub mod conclusion;
+pub mod cause;
+mod conclusion;
 mod events_file;
 mod fan_out;
 mod files;

@@ -45,7 +45,7 @@ impl Run {
 
     /// Whether the run came to its end.
     pub fn complete(&self) -> bool {
-        self.finished.as_ref().is_some_and(|finished| !finished.interrupted)
+        self.finished.as_ref().is_some_and(|finished| !finished.interrupted && finished.broke_off.is_none())
     }
 
     /// How many requirements were to be asked.

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use http::HeaderMap;
 use tonic::Code;
 
-use crate::shown::quote;
+use crate::shown::{quote, time};
 
 /// How a call ended, as seen on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl End {
             Self::Reset(reason) => format!("was reset (RST_STREAM {reason})"),
             Self::Closed(how) => format!("lost its connection ({how})"),
             Self::Malformed(how) => format!("got broken gRPC ({how})"),
-            Self::TimedOut(patience) => format!("got no answer within {patience:?}"),
+            Self::TimedOut(patience) => format!("got no answer within {}", time(*patience)),
         }
     }
 
@@ -107,7 +107,7 @@ impl fmt::Display for End {
             Self::Reset(reason) => write!(f, "RST_STREAM {reason}"),
             Self::Closed(how) => write!(f, "connection lost ({how})"),
             Self::Malformed(how) => write!(f, "broken gRPC framing ({how})"),
-            Self::TimedOut(patience) => write!(f, "no answer within {patience:?}"),
+            Self::TimedOut(patience) => write!(f, "no answer within {}", time(*patience)),
         }
     }
 }
@@ -149,11 +149,27 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
+/// The target says that it has not begun to process a call, so that gRPC clients open it again by themselves: REFUSED_STREAM,
+/// or a GOAWAY without an error that leaves the call out (gRPC A6, "Transparent retries").
+pub(crate) fn untouched(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// This side's library gave the connection up, though the target broke no rule of HTTP/2: it had a limit of its own.
+pub(crate) fn own_doing(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
 /// How a connection ended, in words.
 pub(crate) fn closed_by(error: &h2::Error) -> String {
     let words = error.to_string();
     if words.contains("close_notify") {
         return "closed by the target without TLS's close_notify".to_owned(); // rustls adds a link to its manual
+    }
+    if own_doing(error) {
+        return format!("this side's HTTP/2 library gave the connection up: {words}");
     }
     if error.is_go_away() { format!("GOAWAY: {words}") } else { words }
 }
