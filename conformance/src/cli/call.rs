@@ -6,8 +6,11 @@ use ai_inference_proto::Dialect;
 use http::HeaderValue;
 use wire::Address;
 
-use super::patience::{interrupted, told};
-use crate::{exit::Exit, targets::Target};
+use super::patience::{interrupted, interrupted_again, told, watch_signals};
+use crate::{
+    exit::Exit,
+    target::{SpawnError, Target},
+};
 
 /// What goes with every call.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,11 +32,32 @@ pub struct DialectChoice(pub(super) Option<Dialect>);
 
 /// The target, started if need be; the error is said already.
 pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Target, Exit> {
-    let reached = tokio::select! {
-        reached = told("waiting for the target to start", Target::reach(command, addresses, log)) => reached,
-        () = interrupted() => return Err(Exit::Interrupted), // what was started is killed with its future
+    watch_signals();
+    let mut target = Target::start(command, addresses, log).await.map_err(|error| refuse_spawn(&error))?;
+    let ready = tokio::select! {
+        ready = told("waiting for the target to start", target.ready()) => ready.map_err(|error| refuse_spawn(&error)),
+        () = interrupted() => Err(Exit::Interrupted),
     };
-    reached.map_err(|error| refuse(Exit::Unreachable, &error))
+    match ready {
+        Ok(()) => Ok(target),
+        Err(exit) => {
+            stop(target).await;
+            Err(exit)
+        }
+    }
+}
+
+/// Stops what was started for the run. A second signal does not wait for it to end by itself.
+pub(super) async fn stop(target: Target) {
+    tokio::select! {
+        () = told("waiting for the target to stop", target.stop()) => {}
+        () = interrupted_again() => {} // what was started is killed with its future
+    }
+}
+
+fn refuse_spawn(error: &SpawnError) -> Exit {
+    let exit = if matches!(error, SpawnError::Log { .. }) { Exit::Usage } else { Exit::Unreachable };
+    refuse(exit, error)
 }
 
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
-    call::{CallArgs, reach, refuse},
+    call::{CallArgs, reach, refuse, stop},
     patience::{interrupted, told},
     tls::TlsArgs,
 };
@@ -17,7 +17,7 @@ use crate::{
     exit::Exit,
     reports::{Format, Reports},
     runner::{Conduct, Plan, Selection, conduct, survey},
-    targets::Target,
+    target::Target,
     vocabulary::{Profile, Role},
 };
 
@@ -126,12 +126,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
-        eprintln!(
-            "note: the target ended by itself with {status}; its output is in {}",
-            process.log().display()
-        );
+        eprintln!("note: the target ended by itself with {status}; {}", process.tail());
     }
-    target.stop().await;
+    stop(target).await;
     exit
 }
 

@@ -19,13 +19,13 @@ use wire::Address;
 
 use crate::{
     cli::{
-        call::{CallArgs, bearer, reach, refuse},
+        call::{CallArgs, bearer, reach, refuse, stop},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
     runner::survey,
-    targets::Target,
+    target::Target,
 };
 
 /// Arguments of `conformance bench hop`.
@@ -123,7 +123,7 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
         measured = measure(&args, &proxy, &tap, clock) => measured,
         () = interrupted() => Ok(Err(Exit::Interrupted)),
     };
-    proxy.stop().await;
+    stop(proxy).await;
     Ok(measured?.unwrap_or_else(|exit| exit))
 }
 

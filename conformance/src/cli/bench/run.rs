@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cli::{
-        call::{reach, refuse},
+        call::{reach, refuse, stop},
         patience::interrupted,
     },
     exit::Exit,
@@ -92,7 +92,7 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         Ok(job) => measure(&args, &job).await,
         Err(exit) => Ok(exit),
     };
-    target.stop().await;
+    stop(target).await;
     exit
 }
 

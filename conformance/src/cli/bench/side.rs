@@ -10,7 +10,7 @@ use crate::{
         patience::{interrupted, told},
     },
     exit::Exit,
-    targets::Target,
+    target::Target,
 };
 
 /// One side of a comparison.

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::process::{Process, SpawnError};
+use super::process::{Launch, Process, SpawnError};
 
 /// Where the `tiny` model lies in a checkout, from its root.
 const FIXTURES: &str = "fixtures/models";
@@ -41,7 +41,7 @@ pub(super) async fn embedded(log: &Path) -> Result<Sidecar, SpawnError> {
     if std::env::var_os("SIDECAR_MODELS").is_none() && Path::new(FIXTURES).is_dir() {
         command.args(["--models", FIXTURES, "--default-model", MODEL]);
     }
-    let process = Process::start(command, &program.display().to_string(), Vec::new(), log).await?;
+    let process = Process::start(Launch::new(command, &program.display().to_string(), &[], log)).await?;
     Ok(Sidecar { process, token, _directory: directory })
 }
 

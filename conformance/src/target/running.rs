@@ -1,24 +1,20 @@
-//! Where the endpoint under test comes from: an address that somebody else serves, or a process that the run starts and
-//! stops. The suite never links a server: what it judges is always on the other side of a socket.
-
-mod container;
-mod process;
-mod sidecar;
+//! A target, and what must be stopped afterwards.
 
 use std::path::Path;
 
-use tokio::process::Command;
-
-pub use container::{Container, ContainerError};
-pub use process::{Process, SpawnError};
-pub use sidecar::Sidecar;
-use sidecar::embedded;
 use wire::Address;
+
+use super::{
+    command::shell,
+    container::{Container, ContainerError},
+    process::{Launch, Process, SpawnError},
+    sidecar::{Sidecar, embedded},
+};
 
 /// A target, and what must be stopped afterwards.
 #[derive(Debug)]
 pub enum Target {
-    /// Somebody else's.
+    /// Something else serves it.
     Elsewhere(Vec<Address>),
     /// Started from a command line.
     Spawned(Box<Process>),
@@ -29,18 +25,25 @@ pub enum Target {
 }
 
 impl Target {
-    /// Starts what must be started: the command, or without a command and addresses the sidecar. Its output goes to `log`.
-    pub async fn reach(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Self, SpawnError> {
-        if let Some(command) = command {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("exec {command}"));
-            let process = Process::start(shell, command, addresses.to_vec(), log).await?;
+    /// Starts what must be started: the command, or without a command and addresses the sidecar. Its output goes to
+    /// `log`. [`Target::ready`] is next.
+    pub async fn start(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Self, SpawnError> {
+        if let Some(line) = command {
+            let process = Process::start(Launch::new(shell(line), line, addresses, log)).await?;
             return Ok(Self::Spawned(Box::new(process)));
         }
         if addresses.is_empty() {
             return Ok(Self::Embedded(Box::new(embedded(log).await?)));
         }
         Ok(Self::Elsewhere(addresses.to_vec()))
+    }
+
+    /// Waits until what was started is ready.
+    pub async fn ready(&mut self) -> Result<(), SpawnError> {
+        match self.process() {
+            Some(process) => process.ready().await,
+            None => Ok(()),
+        }
     }
 
     /// Starts a container: `run` is what follows `docker run`, and `port` is the server's, inside. Its output goes to `log`.
