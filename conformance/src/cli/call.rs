@@ -4,12 +4,11 @@ use std::path::Path;
 
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
-use wire::Address;
 
 use super::patience::{interrupted, interrupted_again, told, watch_signals};
 use crate::{
     exit::Exit,
-    target::{SpawnError, Target},
+    target::{Start, StartError, Target, TargetFile},
 };
 
 /// What goes with every call.
@@ -26,16 +25,24 @@ pub struct CallArgs {
     pub token: Option<String>,
 }
 
+impl CallArgs {
+    /// What a target file says and no option does.
+    pub(super) fn layer_over(&mut self, file: &TargetFile) {
+        self.dialect.0 = self.dialect.0.or(file.dialect);
+        self.model = self.model.take().or_else(|| file.model.clone());
+    }
+}
+
 /// `auto`, or a dialect by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DialectChoice(pub(super) Option<Dialect>);
 
 /// The target, started if need be; the error is said already.
-pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Target, Exit> {
+pub(super) async fn reach(start: Start, log: &Path) -> Result<Target, Exit> {
     watch_signals();
-    let mut target = Target::start(command, addresses, log).await.map_err(|error| refuse_spawn(&error))?;
+    let mut target = Target::start(start, log).await.map_err(|error| refuse_start(&error))?;
     let ready = tokio::select! {
-        ready = told("waiting for the target to start", target.ready()) => ready.map_err(|error| refuse_spawn(&error)),
+        ready = told("waiting for the target to start", target.ready()) => ready.map_err(|error| refuse_start(&error)),
         () = interrupted() => Err(Exit::Interrupted),
     };
     match ready {
@@ -55,8 +62,8 @@ pub(super) async fn stop(target: Target) {
     }
 }
 
-fn refuse_spawn(error: &SpawnError) -> Exit {
-    let exit = if matches!(error, SpawnError::Log { .. }) { Exit::Usage } else { Exit::Unreachable };
+fn refuse_start(error: &StartError) -> Exit {
+    let exit = if error.is_about_output() { Exit::Usage } else { Exit::Unreachable };
     refuse(exit, error)
 }
 

@@ -2,11 +2,14 @@
 
 pub mod bench;
 pub mod call;
+mod declared;
 pub mod docs;
+mod doors;
 pub mod explain;
 pub mod list;
 mod patience;
 pub mod replay;
 pub mod run;
 pub mod serve;
+pub mod target_args;
 pub mod tls;

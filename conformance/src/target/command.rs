@@ -15,7 +15,7 @@ pub(super) fn shell(line: &str) -> Command {
 /// understands, such as `cd x && server` or `PORT=0 server`, is left to it.
 fn script(line: &str) -> String {
     let first = line.split_whitespace().next().unwrap_or_default();
-    let program = !first.contains(['=', '$', '`']) && !BUILT_IN.contains(&first);
+    let program = !first.is_empty() && !first.contains(['=', '$', '`']) && !BUILT_IN.contains(&first);
     let plain = program && !line.contains([';', '&', '|', '(', ')', '{', '}', '\n', '#']);
     if plain { format!("exec {line}") } else { line.to_owned() }
 }

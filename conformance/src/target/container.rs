@@ -1,163 +1,315 @@
-//! A server in a container, by Docker's own command line: started, waited for, and removed whatever happens.
+//! A server in a container: started, waited for, and removed whatever happens.
+//!
+//! Talks to the container engine through `testcontainers`; [`ContainerSpec`] says what runs.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command as Blocking, Stdio},
-    time::Duration,
+use std::{io, path::Path, thread, time::Duration};
+
+use testcontainers::{
+    ContainerAsync, ContainerRequest, GenericImage, ImageExt as _, TestcontainersError,
+    bollard::{
+        errors::Error as EngineError,
+        models::{DeviceRequest, PortBinding},
+        query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder},
+    },
+    core::{
+        AccessMode, IntoContainerPort as _, Mount,
+        client::{ClientError, docker_client_instance},
+        logs::LogFrame,
+    },
+    runners::AsyncRunner as _,
 };
-
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::Command,
+    runtime::Builder,
     time::{Instant, sleep, timeout},
 };
 use wire::Address;
 
-/// A running container. Stopped by [`Container::stop`], and removed when dropped.
+use super::{
+    container_spec::ContainerSpec,
+    http2::answers_http2,
+    output::{Output, Tail},
+    secret::Secret,
+    start::Stop,
+};
+
+/// A container. [`Container::stop`] ends and removes it; if it is dropped before, it is removed as well.
 #[derive(Debug)]
 pub struct Container {
+    spec: ContainerSpec,
+    wait: Duration,
+    stop: Stop,
+    /// No other container has it.
     name: String,
-    log: PathBuf,
-    /// Where its port is on this machine.
+    output: Output,
+    started: Option<ContainerAsync<GenericImage>>,
+    /// Whether the engine was asked for it, and may have it.
+    asked: bool,
+    /// Where its ports are on this machine.
     pub(super) addresses: Vec<Address>,
 }
 
-/// Why a container could not be used.
+/// Why a container could not be used, and what is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// Docker is missing, does not run, or does not want to.
-    #[error("`docker {command}` failed: {why}. Is Docker installed, and does its daemon run?")]
+    /// There is no place for its output.
+    #[error("cannot write the target's output to {log}: {source}")]
+    Log {
+        /// The file.
+        log: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No engine, or one that does not do what it is asked.
+    #[error("Docker is at fault: {why}. Is it installed, does its daemon run, and may this user use it?")]
     Docker {
-        /// Its subcommand.
-        command: String,
-        /// In Docker's words.
+        /// In the engine's words.
         why: String,
     },
-    /// It ended, or nobody spoke HTTP/2 behind its port.
-    #[error("{what} in the container of `{run}`; its output is in {log}")]
-    NotReady {
+    /// There is no such image here, and none was fetched.
+    #[error("the image {image} is at fault: {why}. Is its name right, and has it been built or pulled?")]
+    Image {
+        /// As given.
+        image: String,
+        /// In the engine's words.
+        why: String,
+    },
+    /// The image is there, and cannot be run as asked.
+    #[error("a container of {image} cannot be started: {why}. Are its command, mounts and options right?")]
+    Settings {
+        /// As given.
+        image: String,
+        /// In the engine's words.
+        why: String,
+    },
+    /// It runs, or ended, without an answer.
+    #[error("the server in the container of {image} is at fault: {what}; {output}")]
+    Server {
+        /// As given.
+        image: String,
         /// What happened.
         what: String,
-        /// As given.
-        run: String,
-        /// Where its output is.
-        log: String,
+        /// The end of its output.
+        output: Tail,
     },
 }
 
 impl Container {
-    /// `docker run` with `run` as the rest of its command line: options, image, arguments. Ready when somebody speaks
-    /// HTTP/2 behind `port`: Docker itself takes connections to it long before the server does.
-    pub(super) async fn start(run: &str, port: u16, log: &Path) -> Result<Self, ContainerError> {
-        let name = format!("conformance-bench-{}", uuid::Uuid::new_v4().simple());
-        let mut container = Self { name, log: log.to_owned(), addresses: Vec::new() };
-        let mut shell = Command::new("sh");
-        // As a command's, a container's words are the shell's, with their quotes.
-        shell.arg("-c").arg(format!(
-            "exec docker run --detach --init --name {} --publish 127.0.0.1::{port} {run}",
-            container.name
-        ));
-        said("run", shell).await?;
-        // Docker knows no ports of a container that has ended.
-        let mapped = docker(&["port", &container.name, &format!("{port}/tcp")]).await.unwrap_or_default();
-        let mapped: Option<SocketAddr> = mapped.lines().find_map(|line| line.trim().parse().ok());
-        let not_ready = |what: String| ContainerError::NotReady {
-            what,
-            run: run.to_owned(),
-            log: log.display().to_string(),
-        };
-        let Some(address) = mapped else {
-            container.keep_log().await;
-            let unpublished = format!("port {port} is not published (--container-port)");
-            return Err(not_ready(if container.runs().await { unpublished } else { ENDED.to_owned() }));
-        };
-        let deadline = Instant::now() + START_LIMIT;
-        while !speaks_http2(address).await {
-            let what = match container.runs().await {
-                true if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(100)).await;
-                    continue;
+    /// Prepares a container. [`Container::ready`] starts it.
+    pub(super) fn new(
+        mut spec: ContainerSpec,
+        env: Vec<(String, Secret)>,
+        (wait, stop): (Duration, Stop),
+        log: &Path,
+    ) -> Result<Self, ContainerError> {
+        let output = Output::create(log)
+            .map_err(|source| ContainerError::Log { log: log.display().to_string(), source })?;
+        spec.env.extend(env);
+        let name = format!("conformance-{}", uuid::Uuid::new_v4().simple());
+        Ok(Self { spec, wait, stop, name, output, started: None, asked: false, addresses: Vec::new() })
+    }
+
+    /// Starts it, and waits until an HTTP/2 server answers behind each of its ports.
+    pub(super) async fn ready(&mut self) -> Result<(), ContainerError> {
+        let docker = docker_client_instance().await;
+        let docker = docker.map_err(|error| ContainerError::Docker { why: error.to_string() })?;
+        let answer = timeout(ENGINE_LIMIT, docker.ping()).await;
+        let answer = answer.map_err(|_| "the engine does not answer".to_owned());
+        answer
+            .and_then(|answer| answer.map_err(|error| error.to_string()))
+            .map_err(|why| ContainerError::Docker { why })?;
+        let request = self.request();
+        self.asked = true;
+        let started = request.start().await.map_err(|error| self.blame(&error))?;
+        let started = self.started.insert(started);
+        let mut addresses = Vec::new();
+        for port in &self.spec.ports {
+            match started.get_host_port_ipv4(port.tcp()).await {
+                Ok(port) => addresses.push(Address::Tcp { host: LOOPBACK.to_owned(), port }),
+                // Docker knows no ports of a container that has ended.
+                Err(_) if !runs(started).await => return Err(self.ended().await),
+                Err(error) => return Err(self.blame(&error)),
+            }
+        }
+        let deadline = Instant::now() + self.wait;
+        for (address, port) in addresses.iter().zip(self.spec.ports.clone()) {
+            while !answers_http2(address).await {
+                let Some(started) = &self.started else { break };
+                if !runs(started).await {
+                    return Err(self.ended().await);
                 }
-                true => format!("nobody speaks HTTP/2 on port {port} (--container-port)"),
-                false => ENDED.to_owned(),
-            };
-            container.keep_log().await;
-            return Err(not_ready(what));
+                if Instant::now() > deadline {
+                    let wait = humantime::format_duration(self.wait);
+                    let what = format!("no HTTP/2 server answered on its port {port} within {wait}");
+                    return Err(self.server(what));
+                }
+                sleep(BETWEEN_LOOKS).await;
+            }
         }
-        container.addresses = vec![Address::Tcp { host: address.ip().to_string(), port: address.port() }];
-        Ok(container)
+        self.addresses = addresses;
+        Ok(())
     }
 
-    /// Asks it to end, keeps what it said, and removes it.
-    pub(super) async fn stop(self) {
-        // An error means that it has ended already.
-        let _ = docker(&["stop", "-t", "10", &self.name]).await;
-        self.keep_log().await;
+    /// The end of its output.
+    pub(super) fn tail(&self) -> Tail {
+        self.output.tail()
     }
 
-    async fn runs(&self) -> bool {
-        let running = docker(&["inspect", "--format", "{{.State.Running}}", &self.name]).await;
-        running.is_ok_and(|running| running.trim() == "true")
-    }
-
-    async fn keep_log(&self) {
-        let mut logs = Command::new("docker");
-        logs.args(["logs", &self.name]).stdin(Stdio::null()).kill_on_drop(true);
-        if let Ok(output) = logs.output().await {
-            // A log that cannot be written takes nothing from the measurement.
-            let _ = fs::write(&self.log, [output.stdout, output.stderr].concat());
+    /// How it ended, if it has.
+    pub(super) async fn exited(&self) -> Option<String> {
+        let started = self.started.as_ref()?;
+        if runs(started).await {
+            return None;
         }
+        let code = started.exit_code().await.ok().flatten();
+        Some(code.map_or("an unknown status".to_owned(), |code| format!("exit status: {code}")))
+    }
+
+    /// Asks it to end, and removes it.
+    pub(super) async fn stop(mut self) {
+        if let Some(started) = &self.started
+            && let Ok(docker) = docker_client_instance().await
+        {
+            let signal = self.stop.signal.as_raw().to_string();
+            let options = KillContainerOptionsBuilder::new().signal(&signal).build();
+            // An error means that it has ended already.
+            let _ = timeout(ENGINE_LIMIT, docker.kill_container(&self.name, Some(options))).await;
+            let deadline = Instant::now() + self.stop.grace;
+            while runs(started).await && Instant::now() < deadline {
+                sleep(BETWEEN_LOOKS).await;
+            }
+        }
+        match self.started.take() {
+            Some(started) => {
+                let _ = timeout(ENGINE_LIMIT, started.rm()).await;
+                remove(&self.name, false).await; // where the engine did not answer
+            }
+            None if self.asked => remove(&self.name, true).await,
+            None => {}
+        }
+        self.asked = false;
+    }
+
+    fn request(&self) -> ContainerRequest<GenericImage> {
+        let (name, tag) = match self.spec.image.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (self.spec.image.as_str(), "latest"),
+        };
+        let mut image = GenericImage::new(name, tag);
+        if let Some(entrypoint) = &self.spec.entrypoint {
+            image = image.with_entrypoint(entrypoint);
+        }
+        for port in &self.spec.ports {
+            image = image.with_exposed_port(port.tcp());
+        }
+        let keep = self.output.recorder();
+        let mut request = image
+            .with_container_name(&self.name)
+            .with_startup_timeout(self.wait)
+            .with_log_consumer(move |frame: &LogFrame| keep(frame.bytes()));
+        if !self.spec.command.is_empty() {
+            request = request.with_cmd(self.spec.command.clone());
+        }
+        for (name, value) in &self.spec.env {
+            request = request.with_env_var(name, value.reveal());
+        }
+        for mount in &self.spec.mounts {
+            let access = if mount.read_only { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
+            request = request.with_mount(Mount::bind_mount(&mount.from, &mount.to).with_access_mode(access));
+        }
+        if let Some(user) = &self.spec.user {
+            request = request.with_user(user);
+        }
+        if let Some(network) = &self.spec.network {
+            request = request.with_network(network);
+        }
+        let (ports, gpus) = (self.spec.ports.clone(), self.spec.gpus);
+        request.with_host_config_modifier(move |host| {
+            // One that reaps what the server leaves, and hands on signals that it would not take as the first process.
+            host.init = Some(true);
+            host.publish_all_ports = Some(false);
+            let free = PortBinding { host_ip: Some(LOOPBACK.to_owned()), host_port: Some(String::new()) };
+            let bindings = ports.iter().map(|port| (format!("{port}/tcp"), Some(vec![free.clone()])));
+            host.port_bindings = Some(bindings.collect());
+            if gpus {
+                let all = DeviceRequest {
+                    count: Some(-1),
+                    capabilities: Some(vec![vec!["gpu".to_owned()]]),
+                    ..DeviceRequest::default()
+                };
+                host.device_requests = Some(vec![all]);
+            }
+        })
+    }
+
+    /// What is at fault where the engine did not start it.
+    fn blame(&self, error: &TestcontainersError) -> ContainerError {
+        let (image, why) = (self.spec.image.clone(), error.to_string());
+        match error {
+            TestcontainersError::Client(ClientError::PullImage { err, .. }) => {
+                ContainerError::Image { image, why: err.to_string() }
+            }
+            TestcontainersError::Client(
+                ClientError::CreateContainer(EngineError::DockerResponseServerError { message, .. })
+                | ClientError::StartContainer(EngineError::DockerResponseServerError { message, .. }),
+            ) => ContainerError::Settings { image, why: message.clone() },
+            _ => ContainerError::Docker { why },
+        }
+    }
+
+    async fn ended(&self) -> ContainerError {
+        let status = self.exited().await.unwrap_or_else(|| "an unknown status".to_owned());
+        sleep(LOG_DELAY).await;
+        self.server(format!("it ended with {status} before it was ready"))
+    }
+
+    fn server(&self, what: String) -> ContainerError {
+        ContainerError::Server { image: self.spec.image.clone(), what, output: self.output.tail() }
     }
 }
 
 /// Blocks for a moment: there is no other way to be sure of it when a future is dropped.
 impl Drop for Container {
     fn drop(&mut self) {
-        let mut remove = Blocking::new("docker");
-        remove.args(["rm", "--force", &self.name]).stdin(Stdio::null());
-        let _ = remove.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !self.asked {
+            return;
+        }
+        let (name, soon) = (self.name.clone(), self.started.is_none());
+        let removal = thread::spawn(move || {
+            if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
+                runtime.block_on(remove(&name, soon));
+            }
+        });
+        let _ = removal.join();
     }
 }
 
-async fn docker(words: &[&str]) -> Result<String, ContainerError> {
-    let mut command = Command::new("docker");
-    command.args(words);
-    said(words[0], command).await
+async fn runs(container: &ContainerAsync<GenericImage>) -> bool {
+    container.is_running().await.unwrap_or(false)
 }
 
-/// What a Docker command printed.
-async fn said(subcommand: &str, mut command: Command) -> Result<String, ContainerError> {
-    let failed = |why: String| ContainerError::Docker { command: subcommand.to_owned(), why };
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+/// Removes a container. One that the engine was asked for a moment ago may still come to be: it is waited for.
+async fn remove(name: &str, may_still_come: bool) {
+    let deadline = Instant::now() + CREATION_LIMIT;
+    loop {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = async {
+            let Ok(docker) = docker_client_instance().await else { return None };
+            docker.remove_container(name, Some(options)).await.err()
+        };
+        match timeout(ENGINE_LIMIT, removed).await {
+            Ok(Some(EngineError::DockerResponseServerError { status_code: 404, .. }))
+                if may_still_come && Instant::now() < deadline => {}
+            _ => return,
+        }
+        sleep(BETWEEN_LOOKS).await;
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Err(failed(format!("{} ({})", said.join(" "), output.status)))
 }
 
-/// Whether a server there begins a connection as HTTP/2 asks: with its settings.
-async fn speaks_http2(address: SocketAddr) -> bool {
-    let asked = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(PREFACE).await?;
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await?;
-        std::io::Result::Ok(head[3] == SETTINGS)
-    };
-    matches!(timeout(ANSWER_LIMIT, asked).await, Ok(Ok(true)))
-}
-
-/// The client's greeting and its empty settings (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The type of the frame that a server begins with.
-const SETTINGS: u8 = 4;
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-const ENDED: &str = "the server ended before it was ready";
-/// Time to load a large model from a cold disk.
-const START_LIMIT: Duration = Duration::from_mins(2);
+const LOOPBACK: &str = "127.0.0.1";
+/// An engine that needs longer for one answer does not work.
+const ENGINE_LIMIT: Duration = Duration::from_secs(15);
+/// Time from a request to create a container to its being there.
+const CREATION_LIMIT: Duration = Duration::from_secs(2);
+/// The engine hands on the last output a moment after the end.
+const LOG_DELAY: Duration = Duration::from_millis(300);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);

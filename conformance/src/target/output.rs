@@ -52,6 +52,12 @@ impl Output {
         Ok(writer)
     }
 
+    /// Records what comes by another way than a pipe.
+    pub(super) fn recorder(&self) -> impl Fn(&[u8]) + Send + Sync + 'static {
+        let record = Arc::clone(&self.record);
+        move |bytes| lock(&record).add(bytes)
+    }
+
     /// The last lines, safe to show. Waits a moment for output that is still on its way.
     pub(super) fn tail(&self) -> Tail {
         let deadline = Instant::now() + STILL_COMING;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
@@ -18,6 +18,8 @@ use wire::{Address, takes_connections};
 use super::{
     family::{Family, MARKER},
     output::{Output, Tail},
+    running::is_ready,
+    start::{Readiness, Stop},
 };
 
 /// What is started, and how.
@@ -32,10 +34,10 @@ pub(super) struct Launch {
     pub(super) log: PathBuf,
     /// The longest wait until it is ready.
     pub(super) wait: Duration,
-    /// What asks it to end.
-    pub(super) stop_signal: Signal,
-    /// The time that it has to end by itself, before SIGKILL.
-    pub(super) grace: Duration,
+    /// How it ends.
+    pub(super) stop: Stop,
+    /// What tells that it is ready. Without it: its addresses where they are given, else what it prints.
+    pub(super) readiness: Option<Readiness>,
 }
 
 impl Launch {
@@ -47,8 +49,8 @@ impl Launch {
             addresses: addresses.to_vec(),
             log: log.to_owned(),
             wait: START_LIMIT,
-            stop_signal: Signal::TERM,
-            grace: STOP_LIMIT,
+            stop: Stop::default(),
+            readiness: None,
         }
     }
 }
@@ -62,8 +64,8 @@ pub struct Process {
     found: mpsc::UnboundedReceiver<Address>,
     shown: String,
     wait: Duration,
-    stop_signal: Signal,
-    grace: Duration,
+    stop: Stop,
+    readiness: Readiness,
     /// Where it listens.
     pub(super) addresses: Vec<Address>,
 }
@@ -125,7 +127,9 @@ pub enum SpawnError {
 impl Process {
     /// Starts it, unless something listens already where it will listen. [`Process::ready`] is next.
     pub(super) async fn start(launch: Launch) -> Result<Self, SpawnError> {
-        let Launch { mut command, shown, addresses, log, wait, stop_signal, grace } = launch;
+        let Launch { mut command, shown, addresses, log, wait, stop, readiness } = launch;
+        let usual = if addresses.is_empty() { Readiness::Printed } else { Readiness::Connects };
+        let readiness = readiness.unwrap_or(usual);
         for address in &addresses {
             if takes_connections(address, CONNECT_LIMIT).await {
                 return Err(SpawnError::Taken { address: Box::new(address.clone()), command: shown });
@@ -149,22 +153,26 @@ impl Process {
         let root = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(root) = root else { return Err(start(io::Error::other("it has no process id"))) };
         let family = Family::of(root, marker);
-        Ok(Self { child, family, output, found, shown, wait, stop_signal, grace, addresses })
+        Ok(Self { child, family, output, found, shown, wait, stop, readiness, addresses })
     }
 
-    /// Waits until every one of its addresses takes a connection or, where none was given, until it has printed
-    /// `listening on ADDR` on its standard output.
+    /// Waits until every one of its addresses is ready or, where none was given, until it has printed `listening on ADDR`
+    /// on its standard output.
     pub async fn ready(&mut self) -> Result<(), SpawnError> {
         let deadline = Instant::now() + self.wait;
-        let printed = self.addresses.is_empty();
+        let readiness = self.readiness;
+        let printed = self.addresses.is_empty() || readiness == Readiness::Printed;
         let Self { child, found, addresses, .. } = self;
         let listens = async {
-            if addresses.is_empty() {
-                read_addresses(found, addresses).await;
-            } else {
-                while !all_take_connections(addresses).await {
-                    sleep(BETWEEN_LOOKS).await;
+            if printed {
+                let said = read_addresses(found).await;
+                // Those that were given are what is judged.
+                if addresses.is_empty() {
+                    *addresses = said;
                 }
+            }
+            while readiness != Readiness::Printed && !all_ready(addresses, readiness).await {
+                sleep(BETWEEN_LOOKS).await;
             }
         };
         let in_time = tokio::select! {
@@ -211,15 +219,15 @@ impl Process {
 
     /// Asks all of it to end, waits for a while, and kills what is left.
     pub async fn stop(mut self) {
-        self.family.signal(self.stop_signal);
-        let mut deadline = Instant::now() + self.grace;
+        self.family.signal(self.stop.signal);
+        let mut deadline = Instant::now() + self.stop.grace;
         let mut ended = false;
         while self.family.lives() && Instant::now() < deadline {
             if !ended && self.exited().is_some() {
                 ended = true;
                 // Without their server, its children have nothing to bring to an end.
                 deadline = deadline.min(Instant::now() + ORPHAN_LIMIT);
-                self.family.signal(self.stop_signal);
+                self.family.signal(self.stop.signal);
             }
             sleep(BETWEEN_LOOKS).await;
         }
@@ -232,7 +240,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.family.lives() {
-            self.family.signal(self.stop_signal);
+            self.family.signal(self.stop.signal);
             let deadline = std::time::Instant::now() + DROP_LIMIT;
             while self.family.lives() && std::time::Instant::now() < deadline {
                 std::thread::sleep(BETWEEN_LOOKS);
@@ -243,7 +251,8 @@ impl Drop for Process {
 }
 
 /// Waits for the first address; a moment without another one ends the list.
-async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>, addresses: &mut Vec<Address>) {
+async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>) -> Vec<Address> {
+    let mut addresses = Vec::new();
     loop {
         let next = if addresses.is_empty() {
             found.recv().await
@@ -253,14 +262,14 @@ async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>, addresses:
         match next {
             Some(address) => addresses.push(address),
             None if addresses.is_empty() => std::future::pending().await, // it closed its standard output
-            None => return,
+            None => return addresses,
         }
     }
 }
 
-async fn all_take_connections(addresses: &[Address]) -> bool {
+async fn all_ready(addresses: &[Address], readiness: Readiness) -> bool {
     for address in addresses {
-        if !takes_connections(address, CONNECT_LIMIT).await {
+        if !is_ready(address, readiness).await {
             return false;
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     },
     exit::Exit,
     runner::survey,
-    target::Target,
+    target::{Start, Target},
 };
 
 /// Arguments of `conformance bench hop`.
@@ -130,7 +130,7 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
 /// The proxy, started if need be.
 async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     let Some(command) = &args.spawn else {
-        return reach(None, args.front.as_slice(), &args.output.join("proxy.log")).await;
+        return reach(Start::address(args.front.as_slice()), &args.output.join("proxy.log")).await;
     };
     let front = match &args.front {
         None if command.contains(FRONT) => Some(free_port().map_err(|error| refuse(Exit::Usage, &error))?),
@@ -138,7 +138,7 @@ async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     };
     let shown = front.as_ref().map(Address::to_string).unwrap_or_default();
     let command = command.replace(BACK, &back.to_string()).replace(FRONT, &shown);
-    reach(Some(&command), front.as_slice(), &args.output.join("proxy.log")).await
+    reach(Start::command(&command, front.as_slice()), &args.output.join("proxy.log")).await
 }
 
 /// One that nobody listens on now; somebody else may take it before the proxy does, and then it says so.
