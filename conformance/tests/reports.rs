@@ -10,7 +10,7 @@ use std::{
 
 use conformance::{
     cli::{docs, explain, list, replay},
-    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict},
+    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Subject, Summary, Survey, Verdict},
     evidence::{Direction, Exchange},
     exit::Exit,
     reports::{Format, Report, Reports, Run, Standing, Terminal, json::JsonReport},
@@ -381,6 +381,7 @@ fn any_survey() -> impl Strategy<Value = Event> {
             ttft_ms,
             chunks_per_second: ttft_ms,
             silent: true,
+            subject: Some(Subject { name: a.clone(), version: Some(b.clone()), url: None }),
             prompts: vec![b],
             warnings: vec![a],
         })

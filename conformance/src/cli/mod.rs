@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod call;
+mod declared;
 pub mod docs;
+mod doors;
 pub mod explain;
 mod forecast;
 pub mod list;
@@ -10,4 +12,5 @@ mod patience;
 pub mod replay;
 pub mod run;
 pub mod serve;
+pub mod target_args;
 pub mod tls;

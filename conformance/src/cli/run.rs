@@ -7,18 +7,21 @@ use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
-    call::{CallArgs, reach, refuse, token},
+    call::{CallArgs, reach, refuse, stop, token},
+    declared::Declared,
+    doors,
     forecast::{self, Forecast},
     patience::{interrupted, told},
+    target_args::TargetArgs,
     tls::TlsArgs,
 };
 use crate::{
     baseline::Baseline,
-    events::{Event, RunFinished, Summary, Verdict},
+    events::{Event, RunFinished, Subject, Summary, Verdict},
     exit::Exit,
     reports::{Format, Reports},
     runner::{Asked, Conduct, Plan, Redactor, Refusal, Selection, Unreachable, conduct, ready, survey},
-    targets::Target,
+    target::{Capability, Target},
     vocabulary::{Profile, Role},
 };
 
@@ -26,16 +29,18 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port.
-    /// Without it, the reference sidecar beside this program is started and tested
+    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port
     #[arg(long, value_name = "ADDR")]
     pub target: Vec<Address>,
     /// Start this command first and stop it afterwards; it is ready when --target takes connections or, without
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// What the endpoint is
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "server", value_parser = role)]
+    /// Its description
+    #[command(flatten)]
+    pub described: TargetArgs,
+    /// What the endpoint is [default: what the target file says, else server]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
     pub role: Vec<Role>,
     /// How much is asked: every MUST; everything; or everything as deployed (cy.llm is the documented name)
     #[arg(long, value_enum, default_value_t = Profile::Full)]
@@ -87,11 +92,12 @@ pub struct RunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance run                                      test the reference sidecar beside this program
   conformance run --target localhost:50050             test a backend that runs
   conformance run --target unix:///tmp/cy_coordinator.sock --dialect cy.llm --profile deployed
   conformance run --target localhost:50051 --only 'STREAM-*' --model qwen-7b
   conformance run --spawn 'python server.py' --target localhost:50051
+  conformance run --target-file backend.toml           as the file describes it
+  conformance run --container 'me/server:1 serve'
   conformance run --target https://backend:443 --tls-ca ca.pem
 
 Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
@@ -99,7 +105,27 @@ passes now), 2 wrong usage, 3 the target could not be reached or nothing could b
 130 interrupted.";
 
 /// Runs the suite.
-pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
+    let command = command_line(&args);
+    let described = args.described.resolve(&args.target, args.spawn.as_deref(), &mut args.call);
+    let (file, start) = match described {
+        Ok(described) => described,
+        Err(exit) => return Ok(exit),
+    };
+    let (mut capabilities, mut subject) = (None, None);
+    if let Some(file) = file {
+        if args.role.is_empty() {
+            args.role = file.roles;
+        }
+        args.known_failures = args.known_failures.or(file.known_failures);
+        capabilities = Some(file.capabilities);
+        subject = Some(Subject { name: file.name, version: file.version, url: file.url });
+    }
+    if args.role.is_empty() {
+        args.role.push(Role::Server);
+    }
+    let declared = Declared::new(capabilities);
+    let named = Named { command, subject };
     let selection = Selection {
         roles: args.role.clone(),
         profile: args.profile,
@@ -107,10 +133,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         skip: args.skip.clone(),
         shard: args.shard,
     };
-    let plan = match Plan::new(&selection) {
+    let mut plan = match Plan::new(&selection) {
         Ok(plan) => plan,
         Err(empty) => return Ok(refuse(Exit::Usage, &empty)),
     };
+    if let Some(left_out) = declared.narrow(&mut plan) {
+        eprintln!("note: {left_out}");
+        if plan.requirements.is_empty() {
+            return Ok(refuse(Exit::Usage, &"nothing is left to ask"));
+        }
+    }
     let baseline = match args.known_failures.as_deref().map(Baseline::read).transpose() {
         Ok(baseline) => baseline.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
@@ -119,8 +151,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(tls) => tls,
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
-    if (args.spawn.is_none() || !args.target.is_empty())
-        && let Some(option) = args.tls.idle(&args.target)
+    if !start.addresses.is_empty()
+        && let Some(option) = args.tls.idle(&start.addresses)
     {
         let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
         return Ok(refuse(Exit::Usage, &why));
@@ -130,30 +162,34 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let log = args.output.join("target.log");
-    let mut target = match reach(args.spawn.as_deref(), &args.target, &log).await {
+    let mut target = match reach(start, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, baseline, &tls, given.as_deref(), &target).await;
-    if let Some(process) = target.process()
-        && let Some(status) = process.exited()
-    {
-        eprintln!(
-            "note: the target ended by itself with {status}; its output is in {}",
-            process.log().display()
-        );
+    let exit = judge(&args, plan, (baseline, declared), &tls, given.as_deref(), &target, named).await;
+    if let Some((status, output)) = target.exited().await {
+        eprintln!("note: the target ended by itself with {status}; {output}");
     }
-    target.stop().await;
+    stop(target).await;
     exit
+}
+
+/// How the run and its target are called in reports.
+struct Named {
+    /// The command line that reaches the same target again.
+    command: String,
+    /// The target, where its file says it.
+    subject: Option<Subject>,
 }
 
 async fn judge(
     args: &RunArgs,
     plan: Plan,
-    baseline: Baseline,
+    (baseline, declared): (Baseline, Declared),
     tls: &Tls,
     given: Option<&str>,
     target: &Target,
+    named: Named,
 ) -> anyhow::Result<Exit> {
     let token = given.or(target.token());
     let redactor = Redactor::new(token);
@@ -167,7 +203,7 @@ async fn judge(
             token,
             patience: args.timeout,
         };
-        let own = if args.spawn.is_some() { WAIT_FOR_OWN } else { Duration::ZERO };
+        let own = if target.is_ours() { WAIT_FOR_OWN } else { Duration::ZERO };
         let wait = args.wait.unwrap_or(own);
         let looked = tokio::select! {
             looked = told("waiting for the target", Box::pin(ready(asked, wait))) => looked,
@@ -197,7 +233,7 @@ async fn judge(
         surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
-    let surveyed = match surveyed {
+    let mut surveyed = match surveyed {
         Ok(surveyed) => surveyed,
         Err(unreachable) if unreachable.explained => {
             return Ok(refuse(Exit::Unreachable, &redactor.text(&unreachable.to_string())));
@@ -208,6 +244,14 @@ async fn judge(
             return Ok(refuse(Exit::Unreachable, &redactor.text(&format!("{unreachable}. {hint}"))));
         }
     };
+    let doors = tokio::select! {
+        doors = doors::one_server(&surveyed.endpoint) => doors,
+        () = interrupted() => return Ok(Exit::Interrupted),
+    };
+    match doors {
+        Ok(said) => said.into_iter().for_each(|said| eprintln!("note: {said}")),
+        Err(two) => return Ok(refuse(Exit::Usage, &two)),
+    }
     let forecast = Forecast::new(&plan, &surveyed, args.jobs);
     forecast::said(&forecast);
     let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
@@ -219,6 +263,7 @@ async fn judge(
             ));
         }
     };
+    surveyed.facts.subject = named.subject;
     let run = Conduct {
         plan,
         target: surveyed,
@@ -226,10 +271,10 @@ async fn judge(
         profile: args.profile,
         seed: args.seed,
         jobs: args.jobs,
-        command: command_line(args),
+        command: named.command,
         baseline,
     };
-    let (finished, stale) = feed(&mut reports, forecast, conduct(run, interrupted())).await;
+    let (finished, stale, broken) = feed(&mut reports, forecast, conduct(run, interrupted()), &declared).await;
     let mut exit = match &finished {
         Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
         Some(RunFinished { broke_off: Some(why), .. }) => refuse(Exit::Unreachable, why),
@@ -241,6 +286,12 @@ async fn judge(
             let broken = refuse(Exit::Harness, &format!("report {report}: {error}"));
             exit = if exit == Exit::Interrupted { exit } else { broken };
         }
+    }
+    for (id, capability) in &broken {
+        eprintln!("{id} failed, and the target file declares the capability {capability}: not conformant");
+    }
+    if !broken.is_empty() && exit == Exit::Success {
+        exit = Exit::NonConformant;
     }
     if args.strict
         && exit == Exit::NonConformant
@@ -268,26 +319,29 @@ fn unjudged(refusal: &Refusal, waited: Option<Duration>, redactor: &Redactor) ->
     }
 }
 
-/// Feeds the reports until the run's last event. Says how it finished, and how many known failures pass now.
+/// Feeds the reports until the run's last event. Says how it finished, how many known failures pass now, and which
+/// requirements failed that belong to a declared capability.
 async fn feed(
     reports: &mut Reports,
     mut forecast: Forecast,
     mut events: mpsc::Receiver<Event>,
-) -> (Option<RunFinished>, usize) {
-    let (mut finished, mut stale) = (None, 0);
+    declared: &Declared,
+) -> (Option<RunFinished>, usize, Vec<(String, Capability)>) {
+    let (mut finished, mut stale, mut broken) = (None, 0, Vec::new());
     while let Some(event) = events.recv().await {
         match &event {
             Event::CheckFinished(result) => {
                 stale += usize::from(result.known && result.verdict == Verdict::Pass);
                 forecast.finished();
                 forecast::said_again(&mut forecast);
+                broken.extend(declared.broken(result).map(|capability| (result.id.clone(), capability)));
             }
             Event::RunFinished(last) => finished = Some(last.clone()),
             Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}
         }
         reports.event(&event);
     }
-    (finished, stale)
+    (finished, stale, broken)
 }
 
 fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
@@ -315,6 +369,9 @@ fn command_line(args: &RunArgs) -> String {
     }
     if let Some(command) = &args.spawn {
         add("--spawn", command);
+    }
+    for (option, value) in args.described.words() {
+        add(option, &value);
     }
     if let Some(dialect) = args.call.dialect.0 {
         add("--dialect", dialect.name());

@@ -104,6 +104,7 @@ impl Run {
         let survey = &self.survey;
         let metric = |name: &str| survey.metrics.get(name).cloned().unwrap_or_default();
         let mut facts = Vec::new();
+        facts.extend(survey.subject.as_ref().map(|subject| ("name", subject.to_string())));
         if let Some(started) = &self.started {
             facts.push(("target", started.addresses.join(", ")));
         }

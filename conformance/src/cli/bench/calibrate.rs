@@ -25,7 +25,8 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CalibrateArgs {
-    /// What is compared with itself: an address, or cmd:COMMAND or container:IMAGE to start afresh for every block
+    /// What is compared with itself: an address, or cmd:COMMAND, container:IMAGE or file:TARGET to start afresh for every
+    /// block
     /// [default: this program's own exemplar, at a pace that is known]
     #[arg(long, value_name = "SIDE")]
     pub target: Option<Side>,

@@ -15,7 +15,7 @@ use crate::{
     },
     exit::Exit,
     runner::{Surveyed, Unreachable, survey},
-    targets::Target,
+    target::Target,
 };
 
 /// The load, the same for every endpoint that is measured.

@@ -32,8 +32,8 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompareArgs {
-    /// What was: an address; cmd:COMMAND or container:IMAGE to start afresh for every block; or saved:PATH, measured
-    /// earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks HTTP/2
+    /// What was: an address; cmd:COMMAND, container:IMAGE or file:TARGET to start afresh for every block; or saved:PATH,
+    /// measured earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks HTTP/2
     #[arg(long, value_name = "SIDE")]
     pub baseline: Side,
     /// What is to be judged, likewise

@@ -6,7 +6,11 @@ use latency::{Contestant, Session, SessionError, compare::Pair, load::Job, metri
 use wire::{Address, Tls};
 
 use super::{common::LoadArgs, side::Side};
-use crate::{cli::call::refuse, exit::Exit, targets::Target};
+use crate::{
+    cli::call::{refuse, stop},
+    exit::Exit,
+    target::Target,
+};
 
 /// What all blocks of both sides have in common.
 #[derive(Clone, Copy)]
@@ -57,7 +61,7 @@ impl Contestant for Measured<'_> {
 
     async fn stop(&mut self) {
         if let Some(target) = self.target.take() {
-            target.stop().await;
+            stop(target).await;
         }
     }
 }

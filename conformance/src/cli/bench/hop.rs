@@ -19,13 +19,13 @@ use wire::Address;
 
 use crate::{
     cli::{
-        call::{CallArgs, bearer, reach, refuse},
+        call::{CallArgs, bearer, reach, refuse, stop},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
     runner::survey,
-    targets::Target,
+    target::{Start, Target},
 };
 
 /// Arguments of `conformance bench hop`.
@@ -123,14 +123,14 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
         measured = measure(&args, &proxy, &tap, clock) => measured,
         () = interrupted() => Ok(Err(Exit::Interrupted)),
     };
-    proxy.stop().await;
+    stop(proxy).await;
     Ok(measured?.unwrap_or_else(|exit| exit))
 }
 
 /// The proxy, started if need be.
 async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     let Some(command) = &args.spawn else {
-        return reach(None, args.front.as_slice(), &args.output.join("proxy.log")).await;
+        return reach(Start::address(args.front.as_slice()), &args.output.join("proxy.log")).await;
     };
     let front = match &args.front {
         None if command.contains(FRONT) => Some(free_port().map_err(|error| refuse(Exit::Usage, &error))?),
@@ -138,7 +138,7 @@ async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     };
     let shown = front.as_ref().map(Address::to_string).unwrap_or_default();
     let command = command.replace(BACK, &back.to_string()).replace(FRONT, &shown);
-    reach(Some(&command), front.as_slice(), &args.output.join("proxy.log")).await
+    reach(Start::command(&command, front.as_slice()), &args.output.join("proxy.log")).await
 }
 
 /// One that nobody listens on now; somebody else may take it before the proxy does, and then it says so.

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     cli::{
-        call::{reach, refuse},
+        call::{reach, refuse, stop},
         patience::interrupted,
+        target_args::TargetArgs,
     },
     exit::Exit,
 };
@@ -32,14 +33,16 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchRunArgs {
-    /// The endpoint: unix:///abs/path, host:port or https://host:port. Without it, the reference sidecar beside this program
-    /// is started
+    /// The endpoint: unix:///abs/path, host:port or https://host:port
     #[arg(long, value_name = "ADDR")]
     pub target: Option<Address>,
     /// Start this command first and stop it afterwards; it is ready when --target takes connections or, without
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
+    /// Its description
+    #[command(flatten)]
+    pub described: TargetArgs,
     /// Beside it
     #[command(flatten)]
     pub beside: BesideArgs,
@@ -62,7 +65,7 @@ pub struct BenchRunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance bench run                                               the reference sidecar, one client
+  conformance bench run --target localhost:50051                      one client
   conformance bench run --target localhost:50051 --load closed:8      eight clients in a loop
   conformance bench run --target localhost:50051 --load poisson:20 --length 2m
   conformance bench run --target unix:///tmp/a.sock --prompts mixed --load ramp:1..50
@@ -75,8 +78,13 @@ Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the 
 130 interrupted; what was measured until then is reported.";
 
 /// Measures.
-pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
-    let (tls, prompts) = match args.load.read(args.target.as_slice()) {
+pub(super) async fn run(mut args: BenchRunArgs) -> anyhow::Result<Exit> {
+    let (targets, spawn) = (args.target.as_slice(), args.spawn.as_deref());
+    let (file, start) = match args.described.resolve(targets, spawn, &mut args.load.call) {
+        Ok(described) => described,
+        Err(exit) => return Ok(exit),
+    };
+    let (tls, prompts) = match args.load.read(&start.addresses) {
         Ok(read) => read,
         Err(exit) => return Ok(exit),
     };
@@ -84,19 +92,19 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
     let log = args.output.join("target.log");
-    let target = match reach(args.spawn.as_deref(), args.target.as_slice(), &log).await {
+    let target = match reach(start, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
     let exit = match args.load.job(&target, args.load.call.model.as_deref(), &tls, prompts).await {
-        Ok(job) => measure(&args, &job).await,
+        Ok(job) => measure(&args, &job, file.map(|file| file.name)).await,
         Err(exit) => Ok(exit),
     };
-    target.stop().await;
+    stop(target).await;
     exit
 }
 
-async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
+async fn measure(args: &BenchRunArgs, job: &Job, name: Option<String>) -> anyhow::Result<Exit> {
     let (warming, measuring) = (Tally::default(), Tally::default());
     let both = [warming.clone(), measuring.clone()];
     // What was measured until a Ctrl-C is reported.
@@ -104,7 +112,9 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
         interrupted().await;
         both.iter().for_each(Tally::stop);
     });
-    let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
+    let container = args.described.container.as_ref().map(|run| format!("container:{run}"));
+    let started = args.spawn.clone().or(container).or(name);
+    let target = started.unwrap_or_else(|| job.endpoint.address.to_string());
     let setup = job.setup(target, &args.load.prompts.to_string());
     let loaded = warm_and_load(args, job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
