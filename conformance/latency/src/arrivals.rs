@@ -47,8 +47,13 @@ pub enum BadLoad {
     #[error("{0:?} is not a load: write closed:8, constant:20, poisson:20, ramp:5..50 or trace:FILE")]
     Form(String),
     /// A rate must be a positive number.
-    #[error("{0:?} is not a number of requests a second, or of clients, above zero")]
+    #[error(
+        "{0:?} is not a number above zero: write up to {MOST_CLIENTS} clients, or up to {HIGHEST_RATE} requests a second"
+    )]
     Number(String),
+    /// More requests than the client can plan.
+    #[error("the load plans {0:.0} requests; at most {MOST_PLANNED} can be planned for one run")]
+    TooMany(f64),
     /// The trace file.
     #[error("cannot read the trace {}: {why}", .path.display())]
     Trace {
@@ -64,14 +69,14 @@ impl FromStr for Load {
 
     fn from_str(text: &str) -> Result<Self, BadLoad> {
         let number = |text: &str| match text.parse::<f64>() {
-            Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+            Ok(number) if number > 0.0 && number <= HIGHEST_RATE => Ok(number),
             _ => Err(BadLoad::Number(text.to_owned())),
         };
         let form = || BadLoad::Form(text.to_owned());
         let (kind, value) = text.split_once(':').ok_or_else(form)?;
         Ok(match kind {
             "closed" => match value.parse() {
-                Ok(clients @ 1..) => Self::Closed { clients },
+                Ok(clients @ 1..=MOST_CLIENTS) => Self::Closed { clients },
                 _ => return Err(BadLoad::Number(value.to_owned())),
             },
             "constant" => Self::Constant { rate: number(value)? },
@@ -99,6 +104,18 @@ impl fmt::Display for Load {
 }
 
 impl Load {
+    /// Whether a run of this length can be planned: reads a trace, and bounds the number of requests.
+    pub fn check(&self, length: Duration) -> Result<(), BadLoad> {
+        let seconds = length.as_secs_f64();
+        let expected = match self {
+            Self::Closed { .. } => 0.0,
+            Self::Constant { rate } | Self::Poisson { rate } => rate * seconds,
+            Self::Ramp { from, to } => (from + to) / 2.0 * seconds,
+            Self::Trace { path } => read_trace(path, seconds)?.len() as f64,
+        };
+        if expected > MOST_PLANNED as f64 { Err(BadLoad::TooMany(expected)) } else { Ok(()) }
+    }
+
     /// The planned send times within `length`, ascending; none for a closed loop, which plans nothing.
     pub fn plan(&self, length: Duration, rng: &mut StdRng) -> Result<Vec<Nanos>, BadLoad> {
         let end = length.as_secs_f64();
@@ -160,6 +177,13 @@ fn read_trace(path: &PathBuf, end: f64) -> Result<Vec<f64>, BadLoad> {
     if times.is_empty() { Err(bad("it holds no send time within the run".to_owned())) } else { Ok(times) }
 }
 
+/// More clients in one process measure the process.
+const MOST_CLIENTS: usize = 100_000;
+/// Requests a second.
+const HIGHEST_RATE: f64 = 1e6;
+/// Requests of one run: each needs a record in memory.
+const MOST_PLANNED: u64 = 10_000_000;
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng as _;
@@ -176,9 +200,17 @@ mod tests {
         for text in ["closed:8", "constant:2.5", "poisson:20", "ramp:5..50", "trace:/a/b"] {
             assert_eq!(text.parse::<Load>().unwrap().to_string(), text);
         }
-        for text in ["", "closed", "closed:0", "constant:-1", "poisson:NaN", "ramp:5", "burst:1"] {
+        for text in ["", "closed", "closed:0", "closed:1000000000", "poisson:1e12", "ramp:0..5", "constant:-1", "poisson:NaN", "ramp:5", "burst:1"] {
             assert!(text.parse::<Load>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_that_does_not_fit_into_memory_is_refused() {
+        let check = |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours));
+        assert!(check("constant:100", 1).is_ok() && check("closed:8", 24).is_ok());
+        let error = check("constant:100000", 24).unwrap_err().to_string();
+        assert!(error.contains("plans 8640000000 requests"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use latency::{
 };
 use tokio::sync::Notify;
 
+use super::values::duration;
+
 /// What to look at.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BesideArgs {
@@ -19,7 +21,7 @@ pub struct BesideArgs {
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Url>,
     /// Call Health so often meanwhile, on a connection of its own, and say how fast it answers
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
     pub health_every: Option<Duration>,
 }
 

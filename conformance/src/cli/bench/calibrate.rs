@@ -66,6 +66,9 @@ Exit codes: 0 stored, 2 wrong usage, 3 the target could not be reached, 4 the fi
 /// Calibrates.
 pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
     args.load.length.get_or_insert(BLOCK);
+    if let Err(exit) = args.load.check_arrivals() {
+        return Ok(exit);
+    }
     let measured = tokio::select! {
         measured = calibrate(&args) => measured,
         () = interrupted() => Err(Exit::Interrupted),

@@ -7,6 +7,7 @@ use latency::{Endpoint, arrivals::Load, load::Job, prompts::Prompts};
 use present::text::{cut, visible};
 use wire::{Address, Tls};
 
+use super::values::{cancelled, duration, duration_or_none};
 use crate::{
     cli::{
         call::{CallArgs, bearer, refuse},
@@ -29,13 +30,13 @@ pub struct LoadArgs {
     #[arg(long, value_name = "LOAD", default_value = "closed:1")]
     pub load: Load,
     /// How long [default: 30s; where blocks are compared 3s of each side in each block, or as long as what is saved]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
     pub length: Option<Duration>,
     /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
     #[arg(long, value_name = "SET", default_value = "short")]
     pub prompts: Prompts,
     /// Tokens to ask for
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub tokens: u32,
     /// Connections to spread requests over
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
@@ -46,15 +47,15 @@ pub struct LoadArgs {
     /// Requests that share a stream at once; with more than one, streams stay open for later requests too
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub per_stream: u32,
-    /// Share of the requests to cancel after their first text: 0.1 is one in ten, drawn by the seed. With closed:1 it is
-    /// measured how soon the server is free again, if its Health tells
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = cancelled)]
+    /// Share of the requests to cancel after their first text, drawn by the seed: 10% or 0.1 is one request in ten. With
+    /// closed:1 this measures how soon the server is free again, if its Health shows it
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cancelled)]
     pub cancel_share: f64,
     /// Longest wait for a request
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
     /// Longest warm-up; it ends when the time to the first token does not change any more
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_or_none)]
     pub warm_up: Duration,
     /// Prompts and arrivals follow from it
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -140,6 +141,11 @@ impl LoadArgs {
         })
     }
 
+    /// Reads a trace and counts the planned requests, before anything is started; the error is said already.
+    pub(super) fn check_arrivals(&self) -> Result<(), Exit> {
+        self.load.check(self.length()).map_err(|bad| refuse(Exit::Usage, &bad))
+    }
+
     /// As given, or long enough for a run that stands alone.
     pub(super) fn length(&self) -> Duration {
         self.length.unwrap_or(RUN)
@@ -153,15 +159,6 @@ fn connections(text: &str) -> Result<usize, String> {
     }
 }
 
-fn cancelled(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=MOST_CANCELLED).contains(&share) => Ok(share),
-        _ => Err(format!("expected a share up to {MOST_CANCELLED}: 0.1 is one request in ten")),
-    }
-}
-
-/// Some must be answered whole, or nothing is measured.
-const MOST_CANCELLED: f64 = 0.9;
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
 /// Characters.

@@ -22,6 +22,7 @@ use super::{
     contestant::{Common, Measured, block, said},
     floors::FloorArgs,
     side::Side,
+    values::slowdown,
 };
 use crate::{
     cli::{call::refuse, patience::interrupted},
@@ -45,11 +46,12 @@ pub struct CompareArgs {
     /// Numbers of blocks after which to look whether it is clear
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [6, 12, 20])]
     pub looks: Vec<usize>,
-    /// How much slower the candidate may be at the median: 0.04 is 4 %
-    #[arg(long, value_name = "SHARE", default_value_t = 0.04, value_parser = share)]
+    /// How much slower the candidate may be at the median, as 4% or 0.04
+    #[arg(long, value_name = "SHARE", default_value = "4%", value_parser = slowdown)]
     pub delta: f64,
-    /// And at the 99th percentile, which is judged where a block has a hundred requests
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
+    /// How much slower the candidate may be at the 99th percentile of ttft, as 5% or 0.05. This percentile is judged where
+    /// each block has at least 100 requests of each side
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = slowdown)]
     pub tail_delta: f64,
     /// Both sides are greedy, and yet may say different things
     #[arg(long)]
@@ -96,6 +98,9 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
     // As long as what is saved.
     let saved = prepared.saved.iter().flatten().find_map(|side| side.first().setup.length.parse().ok());
     args.load.length.get_or_insert(saved.map_or(BLOCK, humantime::Duration::into));
+    if let Err(exit) = args.load.check_arrivals() {
+        return Ok(exit);
+    }
     tokio::select! {
         exit = blocks(&args, prepared) => exit,
         () = interrupted() => Ok(Exit::Interrupted),
@@ -202,11 +207,4 @@ fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyh
         Conclusion::Inconclusive => Exit::Unreachable,
         Conclusion::Invalid => Exit::Harness,
     })
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=10.0).contains(&share) => Ok(share),
-        _ => Err("expected a share: 0.04 is 4 %".to_owned()),
-    }
 }

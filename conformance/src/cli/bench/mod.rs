@@ -11,6 +11,7 @@ mod hop;
 mod run;
 mod scenario;
 mod side;
+mod values;
 
 use clap::Subcommand;
 

@@ -19,6 +19,7 @@ use wire::Address;
 use super::{
     beside::{BesideArgs, Seen},
     common::LoadArgs,
+    values::duration,
 };
 use crate::{
     cli::{
@@ -43,11 +44,11 @@ pub struct BenchRunArgs {
     /// Beside it
     #[command(flatten)]
     pub beside: BesideArgs,
-    /// Goodput counts requests whose first token came within this time
-    #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = humantime::parse_duration)]
+    /// Goodput counts a request only if its first token came within this time
+    #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = duration)]
     pub ttft: Duration,
-    /// And whose later tokens came at least so often, on the average
-    #[arg(long, value_name = "DUR", default_value = "40ms", value_parser = humantime::parse_duration)]
+    /// Goodput counts a request only if the mean time between its tokens is within this time
+    #[arg(long, value_name = "DUR", default_value = "40ms", value_parser = duration)]
     pub tpot: Duration,
     /// Where report.html, report.json, requests.csv and requests.jsonl.gz go
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
@@ -80,6 +81,9 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         Ok(read) => read,
         Err(exit) => return Ok(exit),
     };
+    if let Err(exit) = args.load.check_arrivals() {
+        return Ok(exit);
+    }
     if let Err(error) = fs::create_dir_all(&args.output) {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
