@@ -330,6 +330,7 @@ fn job_in(dialect: Dialect, server: &Running, load: &str) -> Job {
         most_running: usize::MAX,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         limit: Duration::from_secs(30),
         seed: 1,
     }
@@ -349,6 +350,7 @@ fn setup() -> Setup {
         most_running: None,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine".to_owned(),
     }

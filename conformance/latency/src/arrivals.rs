@@ -105,7 +105,7 @@ impl fmt::Display for Load {
 
 impl Load {
     /// Whether a run of this length can be planned: reads a trace, and bounds the number of requests.
-    pub fn check(&self, length: Duration) -> Result<(), BadLoad> {
+    pub fn check(&self, length: Duration, most: Option<u64>) -> Result<(), BadLoad> {
         let seconds = length.as_secs_f64();
         let expected = match self {
             Self::Closed { .. } => 0.0,
@@ -113,22 +113,24 @@ impl Load {
             Self::Ramp { from, to } => (from + to) / 2.0 * seconds,
             Self::Trace { path } => read_trace(path, seconds)?.len() as f64,
         };
+        let expected = most.map_or(expected, |most| expected.min(most as f64));
         if expected > MOST_PLANNED as f64 { Err(BadLoad::TooMany(expected)) } else { Ok(()) }
     }
 
-    /// The planned send times within `length`, ascending; none for a closed loop, which plans nothing.
-    pub fn plan(&self, length: Duration, rng: &mut StdRng) -> Result<Vec<Nanos>, BadLoad> {
+    /// The planned send times within `length`, ascending and `most` of them; none for a closed loop, which plans nothing.
+    pub fn plan(&self, length: Duration, most: Option<u64>, rng: &mut StdRng) -> Result<Vec<Nanos>, BadLoad> {
         let end = length.as_secs_f64();
+        let most = most.unwrap_or(u64::MAX);
         let nanos = |seconds: f64| (seconds * 1e9) as Nanos;
         let times: Vec<f64> = match self {
             Self::Closed { .. } => Vec::new(),
             Self::Constant { rate } => {
-                (0..(end * rate).ceil() as u64).map(|number| number as f64 / rate).collect()
+                (0..((end * rate).ceil() as u64).min(most)).map(|number| number as f64 / rate).collect()
             }
             Self::Poisson { rate } => {
                 let mut times = Vec::new();
                 let mut at = gap(rng, *rate);
-                while at < end {
+                while at < end && (times.len() as u64) < most {
                     times.push(at);
                     at += gap(rng, *rate);
                 }
@@ -145,9 +147,13 @@ impl Load {
                         ((from * from + 2.0 * slope * number).max(0.0).sqrt() - from) / slope
                     }
                 };
-                (0..total as u64).map(|number| at(number as f64)).collect()
+                (0..(total as u64).min(most)).map(|number| at(number as f64)).collect()
             }
-            Self::Trace { path } => read_trace(path, end)?,
+            Self::Trace { path } => {
+                let mut times = read_trace(path, end)?;
+                times.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                times
+            }
         };
         Ok(times.into_iter().map(nanos).collect())
     }
@@ -192,7 +198,7 @@ mod tests {
 
     fn plan(load: &str, seconds: u64) -> Vec<Nanos> {
         let load: Load = load.parse().unwrap();
-        load.plan(Duration::from_secs(seconds), &mut StdRng::seed_from_u64(1)).unwrap()
+        load.plan(Duration::from_secs(seconds), None, &mut StdRng::seed_from_u64(1)).unwrap()
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_does_not_fit_into_memory_is_refused() {
-        let check = |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours));
+        let check = |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours), None);
         assert!(check("constant:100", 1).is_ok() && check("closed:8", 24).is_ok());
         let error = check("constant:100000", 24).unwrap_err().to_string();
         assert!(error.contains("plans 8640000000 requests"), "{error}");
@@ -245,7 +251,7 @@ mod tests {
         assert_eq!(plan(&load, 5), [0, 500_000_000]);
         fs::write(&file, "0.5\nsoon\n").unwrap();
         let load: Load = load.parse().unwrap();
-        let error = load.plan(Duration::from_secs(5), &mut StdRng::seed_from_u64(1)).unwrap_err();
+        let error = load.plan(Duration::from_secs(5), None, &mut StdRng::seed_from_u64(1)).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 }

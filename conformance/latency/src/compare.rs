@@ -11,6 +11,7 @@ use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
 
 use super::{
     faults::faults,
+    lag::Lag,
     metrics::{LEAST_FOR_P99, Metric, milliseconds, quantile},
     record::{Recording, Setup},
 };
@@ -137,12 +138,20 @@ pub fn judge(
     Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
 }
 
-/// A tail needs requests: enough of them in all blocks together, and some in each.
+/// The client's own lag towards each side, over all blocks.
+fn lags(pairs: &[Pair]) -> [(&'static str, Lag); 2] {
+    let of = |side: fn(&Pair) -> &Recording| Lag::of(pairs.iter().flat_map(|pair| &side(pair).requests));
+    [("baseline", of(|pair| &pair.baseline)), ("candidate", of(|pair| &pair.candidate))]
+}
+
+/// A tail needs a hundred requests in each block, and a client that was not late.
 pub(super) fn can_be_seen(goal: &Goal, pairs: &[Pair]) -> bool {
     let counts = |recording: &Recording| goal.metric.values(&recording.requests).len() as u64;
     let sides = pairs.iter().flat_map(|pair| [&pair.baseline, &pair.candidate]);
-    let least = if goal.quantile > 0.95 { LEAST_FOR_P99 / 3 } else { 1 };
-    sides.map(counts).min().is_some_and(|fewest| fewest >= least)
+    let is_tail = goal.quantile > 0.95;
+    let least = if is_tail { LEAST_FOR_P99 } else { 1 };
+    let enough = sides.map(counts).min().is_some_and(|fewest| fewest >= least);
+    enough && (!is_tail || lags(pairs).iter().all(|(_, lag)| lag.leaves_the_tail()))
 }
 
 pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
@@ -171,6 +180,8 @@ pub(super) fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: 
 impl Comparison {
     /// Without rows: invalid, or inconclusive until somebody judges.
     pub fn unjudged(pairs: &[Pair], texts_may_differ: bool) -> Self {
+        let lagged = lags(pairs).into_iter().filter_map(|(side, lag)| Some((side, lag.warning()?)));
+        let lagged = lagged.map(|(side, warning)| format!("Warning, {side}: {warning}."));
         let invalid = faults(pairs, texts_may_differ);
         let setup = |side: fn(&Pair) -> &Recording| {
             pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
@@ -189,7 +200,7 @@ impl Comparison {
             setup: candidate,
             blocks: pairs.len(),
             rows: Vec::new(),
-            notes: differs.into_iter().collect(),
+            notes: differs.into_iter().chain(lagged).collect(),
             withheld: None,
         }
     }

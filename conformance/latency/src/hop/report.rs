@@ -131,7 +131,7 @@ fn row(name: &str, of: fn(&Side) -> &Vec<Nanos>, q: f64, blocks: &[Block]) -> Op
     let fewest = blocks.iter().flat_map(|b| [of(&b.direct).len(), of(&b.through).len()]).min()?;
     let fewest_pooled = direct.len().min(through.len()) as u64;
     // A tail is there when there are enough values for one: in all blocks together, and some in each.
-    if q > 0.95 && (fewest_pooled < LEAST_FOR_P99 || (fewest as u64) < LEAST_FOR_P99 / 3) {
+    if q > 0.95 && (fewest_pooled < LEAST_POOLED || (fewest as u64) < LEAST_FOR_P99) {
         return None;
     }
     let difference = |block: &Block| Some(at(of(&block.through))? - at(of(&block.direct))?);
@@ -170,6 +170,8 @@ type Direction = (&'static str, fn(&Side) -> &Vec<Nanos>);
 
 const DIRECTIONS: [Direction; 2] = [("hop_up", |side| &side.up), ("hop_down", |side| &side.down)];
 pub(super) const MEDIAN: f64 = 0.5;
+/// Values in all blocks together, below which a 99th percentile is not shown.
+const LEAST_POOLED: u64 = 300;
 const CONFIDENCE: f64 = 0.95;
 
 #[cfg(test)]

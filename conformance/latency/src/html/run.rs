@@ -13,7 +13,7 @@ use super::{
     words::{self, counted, digits},
 };
 use crate::{
-    metrics::{Distribution, LEAST_FOR_P99, Metric},
+    metrics::{Distribution, LEAST_FOR_P99, LEAST_FOR_P999, Metric},
     plot::grouped,
     record::RequestRecord,
     report::Report,
@@ -27,9 +27,10 @@ struct Page {
     standing: &'static str,
     under: String,
     invalid: Vec<String>,
+    warnings: Vec<String>,
     facts: Vec<Fact>,
     rows: Vec<Row>,
-    hidden_tails: Option<u64>,
+    hidden_tails: Option<(u64, u64)>,
     figures: Vec<Figure>,
     version: &'static str,
 }
@@ -67,9 +68,10 @@ impl Page {
             standing: if valid { "plain" } else { "invalid" },
             under: under(report),
             invalid: report.invalid.iter().map(|why| visible(why)).collect(),
+            warnings: report.warnings.iter().map(|why| visible(why)).collect(),
             facts: facts(report),
             rows,
-            hidden_tails: hides.then_some(LEAST_FOR_P99),
+            hidden_tails: hides.then_some((LEAST_FOR_P99, LEAST_FOR_P999)),
             figures,
             version: env!("CARGO_PKG_VERSION"),
         }

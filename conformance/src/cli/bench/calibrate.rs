@@ -65,7 +65,7 @@ Exit codes: 0 stored, 2 wrong usage, 3 the target could not be reached, 4 the fi
 
 /// Calibrates.
 pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
-    args.load.length.get_or_insert(BLOCK);
+    args.load.default_length(BLOCK);
     if let Err(exit) = args.load.check_arrivals() {
         return Ok(exit);
     }

@@ -32,6 +32,9 @@ pub struct LoadArgs {
     /// How long [default: 30s; where blocks are compared 3s of each side in each block, or as long as what is saved]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub length: Option<Duration>,
+    /// End after so many requests. Without --length this number alone ends the run, except for a ramp
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub requests: Option<u64>,
     /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
     #[arg(long, value_name = "SET", default_value = "short")]
     pub prompts: Prompts,
@@ -130,6 +133,7 @@ impl LoadArgs {
             model: endpoint.model,
             load: self.load.clone(),
             length: self.length(),
+            requests: self.requests,
             prompts,
             tokens: self.tokens,
             connections: self.connections,
@@ -143,12 +147,20 @@ impl LoadArgs {
 
     /// Reads a trace and counts the planned requests, before anything is started; the error is said already.
     pub(super) fn check_arrivals(&self) -> Result<(), Exit> {
-        self.load.check(self.length()).map_err(|bad| refuse(Exit::Usage, &bad))
+        self.load.check(self.length(), self.requests).map_err(|bad| refuse(Exit::Usage, &bad))
     }
 
     /// As given, or long enough for a run that stands alone.
     pub(super) fn length(&self) -> Duration {
-        self.length.unwrap_or(RUN)
+        let counted = self.requests.is_some() && !matches!(self.load, Load::Ramp { .. });
+        self.length.unwrap_or(if counted { LONGEST_RUN } else { RUN })
+    }
+
+    /// Sets the length where neither it nor a number of requests is given.
+    pub(super) fn default_length(&mut self, length: Duration) {
+        if self.requests.is_none() {
+            self.length.get_or_insert(length);
+        }
     }
 }
 
@@ -164,5 +176,7 @@ const PROMPTS: usize = 1000;
 /// Characters.
 const LONGEST_LIST: usize = 300;
 const RUN: Duration = Duration::from_secs(30);
+/// Of a run that ends after a number of requests.
+const LONGEST_RUN: Duration = Duration::from_hours(24);
 /// A side in a block: so short that twenty blocks take no more than some minutes.
 pub(super) const BLOCK: Duration = Duration::from_secs(3);

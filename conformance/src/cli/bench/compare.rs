@@ -97,7 +97,7 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
     };
     // As long as what is saved.
     let saved = prepared.saved.iter().flatten().find_map(|side| side.first().setup.length.parse().ok());
-    args.load.length.get_or_insert(saved.map_or(BLOCK, humantime::Duration::into));
+    args.load.default_length(saved.map_or(BLOCK, humantime::Duration::into));
     if let Err(exit) = args.load.check_arrivals() {
         return Ok(exit);
     }

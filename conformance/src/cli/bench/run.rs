@@ -102,6 +102,7 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
 
 async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     let (warming, measuring) = (Tally::default(), Tally::default());
+    let tally = measuring.clone();
     let both = [warming.clone(), measuring.clone()];
     // What was measured until a Ctrl-C is reported.
     let watch = tokio::spawn(async move {
@@ -121,6 +122,7 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     let milliseconds = |limit: Duration| limit.as_secs_f64() * 1e3;
     let objectives = Objectives { ttft_ms: milliseconds(args.ttft), tpot_ms: milliseconds(args.tpot) };
     let report = Report::new(setup.clone(), &requests, objectives).beside(seen.server, seen.health);
+    let report = report.ended_early(tally.ended_early());
     let invalid = !report.invalid.is_empty();
     let shown = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.table() };
     let written = write(&args.output, &report, &Recording { setup, requests });
