@@ -84,7 +84,7 @@ async fn what_a_target_says_is_kept_and_the_token_is_not() {
     let mut job = job(address(&server));
     job.endpoint = endpoint(address(&server), Some(format!("Bearer {TOKEN}").parse().unwrap()));
     let requests = run(&job).await;
-    let setup = job.setup(format!("A_TOKEN=abc ./server --key {TOKEN}"), "short");
+    let setup = job.setup(&format!("A_TOKEN=abc ./server --key {TOKEN}"), "short");
     assert_eq!(setup.target, "A_TOKEN=[hidden] ./server --key [hidden]");
     let report = Report::new(setup, &requests, Objectives::default());
     assert_eq!(report.failures[0].example, "nobody here has the token [hidden]");

@@ -1,6 +1,6 @@
 //! What failed requests ended with: counted by message, with an example of each. Pure.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl Failure {
             kind.or_insert(Self { count: 0, outcome, example }).count += 1;
         }
         let mut kinds: Vec<_> = kinds.into_values().collect();
-        kinds.sort_by(|a, b| b.count.cmp(&a.count));
+        kinds.sort_by_key(|kind| Reverse(kind.count));
         kinds.truncate(MOST_KINDS);
         kinds
     }

@@ -77,7 +77,7 @@ impl Calibration {
     /// In words, for terminals.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}\n{}\n{} with itself\n\nThis host cannot tell apart differences under\n",
+            "{}\n{}\n{} with itself\n\nOn this host, differences below these are noise:\n",
             self.host, self.load, self.target
         );
         for FloorOf { metric, floor } in &self.floors {

@@ -12,6 +12,7 @@
 pub mod arrivals;
 mod block_files;
 mod client;
+mod columns;
 pub mod compare;
 pub mod conditions;
 mod empty_frames;
@@ -57,5 +58,5 @@ pub use floor_file::{BadFloors, FloorFile};
 pub use punctual::be_punctual;
 pub use saved_files::{BadSaved, Saved};
 pub use secrets::without_secrets;
-pub use session::{Contestant, Session, SessionError, Source};
+pub use session::{Contestant, Live, Session, SessionError, Source, Stage};
 pub use warm_up::warm_up;

@@ -73,9 +73,9 @@ pub struct Job {
 
 impl Job {
     /// What a report says of it. `target` and `prompts` are what the target and the set of prompts are called.
-    pub fn setup(&self, target: String, prompts: &str) -> Setup {
+    pub fn setup(&self, target: &str, prompts: &str) -> Setup {
         Setup {
-            target: without_token(&target, self.endpoint.token.as_ref()),
+            target: without_token(target, self.endpoint.token.as_ref()),
             dialect: self.endpoint.dialect.name().to_owned(),
             model: self.model.clone(),
             load: self.load.to_string(),

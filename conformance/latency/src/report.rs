@@ -139,6 +139,26 @@ impl Report {
         self.metrics.get(metric.formula_id())
     }
 
+    /// Whether the run took long enough for a number a second.
+    pub(crate) fn has_rates(&self) -> bool {
+        self.seconds >= LEAST_SECONDS
+    }
+
+    fn rates(&self) -> String {
+        if !self.has_rates() {
+            return format!("rates are not shown: {:.3} s are too short for a number a second", self.seconds);
+        }
+        format!(
+            "{:.1} requests/s, {:.1} chunks/s over {:.1} s; goodput {:.1} requests/s (ttft ≤ {} ms, tpot ≤ {} ms)",
+            self.requests_per_second,
+            self.chunks_per_second,
+            self.seconds,
+            self.goodput,
+            self.objectives.ttft_ms,
+            self.objectives.tpot_ms
+        )
+    }
+
     /// A table for terminals.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -188,13 +208,8 @@ impl Report {
         let outcomes: Vec<_> = self.outcomes.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let _ = writeln!(
             text,
-            "\n{:.1} requests/s, {:.1} chunks/s over {:.1} s; goodput {:.1} requests/s (ttft ≤ {} ms, tpot ≤ {} ms)\n{}",
-            self.requests_per_second,
-            self.chunks_per_second,
-            self.seconds,
-            self.goodput,
-            self.objectives.ttft_ms,
-            self.objectives.tpot_ms,
+            "\n{}\n{}",
+            self.rates(),
             outcomes.join(", ")
         );
         for failure in &self.failures {
@@ -278,5 +293,7 @@ pub(super) fn word(request: &RequestRecord) -> String {
 
 /// As wide as what stands below them.
 const COLUMNS: &str = "ms                   p50      p90      p95      p99    p99.9      max        n";
+/// A handful of answers within milliseconds would give any number.
+const LEAST_SECONDS: f64 = 0.25;
 /// A server that fails more is not slow but broken.
 const MOST_FAILED: f64 = 0.01;

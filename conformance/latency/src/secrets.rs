@@ -15,7 +15,7 @@ pub fn without_secrets(text: &str, token: Option<&str>) -> String {
         let (name, value) = word.split_once('=').unzip();
         match (name, value) {
             (Some(name), Some(value)) if is_secret(name) && !value.is_empty() => {
-                shown.push_str(&format!("{name}={HIDDEN}"));
+                shown.extend([name, "=", HIDDEN]);
             }
             _ if hides_next && !word.is_empty() && !word.starts_with('-') => shown.push_str(HIDDEN),
             _ => shown.push_str(word),

@@ -6,7 +6,10 @@ use ai_inference_proto::Dialect;
 use http::HeaderValue;
 use wire::Address;
 
-use super::patience::{interrupted, told};
+use super::{
+    patience::{interrupted, told},
+    token::token,
+};
 use crate::{exit::Exit, targets::Target};
 
 /// What goes with every call.
@@ -19,7 +22,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "ID")]
     pub model: Option<String>,
     /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 
@@ -52,7 +55,7 @@ pub(super) fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>, Exit> {
     Ok(value)
 }
 
-fn dialect(name: &str) -> Result<DialectChoice, String> {
+pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {
     if name == "auto" {
         return Ok(DialectChoice(None));
     }

@@ -10,3 +10,4 @@ pub mod replay;
 pub mod run;
 pub mod serve;
 pub mod tls;
+mod token;

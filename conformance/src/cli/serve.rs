@@ -11,7 +11,7 @@ use latency::be_punctual;
 use present::text;
 use wire::Address;
 
-use super::patience::interrupted;
+use super::{patience::interrupted, token::token};
 use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
@@ -49,7 +49,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 

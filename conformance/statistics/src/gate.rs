@@ -61,14 +61,16 @@ pub struct Finding {
     pub quantile: f64,
     /// The Hodges–Lehmann centre of the blocks' ratios.
     pub centre: f64,
-    /// The lower limit, at the level of this look after Holm: above 1 + `delta` the verdict is FAIL.
+    /// The lower limit, at the level of this look after Holm: above 1 + `threshold` the verdict is FAIL.
     pub low: f64,
-    /// The upper limit, at the level of this look: below 1 + `delta` the verdict is PASS.
+    /// The upper limit, at the level of this look: below 1 + `threshold` the verdict is PASS.
     pub high: f64,
-    /// The least effect that was used: the one given, or the host's floor if that is higher.
-    pub delta: f64,
-    /// The least effect that was given.
-    pub allowed: f64,
+    /// The least effect that was used: the one requested, or the host's noise floor if that is higher.
+    #[serde(alias = "delta")]
+    pub threshold: f64,
+    /// The least effect that was requested.
+    #[serde(alias = "allowed")]
+    pub requested: f64,
     /// The host's floor, as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<f64>,
@@ -165,8 +167,8 @@ impl<'a> Weighed<'a> {
             centre: evidence.centre.exp(),
             low: low.exp(),
             high: high.exp(),
-            delta: self.delta,
-            allowed: self.figure.delta,
+            threshold: self.delta,
+            requested: self.figure.delta,
             floor: self.figure.floor,
             detectable: (self.threshold + errors * evidence.standard_error()).exp_m1(),
             verdict,
@@ -227,8 +229,8 @@ mod tests {
         let with = |floor| {
             let figure = Figure { floor: Some(floor), ..figure("ttft", 1.1, 6) };
             let judgement = judge(&[figure], 1, &plan).unwrap();
-            let Finding { delta, allowed, floor, .. } = judgement.findings[0];
-            (judgement.verdict, delta, allowed, floor)
+            let Finding { threshold, requested, floor, .. } = judgement.findings[0];
+            (judgement.verdict, threshold, requested, floor)
         };
         assert_eq!(with(0.001), (Verdict::Fail, 0.05, 0.05, Some(0.001)));
         assert_eq!(with(0.2), (Verdict::Pass, 0.2, 0.05, Some(0.2)));

@@ -115,15 +115,15 @@ pub(crate) fn comparison(
         centre,
         low,
         high,
-        delta: 0.05,
-        allowed: 0.05,
+        threshold: 0.05,
+        requested: 0.05,
         floor: None,
         detectable: 0.04,
         verdict,
         ratios: vec![low, centre, high],
     };
     Comparison {
-        schema: "ai-inference-bench/comparison/1".to_owned(),
+        schema: "ai-inference-bench/comparison/2".to_owned(),
         conclusion,
         invalid: Vec::new(),
         baseline: "localhost:50051".to_owned(),

@@ -67,6 +67,10 @@ pub struct Side {
     pub faults: Faults,
     /// Generations whose request the tap has seen.
     pub tapped: u64,
+    /// HTTP requests that came to the tap meanwhile.
+    pub arrived: u64,
+    /// What the first generation that failed ended with.
+    pub failed_with: Option<String>,
 }
 
 /// Goes one way over one connection; `next` numbers generations over all ways.
@@ -78,6 +82,7 @@ pub(super) async fn ride(
     next: &Arc<AtomicU32>,
 ) -> std::io::Result<Side> {
     let connection = Connection::open(endpoint, CONNECT_LIMIT).await?;
+    let arrived = tap.arrived();
     // The first on a new connection pays for it, and for the proxy's own behind it: it is not counted.
     let first = next.fetch_add(1, Ordering::Relaxed);
     tap.expect(first);
@@ -109,12 +114,16 @@ pub(super) async fn ride(
     for side in streams.join_all().await {
         whole.extend(side);
     }
+    whole.arrived = tap.arrived() - arrived;
     Ok(whole)
 }
 
 impl Side {
     fn add(&mut self, journey: &Journey, tap: &Tap) {
         let settled = journey.settle(&tap.take(journey.generation));
+        if self.failed_with.is_none() {
+            self.failed_with = ended_with(&journey.outcome);
+        }
         self.tapped += u64::from(settled.up.is_some());
         self.up.extend(settled.up);
         self.down.extend(settled.down);
@@ -124,12 +133,25 @@ impl Side {
     }
 
     fn extend(&mut self, more: Self) {
+        self.failed_with = self.failed_with.take().or(more.failed_with);
         self.tapped += more.tapped;
         self.up.extend(more.up);
         self.down.extend(more.down);
         self.pairs += more.pairs;
         self.together += more.together;
         self.faults.add(more.faults);
+    }
+}
+
+/// In words, where it is not as asked.
+fn ended_with(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Complete => None,
+        Outcome::Status(name) => Some(name.clone()),
+        Outcome::Broken(why) => Some(why.clone()),
+        Outcome::Late | Outcome::TooLong | Outcome::Cut | Outcome::Cancelled => {
+            Some("no end within the time limit".to_owned())
+        }
     }
 }
 

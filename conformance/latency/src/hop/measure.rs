@@ -43,13 +43,35 @@ pub enum HopError {
         error: io::Error,
     },
     /// Something answers, and it is not the backend.
-    #[error("{front} answers, but no request has come through it to the backend at {back}")]
+    #[error("{front} answers, but no request has come through it to the backend at {back}{}", ending(.failed_with.as_ref()))]
     NotForwarded {
         /// The proxy.
         front: Address,
         /// The backend.
         back: Address,
+        /// What a call ended with.
+        failed_with: Option<String>,
     },
+    /// The proxy reaches the backend, and its calls fail all the same.
+    #[error(
+        "{front} reaches the backend at {back} ({arrived} HTTP requests came), but no generation of this client was \
+         recognised there: the proxy changes the method, the prompt or the message{}",
+        ending(.failed_with.as_ref())
+    )]
+    NotRecognised {
+        /// The proxy.
+        front: Address,
+        /// The backend.
+        back: Address,
+        /// HTTP requests that the backend got.
+        arrived: u64,
+        /// What a call ended with.
+        failed_with: Option<String>,
+    },
+}
+
+fn ending(failed_with: Option<&String>) -> String {
+    failed_with.map_or_else(String::new, |what| format!(". A call ended with: {what}"))
 }
 
 impl Measurement {
@@ -70,7 +92,11 @@ impl Measurement {
             }
             if number == 0 && block.through.tapped == 0 {
                 let (front, back) = (self.through.address.clone(), self.tap.address.clone());
-                return Err(HopError::NotForwarded { front, back });
+                let Side { arrived, failed_with, .. } = block.through;
+                return Err(match arrived {
+                    0 => HopError::NotForwarded { front, back, failed_with },
+                    _ => HopError::NotRecognised { front, back, arrived, failed_with },
+                });
             }
             each(number + 1, &block);
             blocks.push(block);

@@ -135,23 +135,25 @@ fn facts(report: &Report) -> Vec<Fact> {
     let rate = |rate: f64| grouped(rate, 1);
     let mut facts = vec![("target", visible(&report.setup.target))];
     facts.extend(words::load(&report.setup));
-    facts.push((
-        "throughput",
-        format!(
-            "{} requests and {} chunks a second",
-            rate(report.requests_per_second),
-            rate(report.chunks_per_second)
-        ),
-    ));
-    facts.push((
-        "goodput",
-        format!(
-            "{} requests a second met both objectives: first token within {}, later ones every {} on the average",
-            rate(report.goodput),
-            words::milliseconds(objectives.ttft_ms),
-            words::milliseconds(objectives.tpot_ms)
-        ),
-    ));
+    if report.has_rates() {
+        facts.push((
+            "throughput",
+            format!(
+                "{} requests and {} chunks a second",
+                rate(report.requests_per_second),
+                rate(report.chunks_per_second)
+            ),
+        ));
+        facts.push((
+            "goodput",
+            format!(
+                "{} requests a second met both objectives: first token within {}, later ones every {} on the average",
+                rate(report.goodput),
+                words::milliseconds(objectives.ttft_ms),
+                words::milliseconds(objectives.tpot_ms)
+            ),
+        ));
+    }
     if let Some(server) = report.server_ttft_ms {
         let said =
             format!("first token after {} at the median, by its own clock", words::milliseconds(server));

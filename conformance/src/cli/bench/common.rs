@@ -1,13 +1,12 @@
 //! What every kind of measurement asks for, and the way from there to a job.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
 use latency::{Endpoint, arrivals::Load, load::Job, prompts::Prompts};
 use present::text::{cut, visible};
 use wire::{Address, Tls};
 
-use super::values::{cancelled, duration, duration_or_none};
 use crate::{
     cli::{
         call::{CallArgs, bearer, refuse},
@@ -19,59 +18,27 @@ use crate::{
     targets::Target,
 };
 
-/// The load, the same for every endpoint that is measured.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LoadArgs {
-    /// A file that says the options below, as benches/scenarios/chat.toml does; those that are given win over it
-    #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
-    /// When requests are sent: closed:CLIENTS, constant:RATE, poisson:RATE, ramp:FROM..TO or trace:FILE, rates in requests
-    /// a second. Only the last four show what a stall does to those who come meanwhile
-    #[arg(long, value_name = "LOAD", default_value = "closed:1")]
-    pub load: Load,
-    /// How long [default: 30s; where blocks are compared 3s of each side in each block, or as long as what is saved]
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub length: Option<Duration>,
-    /// End after so many requests. Without --length this number alone ends the run, except for a ramp
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub requests: Option<u64>,
-    /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
-    #[arg(long, value_name = "SET", default_value = "short")]
-    pub prompts: Prompts,
-    /// Tokens to ask for
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub tokens: u32,
-    /// Connections to spread requests over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
-    pub connections: usize,
-    /// Requests under way at once; those that are due meanwhile wait [default: no limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub most_running: Option<u32>,
-    /// Requests that share a stream at once; with more than one, streams stay open for later requests too
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub per_stream: u32,
-    /// Share of the requests to cancel after their first text, drawn by the seed: 10% or 0.1 is one request in ten. With
-    /// closed:1 this measures how soon the server is free again, if its Health shows it
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cancelled)]
-    pub cancel_share: f64,
-    /// Longest wait for a request
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
-    pub timeout: Duration,
-    /// Longest warm-up; it ends when the time to the first token does not change any more
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_or_none)]
-    pub warm_up: Duration,
-    /// Prompts and arrivals follow from it
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Calls
-    #[command(flatten)]
-    pub call: CallArgs,
-    /// TLS
-    #[command(flatten)]
-    pub tls: TlsArgs,
+/// A load with every option resolved.
+#[derive(Clone, Debug)]
+pub(super) struct LoadSettings {
+    pub(super) load: Load,
+    /// `None` where neither the command line nor a scenario sets it: the command has its own.
+    pub(super) length: Option<Duration>,
+    pub(super) requests: Option<u64>,
+    pub(super) prompts: Prompts,
+    pub(super) tokens: u32,
+    pub(super) connections: usize,
+    pub(super) most_running: Option<u32>,
+    pub(super) per_stream: u32,
+    pub(super) cancel_share: f64,
+    pub(super) timeout: Duration,
+    pub(super) warm_up: Duration,
+    pub(super) seed: u64,
+    pub(super) call: CallArgs,
+    pub(super) tls: TlsArgs,
 }
 
-impl LoadArgs {
+impl LoadSettings {
     /// Reads what can be wrong before anything is started: the certificates and the prompts.
     pub(super) fn read(&self, targets: &[Address]) -> Result<(Tls, Vec<String>), Exit> {
         let tls = self.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
@@ -164,11 +131,9 @@ impl LoadArgs {
     }
 }
 
-fn connections(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=10_000) => Ok(number),
-        _ => Err("expected a number from 1 to 10000".to_owned()),
-    }
+/// Says where the reports are, on standard error: standard output may be read by a program.
+pub(super) fn written(output: &Path, files: &[&str]) {
+    eprintln!("reports in {}: {}", output.display(), files.join(", "));
 }
 
 /// More than are under way at once, so that no two that run are equal.

@@ -18,9 +18,10 @@ use statistics::Plan;
 use wire::Tls;
 
 use super::{
-    common::{BLOCK, LoadArgs},
+    common::{BLOCK, LoadSettings, written},
     contestant::{Common, Measured, block, said},
     floors::FloorArgs,
+    raw::LoadArgs,
     side::Side,
     values::slowdown,
 };
@@ -33,11 +34,12 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompareArgs {
-    /// What was: an address; cmd:COMMAND or container:IMAGE to start afresh for every block; or saved:PATH, measured
-    /// earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks HTTP/2
+    /// The side to compare with: an address; cmd:COMMAND or container:IMAGE, started anew for each block; or saved:PATH, which
+    /// was measured earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks
+    /// HTTP/2
     #[arg(long, value_name = "SIDE")]
     pub baseline: Side,
-    /// What is to be judged, likewise
+    /// The side to judge, written like --baseline: an address, cmd:COMMAND, container:IMAGE or saved:PATH
     #[arg(long, value_name = "SIDE")]
     pub candidate: Side,
     /// The candidate's model, if it is not --model: `--baseline HOST --candidate HOST` compares two models of one server
@@ -53,7 +55,13 @@ pub struct CompareArgs {
     /// each block has at least 100 requests of each side
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = slowdown)]
     pub tail_delta: f64,
-    /// Both sides are greedy, and yet may say different things
+    /// Print the comparison as JSON
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print the comparison as Markdown; comparison.md is written in any case
+    #[arg(long)]
+    pub markdown: bool,
+    /// Compare although the sides answer the same prompts with different texts
     #[arg(long)]
     pub texts_may_differ: bool,
     /// The port that containers serve on, inside
@@ -85,20 +93,21 @@ saved: takes a recording (requests.jsonl.gz of `bench run`), or the --output of 
 its candidate's blocks. It must have been measured under the same load and with the same seed, and is judged only if it was \
 on the same host.
 
-Exit codes: 0 PASS, the candidate is no slower than it may be; 1 FAIL, it is; 2 wrong usage; 3 INCONCLUSIVE, or a side could
+Exit codes: 0 PASS, the candidate is not slower than the limits allow; 1 FAIL, it is slower; 2 wrong usage; 3 INCONCLUSIVE, or a side could
 not be reached; 4 INVALID, the sides must not be compared (failed requests, a client that was late, other texts);
 130 interrupted.";
 
 /// Compares.
-pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
-    let prepared = match prepare(&args) {
+pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
+    let resolved = args.load.clone().resolve();
+    let mut prepared = match resolved.and_then(|load| prepare(&args, load)) {
         Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
     // As long as what is saved.
     let saved = prepared.saved.iter().flatten().find_map(|side| side.first().setup.length.parse().ok());
-    args.load.default_length(saved.map_or(BLOCK, humantime::Duration::into));
-    if let Err(exit) = args.load.check_arrivals() {
+    prepared.load.default_length(saved.map_or(BLOCK, humantime::Duration::into));
+    if let Err(exit) = prepared.load.check_arrivals() {
         return Ok(exit);
     }
     tokio::select! {
@@ -109,6 +118,7 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
 
 /// Everything that can be wrong before anything is started.
 struct Prepared {
+    load: LoadSettings,
     tls: Tls,
     prompts: Vec<String>,
     saved: [Option<Saved>; 2],
@@ -117,15 +127,15 @@ struct Prepared {
     store: Store,
 }
 
-fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
+fn prepare(args: &CompareArgs, load: LoadSettings) -> Result<Prepared, Exit> {
     let sides = [&args.baseline, &args.candidate];
     if args.candidate_model.is_some() && matches!(args.candidate, Side::Saved(_)) {
         let why = "--candidate-model is for a candidate that is measured now; a saved one has its model";
         return Err(refuse(Exit::Usage, &why));
     }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
-    let (tls, prompts) = args.load.read(&addresses)?;
-    let mut plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
+    let (tls, prompts) = load.read(&addresses)?;
+    let mut plan = Plan { looks: args.looks.clone(), seed: load.seed, ..Plan::default() };
     plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;
     let store = args.floors.read()?;
     fs::create_dir_all(&args.output).map_err(|error| {
@@ -137,7 +147,7 @@ fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
     if let Some(beforehand) = Saved::beforehand(&saved).map_err(|bad| refuse(Exit::Usage, &bad))? {
         (terms, plan.looks) = beforehand.terms(&plan.looks);
     }
-    Ok(Prepared { tls, prompts, saved, terms, plan, store })
+    Ok(Prepared { load, tls, prompts, saved, terms, plan, store })
 }
 
 /// A side's blocks where it is saved; the error is said already.
@@ -147,11 +157,11 @@ fn saved(side: &Side, output: &Path) -> Result<Option<Saved>, Exit> {
 }
 
 async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> {
-    let Prepared { tls, prompts, saved, terms, plan, store } = prepared;
+    let Prepared { load, tls, prompts, saved, terms, plan, store } = prepared;
     let mut goals = goals(args.delta, args.tail_delta);
     let like: Vec<_> = saved.iter().flatten().map(|side| side.first().setup.clone()).collect();
-    let model = args.load.call.model.as_deref();
-    let (load, port) = (&args.load, args.container_port);
+    let model = load.call.model.as_deref();
+    let (load, port) = (&load, args.container_port);
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
     let source = |side, model, like: Option<Setup>, saved| match saved {
         Some(saved) => Source::Saved(saved),
@@ -196,11 +206,17 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
 }
 
 fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyhow::Result<Exit> {
-    let table = comparison.table();
-    text::print(&table)?;
+    text::print(&if args.json {
+        serde_json::to_string_pretty(comparison)? + "\n"
+    } else if args.markdown {
+        comparison.markdown()
+    } else {
+        comparison.table()
+    })?;
     fs::write(args.output.join("comparison.json"), serde_json::to_string_pretty(comparison)? + "\n")?;
     fs::write(args.output.join("comparison.html"), html::comparison(comparison, pairs)?)?;
-    fs::write(args.output.join("comparison.md"), table)?;
+    fs::write(args.output.join("comparison.md"), comparison.markdown())?;
+    written(&args.output, &["comparison.html", "comparison.json", "comparison.md", "blocks/"]);
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,
         Conclusion::Fail => Exit::NonConformant,

@@ -18,6 +18,7 @@ use latency::{
 use present::text;
 use wire::{Address, Tls};
 
+use super::common::written;
 use super::values::{duration, duration_or_none};
 use crate::{
     cli::{
@@ -85,8 +86,11 @@ pub struct HopArgs {
     #[arg(long, value_name = "DIR", default_value = "target/bench-hop")]
     pub output: PathBuf,
     /// Print the report as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     pub json: bool,
+    /// Print the report as Markdown
+    #[arg(long)]
+    pub markdown: bool,
     /// TLS, in front
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -186,7 +190,7 @@ async fn measure(
     });
     let blocks = match measured.await {
         Ok(blocks) => blocks,
-        Err(error @ HopError::Connect { .. }) => return Ok(Err(refuse(Exit::Unreachable, &error))),
+        Err(error @ (HopError::Connect { .. } | HopError::NotRecognised { .. })) => return Ok(Err(refuse(Exit::Unreachable, &error))),
         Err(error @ HopError::NotForwarded { .. }) => {
             let why = format!(
                 "{error}: make it forward there ({BACK} in --spawn, or --listen-behind at the address that it forwards to)"
@@ -242,8 +246,14 @@ fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
 fn conclude(args: &HopArgs, report: &HopReport) -> anyhow::Result<Exit> {
     let (table, json) = (report.table(), serde_json::to_string_pretty(report)? + "\n");
     fs::write(args.output.join("hop.json"), &json)?;
-    fs::write(args.output.join("hop.md"), &table)?;
-    text::print(if args.json { &json } else { &table })?;
+    let markdown = report.markdown();
+    fs::write(args.output.join("hop.md"), &markdown)?;
+    text::print(match (args.json, args.markdown) {
+        (true, _) => &json,
+        (false, true) => &markdown,
+        (false, false) => &table,
+    })?;
+    written(&args.output, &["hop.json", "hop.md"]);
     Ok(if !report.invalid.is_empty() {
         Exit::Harness
     } else if report.above.is_empty() {

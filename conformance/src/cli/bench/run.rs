@@ -8,7 +8,7 @@ use std::{
 
 use latency::{
     html,
-    load::{self, CannotStart, Job, Tally},
+    load::{CannotStart, Job, Tally},
     record::{Recording, RequestRecord},
     report::{Objectives, Report, csv},
     warm_up,
@@ -18,7 +18,8 @@ use wire::Address;
 
 use super::{
     beside::{BesideArgs, Seen},
-    common::LoadArgs,
+    common::{LoadSettings, written},
+    raw::LoadArgs,
     values::duration,
 };
 use crate::{
@@ -77,11 +78,15 @@ Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the 
 
 /// Measures.
 pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
-    let (tls, prompts) = match args.load.read(args.target.as_slice()) {
+    let load = match args.load.clone().resolve() {
+        Ok(load) => load,
+        Err(exit) => return Ok(exit),
+    };
+    let (tls, prompts) = match load.read(args.target.as_slice()) {
         Ok(read) => read,
         Err(exit) => return Ok(exit),
     };
-    if let Err(exit) = args.load.check_arrivals() {
+    if let Err(exit) = load.check_arrivals() {
         return Ok(exit);
     }
     if let Err(error) = fs::create_dir_all(&args.output) {
@@ -92,15 +97,15 @@ pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = match args.load.job(&target, args.load.call.model.as_deref(), &tls, prompts).await {
-        Ok(job) => measure(&args, &job).await,
+    let exit = match load.job(&target, load.call.model.as_deref(), &tls, prompts).await {
+        Ok(job) => measure(&args, &load, &job).await,
         Err(exit) => Ok(exit),
     };
     target.stop().await;
     exit
 }
 
-async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
+async fn measure(args: &BenchRunArgs, load: &LoadSettings, job: &Job) -> anyhow::Result<Exit> {
     let (warming, measuring) = (Tally::default(), Tally::default());
     let tally = measuring.clone();
     let both = [warming.clone(), measuring.clone()];
@@ -110,8 +115,8 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
         both.iter().for_each(Tally::stop);
     });
     let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
-    let setup = job.setup(target, &args.load.prompts.to_string());
-    let loaded = warm_and_load(args, job, &warming, &measuring).await;
+    let setup = job.setup(&target, &load.prompts.to_string());
+    let loaded = warm_and_load((args, load), job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
     let (requests, seen) = match loaded {
@@ -125,11 +130,13 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     let report = report.ended_early(tally.ended_early());
     let invalid = !report.invalid.is_empty();
     let shown = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.table() };
-    let written = write(&args.output, &report, &Recording { setup, requests });
+    let saved = write(&args.output, &report, &Recording { setup, requests });
     text::print(&shown)?;
-    if let Err(error) = written {
+    if let Err(error) = saved {
         return Ok(refuse(Exit::Harness, &format!("cannot write into {}: {error}", args.output.display())));
     }
+    let files = ["report.html", "report.json", "requests.csv", "requests.jsonl.gz"];
+    written(&args.output, &files);
     Ok(match (was_interrupted, invalid) {
         (true, _) => Exit::Interrupted,
         (false, true) => Exit::Harness,
@@ -139,17 +146,21 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
 
 /// Warms up until the first token comes no sooner than before, and measures.
 async fn warm_and_load(
-    args: &BenchRunArgs,
+    (args, load): (&BenchRunArgs, &LoadSettings),
     job: &Job,
     warming: &Tally,
     measuring: &Tally,
 ) -> Result<(Vec<RequestRecord>, Seen), CannotStart> {
     let bar = Progress::timing(job.length);
     if bar.is_hidden() {
-        eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
+        let length = match job.requests {
+            Some(requests) => format!("{requests} requests"),
+            None => humantime::format_duration(job.length).to_string(),
+        };
+        eprintln!("measuring {} for {length}…", job.endpoint.address);
     }
     bar.say("warming up".to_owned());
-    warm_up(job, warming, args.load.warm_up).await?;
+    warm_up(job, warming, load.warm_up).await?;
     bar.restart_clock();
     let began = Instant::now();
     let showing = tokio::spawn({
@@ -174,7 +185,7 @@ async fn warm_and_load(
             }
         }
     });
-    let (requests, seen) = args.beside.around(&job.endpoint, load::run(job, measuring)).await;
+    let (requests, seen) = args.beside.around(&job.endpoint, latency::load::run(job, measuring)).await;
     showing.abort();
     bar.clear();
     Ok((requests?, seen))

@@ -1,7 +1,7 @@
 //! How the values of `bench`'s options are read: a value that cannot be meant is refused, with the value that may be.
 //! Pure.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// A duration above zero, of a day at most.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -44,6 +44,18 @@ pub(super) fn cancelled(text: &str) -> Result<f64, String> {
             MOST_CANCELLED * 100.0
         )),
     }
+}
+
+/// A whole number within limits.
+pub(super) fn number<T: TryFrom<u64>>(text: &str, limits: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.trim().parse::<u64>().ok().filter(|number| limits.contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("expected a number from {} to {}", limits.start(), limits.end()))
+}
+
+/// How many connections are opened.
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    number(text, 1..=10_000)
 }
 
 /// From 0 to 1, as a number or in percent.
