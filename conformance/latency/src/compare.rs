@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
+use statistics::{Block, Figure, Finding, Judgement, LookSchedule, Samples, Verdict};
 
 use super::{
     columns::Columns,
@@ -114,7 +114,7 @@ pub struct Row {
 pub fn judge(
     pairs: &[Pair],
     goals: &[Goal],
-    plan: &Plan,
+    plan: &LookSchedule,
     texts_may_differ: bool,
 ) -> Result<Option<(Comparison, Option<usize>)>, statistics::Error> {
     let comparison = Comparison::unjudged(pairs, texts_may_differ);
@@ -167,7 +167,7 @@ pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
         // A hundred nanoseconds never matter, and a ratio needs something to divide by.
         let values =
             complete.map(|request| goal.metric.of(request).into_iter().map(|v| v.max(100)).collect());
-        Side(values.filter(|values: &Vec<u64>| !values.is_empty()).collect())
+        Samples(values.filter(|values: &Vec<u64>| !values.is_empty()).collect())
     };
     let block = |pair: &Pair| Block { baseline: side(&pair.baseline), candidate: side(&pair.candidate) };
     Figure {

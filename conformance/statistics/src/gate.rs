@@ -18,7 +18,7 @@ use crate::{
     error::{Error, share},
     estimate::Evidence,
     holm::step_down,
-    plan::Plan,
+    plan::LookSchedule,
 };
 
 /// The power at which the detectable effect is stated.
@@ -96,7 +96,7 @@ pub struct Judgement {
 }
 
 /// Judges `figures` at a look of `plan`, counted from 1. Every figure needs as many blocks as the look has.
-pub fn judge(figures: &[Figure], look: usize, plan: &Plan) -> Result<Judgement, Error> {
+pub fn judge(figures: &[Figure], look: usize, plan: &LookSchedule) -> Result<Judgement, Error> {
     let no_look = Error::Look { planned: plan.looks.len(), given: look };
     let at = look.checked_sub(1).filter(|at| *at < plan.looks.len()).ok_or(no_look)?;
     if figures.is_empty() {
@@ -136,7 +136,7 @@ struct Weighed<'a> {
 }
 
 impl<'a> Weighed<'a> {
-    fn of(figure: &'a Figure, plan: &Plan, needed: usize, seed: u64) -> Result<Self, Error> {
+    fn of(figure: &'a Figure, plan: &LookSchedule, needed: usize, seed: u64) -> Result<Self, Error> {
         let delta = figure.floor.map_or(figure.delta, |floor| figure.delta.max(floor));
         if !(figure.delta >= 0.0 && delta.is_finite()) {
             return Err(Error::Delta { metric: figure.metric.clone(), delta: figure.delta });
@@ -180,11 +180,11 @@ impl<'a> Weighed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Side;
+    use crate::block::Samples;
 
     /// Blocks whose ratios lie around `ratio`, give or take 1 %.
     fn figure(metric: &str, ratio: f64, blocks: u32) -> Figure {
-        let side = |by: f64| Side::singles((0..40).map(|i| (by * (1e6 + 1e3 * f64::from(i))) as u64));
+        let side = |by: f64| Samples::singles((0..40).map(|i| (by * (1e6 + 1e3 * f64::from(i))) as u64));
         let block = |i: u32| Block {
             baseline: side(1.0),
             candidate: side(ratio * (1.0 + 0.01 * (f64::from(i * 7 % 5) - 2.0) / 2.0)),
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn clear_cases_are_clear_at_the_first_look() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let judgement = judge(&[figure("ttft", 1.3, 6), figure("e2e", 1.05, 6)], 1, &plan).unwrap();
         assert_eq!(judgement.verdict, Verdict::Fail);
         assert_eq!(judgement.next, None);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_lies_at_the_least_effect_asks_for_more_until_the_last_look() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let next = |look, blocks| {
             let judgement = judge(&[figure("ttft", 1.05, blocks)], look, &plan).unwrap();
             assert_eq!(judgement.verdict, Verdict::Inconclusive);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_hosts_floor_raises_the_least_effect_and_never_lowers_it() {
-        let plan = Plan { looks: vec![6], ..Plan::default() };
+        let plan = LookSchedule { looks: vec![6], ..LookSchedule::default() };
         let with = |floor| {
             let figure = Figure { floor: Some(floor), ..figure("ttft", 1.1, 6) };
             let judgement = judge(&[figure], 1, &plan).unwrap();
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn more_metrics_make_each_alarm_harder() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let low = |others: usize| {
             let mut figures = vec![figure("ttft", 1.1, 12)];
             figures.extend((0..others).map(|_| figure("e2e", 1.0, 12)));
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_judgement_survives_json() {
-        let judgement = judge(&[figure("ttft", 1.3, 6)], 1, &Plan::default()).unwrap();
+        let judgement = judge(&[figure("ttft", 1.3, 6)], 1, &LookSchedule::default()).unwrap();
         let json = serde_json::to_string(&judgement).unwrap();
         assert!(json.contains(r#""verdict":"FAIL""#), "{json}");
         let back: Judgement = serde_json::from_str(&json).unwrap();
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_is_said() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let few = judge(&[figure("ttft", 1.0, 6)], 2, &plan);
         assert_eq!(few, Err(Error::TooFewBlocks { needed: 12, given: 6 }));
         assert_eq!(judge(&[], 1, &plan), Err(Error::NoFigures));

@@ -47,14 +47,14 @@ pub struct Traffic {
 #[derive(Clone, Debug, Default)]
 pub struct Block {
     /// From the client to the tap.
-    pub direct: Side,
+    pub direct: Leg,
     /// Through the proxy.
-    pub through: Side,
+    pub through: Leg,
 }
 
 /// One way's messages.
 #[derive(Clone, Debug, Default)]
-pub struct Side {
+pub struct Leg {
     /// How long each request was under way.
     pub up: Vec<Nanos>,
     /// How long each message was.
@@ -74,19 +74,19 @@ pub struct Side {
 }
 
 /// Goes one way over one connection; `next` numbers generations over all ways.
-pub(super) async fn ride(
+pub(super) async fn measure_leg(
     endpoint: &Arc<Endpoint>,
     tap: &Arc<Tap>,
     clock: Clock,
     traffic: &Traffic,
     next: &Arc<AtomicU32>,
-) -> std::io::Result<Side> {
+) -> std::io::Result<Leg> {
     let connection = Connection::open(endpoint, CONNECT_LIMIT).await?;
     let arrived = tap.arrived();
     // The first on a new connection pays for it, and for the proxy's own behind it: it is not counted.
     let first = next.fetch_add(1, Ordering::Relaxed);
     tap.expect(first);
-    travel(&connection, clock, traffic, first).await;
+    generate(&connection, clock, traffic, first).await;
     tap.take(first);
     let began = Instant::now();
     let mut streams = JoinSet::new();
@@ -94,11 +94,11 @@ pub(super) async fn ride(
         let (connection, tap, traffic, next) =
             (connection.clone(), Arc::clone(tap), traffic.clone(), Arc::clone(next));
         streams.spawn(async move {
-            let mut side = Side::default();
+            let mut side = Leg::default();
             loop {
                 let generation = next.fetch_add(1, Ordering::Relaxed);
                 tap.expect(generation);
-                let journey = travel(&connection, clock, &traffic, generation).await;
+                let journey = generate(&connection, clock, &traffic, generation).await;
                 let failed = journey.outcome != Outcome::Complete;
                 side.add(&journey, &tap);
                 if began.elapsed() >= traffic.length {
@@ -110,7 +110,7 @@ pub(super) async fn ride(
             }
         });
     }
-    let mut whole = Side::default();
+    let mut whole = Leg::default();
     for side in streams.join_all().await {
         whole.extend(side);
     }
@@ -118,7 +118,7 @@ pub(super) async fn ride(
     Ok(whole)
 }
 
-impl Side {
+impl Leg {
     fn add(&mut self, journey: &Journey, tap: &Tap) {
         let settled = journey.settle(&tap.take(journey.generation));
         if self.failed_with.is_none() {
@@ -155,7 +155,7 @@ fn ended_with(outcome: &Outcome) -> Option<String> {
     }
 }
 
-async fn travel(connection: &Connection, clock: Clock, traffic: &Traffic, generation: u32) -> Journey {
+async fn generate(connection: &Connection, clock: Clock, traffic: &Traffic, generation: u32) -> Journey {
     let mut journey = Journey { generation, sent: 0, messages: Vec::new(), outcome: Outcome::Late };
     if let Ok(outcome) = timeout(traffic.limit, exchange(connection, clock, traffic, &mut journey)).await {
         journey.outcome = outcome.err().unwrap_or(Outcome::Complete);

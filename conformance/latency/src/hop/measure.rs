@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wire::Address;
 
 use super::{
-    block::{Block, Side, Traffic, ride},
+    block::{Block, Leg, Traffic, measure_leg},
     tap::{Clock, Tap},
 };
 use crate::{client::Endpoint, metrics::quantile};
@@ -86,13 +86,13 @@ impl Measurement {
             for proxied in [first, !first] {
                 let (endpoint, side) =
                     if proxied { (&self.through, &mut block.through) } else { (&direct, &mut block.direct) };
-                *side = ride(endpoint, &self.tap, self.clock, &self.traffic, &next)
+                *side = measure_leg(endpoint, &self.tap, self.clock, &self.traffic, &next)
                     .await
                     .map_err(|error| HopError::Connect { address: endpoint.address.clone(), error })?;
             }
             if number == 0 && block.through.tapped == 0 {
                 let (front, back) = (self.through.address.clone(), self.tap.address.clone());
-                let Side { arrived, failed_with, .. } = block.through;
+                let Leg { arrived, failed_with, .. } = block.through;
                 return Err(match arrived {
                     0 => HopError::NotForwarded { front, back, failed_with },
                     _ => HopError::NotRecognised { front, back, arrived, failed_with },
@@ -105,7 +105,7 @@ impl Measurement {
     }
 }
 
-impl Side {
+impl Leg {
     /// The median time of a message on its way down, in milliseconds; not a number where there is none.
     pub fn median_down(&self) -> f64 {
         quantile(self.down.clone(), 0.5).map_or(f64::NAN, |nanos| nanos / 1e6)

@@ -76,7 +76,7 @@ impl LoadSettings {
             Ok::<_, Unreachable>(surveyed)
         };
         let surveyed = tokio::select! {
-            surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+            surveyed = told("waiting for the first answers of the target", surveying) => surveyed,
             () = interrupted() => return Err(Exit::Interrupted),
         };
         let Surveyed { endpoint, listed, .. } =

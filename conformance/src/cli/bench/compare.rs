@@ -14,7 +14,7 @@ use latency::{
     saved::Terms,
 };
 use present::text;
-use statistics::Plan;
+use statistics::LookSchedule;
 use wire::Tls;
 
 use super::{
@@ -123,7 +123,7 @@ struct Prepared {
     prompts: Vec<String>,
     saved: [Option<Saved>; 2],
     terms: Terms,
-    plan: Plan,
+    plan: LookSchedule,
     store: Store,
 }
 
@@ -135,7 +135,7 @@ fn prepare(args: &CompareArgs, load: LoadSettings) -> Result<Prepared, Exit> {
     }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
     let (tls, prompts) = load.read(&addresses)?;
-    let mut plan = Plan { looks: args.looks.clone(), seed: load.seed, ..Plan::default() };
+    let mut plan = LookSchedule { looks: args.looks.clone(), seed: load.seed, ..LookSchedule::default() };
     plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;
     let store = args.floors.read()?;
     fs::create_dir_all(&args.output).map_err(|error| {

@@ -64,19 +64,19 @@ pub struct HopArgs {
     /// Bytes of a message's text
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(22..=1_000_000))]
     pub chunk_bytes: u32,
-    /// Blocks, each of both ways in an order of its own
+    /// Blocks to measure: each measures both ways, in random order
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=1000))]
     pub blocks: u32,
-    /// How long each way is gone in each block
+    /// How long each way, direct and through the proxy, is measured in each block
     #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]
     pub length: Duration,
-    /// Most that the proxy may add at the median, in either direction
+    /// Most time that the proxy may add at the median, in either direction: above it the exit code is 1
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub most: Option<Duration>,
     /// Longest wait for a generation
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// The order within blocks follows from it
+    /// Seed of the random order of both ways within each block
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Calls
@@ -221,7 +221,7 @@ async fn look(
         token.as_deref(),
         args.timeout,
     );
-    let surveyed = told("looking through the proxy, which takes its time", surveying).await;
+    let surveyed = told("waiting for the first answers through the proxy", surveying).await;
     let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?.endpoint;
     let address = addresses[0].clone();
     Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, token: bearer }), surveyed.model))
