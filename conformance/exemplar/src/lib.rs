@@ -9,12 +9,14 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod authority;
 mod behaviour;
 mod codec;
 mod language;
 mod paced;
 mod server;
 mod service;
+mod socket;
 mod state;
 pub mod trivial;
 

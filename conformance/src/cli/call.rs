@@ -5,7 +5,10 @@ use std::path::Path;
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
 
-use super::patience::{interrupted, interrupted_again, told, watch_signals};
+use super::{
+    patience::{interrupted, interrupted_again, told, watch_signals},
+    token::token,
+};
 use crate::{
     exit::Exit,
     target::{Start, StartError, Target, TargetFile},
@@ -21,7 +24,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "ID")]
     pub model: Option<String>,
     /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 
@@ -67,24 +70,6 @@ fn refuse_start(error: &StartError) -> Exit {
     refuse(exit, error)
 }
 
-/// The token as it is sent. White space around it, such as the newline at the end of a file, is no part of it: that is said.
-/// Characters that no header may have are refused; a refusal is said already.
-pub(super) fn token(given: Option<&str>) -> Result<Option<String>, Exit> {
-    let Some(given) = given else { return Ok(None) };
-    let token = given.trim();
-    if token.is_empty() {
-        return Err(refuse(
-            Exit::Usage,
-            &"the token is empty; leave CONFORMANCE_TOKEN and --token out for none",
-        ));
-    }
-    if token != given {
-        eprintln!("note: white space around the token (a newline at its end, perhaps) is left out");
-    }
-    bearer(Some(token))?;
-    Ok(Some(token.to_owned()))
-}
-
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
     eprintln!("error: {why}");
     exit
@@ -101,7 +86,7 @@ pub(super) fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>, Exit> {
     Ok(value)
 }
 
-fn dialect(name: &str) -> Result<DialectChoice, String> {
+pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {
     if name == "auto" {
         return Ok(DialectChoice(None));
     }

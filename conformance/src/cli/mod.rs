@@ -14,3 +14,4 @@ pub mod run;
 pub mod serve;
 pub mod target_args;
 pub mod tls;
+mod token;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
-    call::{CallArgs, reach, refuse, stop, token},
+    call::{CallArgs, reach, refuse, stop},
     declared::Declared,
     doors,
     forecast::{self, Forecast},
@@ -157,16 +157,12 @@ pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
         let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
         return Ok(refuse(Exit::Usage, &why));
     }
-    let given = match token(args.call.token.as_deref()) {
-        Ok(given) => given,
-        Err(exit) => return Ok(exit),
-    };
     let log = args.output.join("target.log");
     let mut target = match reach(start, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, (baseline, declared), &tls, given.as_deref(), &target, named).await;
+    let exit = judge(&args, plan, (baseline, declared), &tls, &target, named).await;
     if let Some((status, output)) = target.exited().await {
         eprintln!("note: the target ended by itself with {status}; {output}");
     }
@@ -187,11 +183,10 @@ async fn judge(
     plan: Plan,
     (baseline, declared): (Baseline, Declared),
     tls: &Tls,
-    given: Option<&str>,
     target: &Target,
     named: Named,
 ) -> anyhow::Result<Exit> {
-    let token = given.or(target.token());
+    let token = args.call.token.as_deref().or(target.token());
     let redactor = Redactor::new(token);
     if !args.no_preflight {
         let asked = Asked {
@@ -274,7 +269,8 @@ async fn judge(
         command: named.command,
         baseline,
     };
-    let (finished, stale, broken) = feed(&mut reports, forecast, conduct(run, interrupted()), &declared).await;
+    let (finished, stale, broken) =
+        feed(&mut reports, forecast, conduct(run, interrupted()), &declared).await;
     let mut exit = match &finished {
         Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
         Some(RunFinished { broke_off: Some(why), .. }) => refuse(Exit::Unreachable, why),

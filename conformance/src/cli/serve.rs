@@ -1,4 +1,5 @@
-//! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
+//! `conformance serve`: a correct endpoint, one with a single fault, or one that does almost nothing, to try suites and
+//! benchmarks on.
 
 use std::{
     io::{self, Write as _},
@@ -11,7 +12,7 @@ use latency::be_punctual;
 use present::text;
 use wire::Address;
 
-use super::patience::interrupted;
+use super::{patience::interrupted, token::token};
 use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
@@ -21,7 +22,7 @@ pub struct ServeArgs {
     /// What to serve: the exemplar keeps every requirement
     #[arg(value_parser = ["exemplar"], default_value = "exemplar")]
     pub what: String,
-    /// Where; repeatable; port 0 takes a free one
+    /// Address to listen on: host:port or unix:///abs/path. Can be given several times; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: Vec<Address>,
     /// Break one requirement, by its id; `list` shows all mutants
@@ -36,20 +37,20 @@ pub struct ServeArgs {
     /// Time from a chunk to the next
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "ttft")]
     pub gap: Option<Duration>,
-    /// One request in N is slow to start
+    /// One request in N gets its first chunk late; --slow-by says how late
     #[arg(long, value_name = "N", requires = "ttft", default_value_t = 0)]
     pub slow_one_in: u64,
-    /// By how much: 1.5 is half as long again
+    /// The factor by which the time to the first chunk of these requests is longer: 1.5 is half as long again
     #[arg(long, value_name = "FACTOR", requires = "ttft", default_value_t = 1.5, value_parser = factor)]
     pub slow_by: f64,
-    /// Send nothing for so long
+    /// Length of each stall, during which nothing is sent
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "stall_every")]
     pub stall: Option<Duration>,
-    /// once in so long
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires_all = ["stall", "ttft"])]
+    /// Time from the start of a stall to the start of the next one
+    #[arg(long, value_name = "DUR", value_parser = above_zero, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 
@@ -60,6 +61,14 @@ Examples:
   conformance serve exemplar --mutant list             every mutant and its fault
   conformance serve exemplar --ttft 50ms --gap 10ms    answers at this pace, for `bench` to measure
   conformance serve --trivial ok-empty                 answers OK and nothing else";
+
+fn above_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("a duration above zero is needed".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {

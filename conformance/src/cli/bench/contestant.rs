@@ -1,11 +1,17 @@
 //! A side of a comparison that is measured now: started as it was written, and looked at once.
 
-use std::path::Path;
+use std::{
+    convert::Infallible,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use latency::{Contestant, Session, SessionError, compare::Pair, load::Job, metrics::Metric};
+use latency::{Contestant, Live, Session, SessionError, Stage, compare::Pair, load::Job, metrics::Metric};
+use present::Progress;
+use tokio::time::sleep;
 use wire::{Address, Tls};
 
-use super::{common::LoadArgs, side::Side};
+use super::{common::LoadSettings, side::Side};
 use crate::{
     cli::call::{refuse, stop},
     exit::Exit,
@@ -15,7 +21,7 @@ use crate::{
 /// What all blocks of both sides have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Common<'a> {
-    pub(super) load: &'a LoadArgs,
+    pub(super) load: &'a LoadSettings,
     pub(super) tls: &'a Tls,
     pub(super) prompts: &'a [String],
     /// Inside a container.
@@ -70,7 +76,7 @@ impl Contestant for Measured<'_> {
 pub(super) async fn block(
     session: &mut Session<'_, Measured<'_>>,
     number: usize,
-    load: &LoadArgs,
+    load: &LoadSettings,
 ) -> Result<Pair, Exit> {
     if number == 0 && session.fresh() > 0 {
         eprintln!(
@@ -79,11 +85,40 @@ pub(super) async fn block(
             humantime::format_duration(load.length())
         );
     }
-    let pair = session.block(number).await.map_err(|error| said(&error))?;
+    let bar = Progress::timing(load.length());
+    let live = session.live();
+    let pair = tokio::select! {
+        pair = session.block(number) => pair,
+        never = show(&bar, &live, number) => match never {},
+    };
+    bar.clear();
+    let pair = pair.map_err(|error| said(&error))?;
     let shown = |metric: Metric| pair.ratio(metric).map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
     eprintln!("block {:>2}  ttft {}  tpot {}", number + 1, shown(Metric::Ttft), shown(Metric::Tpot));
     Ok(pair)
 }
+
+/// Keeps a line of progress while a block is measured.
+async fn show(bar: &Progress, live: &Live, number: usize) -> Infallible {
+    let (mut before, mut began) = (("", ""), Instant::now());
+    loop {
+        let Stage { side, doing, tally } = live.stage();
+        if before != (side, doing) {
+            (before, began) = ((side, doing), Instant::now());
+            bar.restart_clock();
+        }
+        let now = tally.progress();
+        let requests = match (now.complete, now.failed) {
+            (complete, 0) => format!("{complete} requests"),
+            (complete, failed) => format!("{complete} requests, {failed} failed"),
+        };
+        bar.say(format!("block {:>2}  {doing} the {side}: {requests}", number + 1));
+        bar.passed(began.elapsed());
+        sleep(BETWEEN_LINES).await;
+    }
+}
+
+const BETWEEN_LINES: Duration = Duration::from_millis(200);
 
 /// Says what went wrong in a session, where that is not said already.
 pub(super) fn said(error: &SessionError<Exit>) -> Exit {
