@@ -94,7 +94,7 @@ async fn a_token_that_is_needed_or_wrong() {
     let newline = format!("{}\n", common::TOKEN);
     let output = run_to_end(&address, &newline).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("white space around the token"), "{said}");
+    assert!(said.contains("the token ends in a newline"), "{said}");
     assert_eq!(output.status.code(), Some(0), "{said}");
     let output = run(&address, Some("two\nlines"), &[]).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
