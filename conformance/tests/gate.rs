@@ -91,7 +91,10 @@ fn a_host_that_was_calibrated_is_never_judged_below_its_floor() {
     command.args(["--blocks", "6", "--length", "300ms", "--warm-up", "0s", "--tokens", "4", "--store"]);
     let output = command.arg(&store).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("differences below these are noise"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("differences below these are noise"),
+        "{output:?}"
+    );
     let mut floors = Store::parse(&fs::read_to_string(&store).unwrap()).unwrap();
     let kept = &mut floors.calibrations[0].floors;
     let metrics: Vec<_> = kept.iter().map(|of| (of.metric.as_str(), of.floor.seen)).collect();

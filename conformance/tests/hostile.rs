@@ -26,7 +26,10 @@ async fn empty_data_frames_are_no_fault_of_the_target() {
     let address = answering(Answer { empty_frames: 100, chunk: "a".to_owned(), chunks: 5 }).await;
     let requests = run(&job(address)).await;
     assert!(requests.len() > 3, "{}", requests.len());
-    assert!(requests.iter().all(|request| request.is_complete() && request.chunks.len() == 5), "{requests:?}");
+    assert!(
+        requests.iter().all(|request| request.is_complete() && request.chunks.len() == 5),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]
@@ -53,7 +56,8 @@ async fn a_target_that_dies_ends_the_run_which_says_so() {
     for load in ["closed:2", "constant:20"] {
         let server = exemplar::serve(Arc::new(Paced::new(PACE)), &listen, None).await.unwrap();
         let (tally, began) = (Tally::default(), Instant::now());
-        let job = Job { load: load.parse().unwrap(), length: Duration::from_mins(2), ..job(address(&server)) };
+        let job =
+            Job { load: load.parse().unwrap(), length: Duration::from_mins(2), ..job(address(&server)) };
         let dies = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             drop(server);

@@ -206,14 +206,26 @@ mod tests {
         for text in ["closed:8", "constant:2.5", "poisson:20", "ramp:5..50", "trace:/a/b"] {
             assert_eq!(text.parse::<Load>().unwrap().to_string(), text);
         }
-        for text in ["", "closed", "closed:0", "closed:1000000000", "poisson:1e12", "ramp:0..5", "constant:-1", "poisson:NaN", "ramp:5", "burst:1"] {
+        for text in [
+            "",
+            "closed",
+            "closed:0",
+            "closed:1000000000",
+            "poisson:1e12",
+            "ramp:0..5",
+            "constant:-1",
+            "poisson:NaN",
+            "ramp:5",
+            "burst:1",
+        ] {
             assert!(text.parse::<Load>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_plan_that_does_not_fit_into_memory_is_refused() {
-        let check = |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours), None);
+        let check =
+            |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours), None);
         assert!(check("constant:100", 1).is_ok() && check("closed:8", 24).is_ok());
         let error = check("constant:100000", 24).unwrap_err().to_string();
         assert!(error.contains("plans 8640000000 requests"), "{error}");

@@ -251,7 +251,10 @@ impl Comparison {
         }
         let _ = match self.conclusion {
             Conclusion::Pass => {
-                writeln!(text, "\nPASS: the candidate is not slower than the limits allow, after {blocks} blocks")
+                writeln!(
+                    text,
+                    "\nPASS: the candidate is not slower than the limits allow, after {blocks} blocks"
+                )
             }
             Conclusion::Fail => {
                 writeln!(text, "\nFAIL: the candidate is slower than the limits allow, after {blocks} blocks")
@@ -371,8 +374,13 @@ mod tests {
     #[test]
     fn a_terminal_gets_columns_and_only_a_page_markdown() {
         let rows = vec![row(20.1, 1.0)];
-        let comparison = Comparison { rows, conclusion: Conclusion::Pass, ..Comparison::unjudged(&[], false) };
-        assert!(!comparison.table().contains('|') && comparison.table().contains("PASS"), "{}", comparison.table());
+        let comparison =
+            Comparison { rows, conclusion: Conclusion::Pass, ..Comparison::unjudged(&[], false) };
+        assert!(
+            !comparison.table().contains('|') && comparison.table().contains("PASS"),
+            "{}",
+            comparison.table()
+        );
         assert!(comparison.markdown().contains("| ttft p50 | 20.00 ms |"), "{}", comparison.markdown());
     }
 }

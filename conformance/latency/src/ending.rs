@@ -31,7 +31,10 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failing { failures, last, connection } => {
-                write!(f, "the run was ended early, because {failures} requests in a row failed; the last one: {last}")?;
+                write!(
+                    f,
+                    "the run was ended early, because {failures} requests in a row failed; the last one: {last}"
+                )?;
                 match connection {
                     Some(error) => write!(f, ". The target takes no new connection: {error}"),
                     None => Ok(()),

@@ -34,7 +34,8 @@ pub(super) fn faults(pairs: &[Pair], texts_may_differ: bool) -> Vec<String> {
 /// chunk is not one token, and the time from a chunk to the next is no figure of the server's speed.
 pub(super) fn merged(pairs: &[Pair]) -> (usize, usize) {
     let mut counts: BTreeMap<(u32, u64), BTreeSet<usize>> = BTreeMap::new();
-    let requests = pairs.iter().flat_map(|pair| pair.baseline.requests.iter().chain(&pair.candidate.requests));
+    let requests =
+        pairs.iter().flat_map(|pair| pair.baseline.requests.iter().chain(&pair.candidate.requests));
     for request in requests.filter(|request| request.is_complete()) {
         counts.entry((request.prompt, request.text)).or_default().insert(request.chunks.len());
     }
@@ -83,7 +84,11 @@ mod tests {
         assert_eq!(compared(&pairs), [Metric::Ttft, Metric::E2e]);
         let comparison = Comparison::unjudged(&pairs, false);
         assert_eq!(comparison.conclusion, Conclusion::Inconclusive);
-        assert!(comparison.notes[0].starts_with("tpot is not compared: 1 of 1 texts"), "{:?}", comparison.notes);
+        assert!(
+            comparison.notes[0].starts_with("tpot is not compared: 1 of 1 texts"),
+            "{:?}",
+            comparison.notes
+        );
         assert_eq!(compared(&[pair(8, 8, 1)]), [Metric::Ttft, Metric::Tpot, Metric::E2e]);
     }
 

@@ -106,7 +106,12 @@ mod tests {
     fn request((lag, ttft): (u64, u64)) -> RequestRecord {
         let sent = lag * 1000;
         let first = sent + ttft * 1000;
-        RequestRecord { sent, chunks: vec![first], ended: first, ..RequestRecord::new(0, 0, Outcome::Complete) }
+        RequestRecord {
+            sent,
+            chunks: vec![first],
+            ended: first,
+            ..RequestRecord::new(0, 0, Outcome::Complete)
+        }
     }
 
     fn lag(requests: impl IntoIterator<Item = (u64, u64)>) -> Lag {

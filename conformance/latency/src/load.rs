@@ -237,12 +237,7 @@ pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotS
     Ok(requests)
 }
 
-async fn closed_loop(
-    sender: &Arc<Sender>,
-    clients: usize,
-    job: &Job,
-    tally: &Tally,
-) -> Vec<RequestRecord> {
+async fn closed_loop(sender: &Arc<Sender>, clients: usize, job: &Job, tally: &Tally) -> Vec<RequestRecord> {
     let next = Arc::new(AtomicU64::new(0));
     let (length, most) = (job.length, job.requests.unwrap_or(u64::MAX));
     let mut running = JoinSet::new();

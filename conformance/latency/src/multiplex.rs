@@ -88,7 +88,15 @@ struct Waiting {
 impl Calls {
     fn new(connection: Connection, (most, most_bytes): (usize, usize), began: Instant) -> Self {
         let room = Arc::new(Notify::new());
-        Self { connection, most, most_bytes, began, open: Mutex::default(), opening: AsyncMutex::default(), room }
+        Self {
+            connection,
+            most,
+            most_bytes,
+            began,
+            open: Mutex::default(),
+            opening: AsyncMutex::default(),
+            room,
+        }
     }
 
     /// Sends one message as soon as a call has room, and waits for its whole answer.
@@ -121,8 +129,11 @@ impl Calls {
             };
             let (done, answer) = oneshot::channel();
             let sent = Some(self.began.elapsed().as_nanos() as Nanos);
-            let waiting =
-                Waiting { answer: Answer { sent, ..Answer::without_text(Outcome::Complete) }, bytes: 0, done };
+            let waiting = Waiting {
+                answer: Answer { sent, ..Answer::without_text(Outcome::Complete) },
+                bytes: 0,
+                done,
+            };
             running.insert(trace_id.as_bytes().to_vec(), waiting);
             // A send that fails shows in how the call ends, which its reader tells.
             let _ = call.send.send_data(message.clone(), false);
@@ -146,7 +157,11 @@ impl Calls {
             let end = follow(response, &theirs, &room, began, most_bytes, &mut said).await.err();
             let end = end.unwrap_or_else(|| Outcome::Broken("its call ended before it".to_owned()));
             for (_, waiting) in locked(&theirs).take().into_iter().flatten() {
-                let _ = waiting.done.send(Answer { outcome: end.clone(), message: said.clone(), ..waiting.answer });
+                let _ = waiting.done.send(Answer {
+                    outcome: end.clone(),
+                    message: said.clone(),
+                    ..waiting.answer
+                });
             }
             room.notify_waiters();
         }));

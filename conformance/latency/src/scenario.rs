@@ -111,7 +111,10 @@ mod tests {
     fn its_files_lie_beside_it() {
         let read = scenario("load = 'trace:burst.txt'\nprompts = 'file:/all/prompts'").unwrap();
         let text = |option| read.get(option, str::parse::<String>).unwrap().unwrap();
-        assert_eq!((text("load"), text("prompts")), ("trace:/scenarios/burst.txt".into(), "file:/all/prompts".into()));
+        assert_eq!(
+            (text("load"), text("prompts")),
+            ("trace:/scenarios/burst.txt".into(), "file:/all/prompts".into())
+        );
     }
 
     #[test]

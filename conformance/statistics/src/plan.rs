@@ -179,7 +179,10 @@ mod tests {
     #[test]
     fn a_plan_that_is_none_is_refused() {
         for looks in [vec![], vec![1, 5], vec![6, 6], vec![9, 3]] {
-            assert_eq!(LookSchedule { looks, ..LookSchedule::default() }.levels(0.05), Err(Error::LookSchedule));
+            assert_eq!(
+                LookSchedule { looks, ..LookSchedule::default() }.levels(0.05),
+                Err(Error::LookSchedule)
+            );
         }
         for alpha in [0.0, 0.5, f64::NAN] {
             assert_eq!(LookSchedule::default().levels(alpha), Err(Error::LookSchedule));

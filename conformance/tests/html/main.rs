@@ -244,7 +244,9 @@ fn pages() -> [(&'static str, String); 3] {
     let pairs: Vec<Pair> = pairs(20, 1.2);
     let goals = goals(0.05, 0.1).map(|goal| Goal { floor: Some(0.03), ..goal });
     let (found, _) =
-        judge(&pairs, &goals, &LookSchedule { looks: vec![20], ..LookSchedule::default() }, false).unwrap().expect("a look");
+        judge(&pairs, &goals, &LookSchedule { looks: vec![20], ..LookSchedule::default() }, false)
+            .unwrap()
+            .expect("a look");
     let comparison = html::comparison(&found, &pairs).unwrap();
     let value = |n: u32| (if n < 30 { 20.0 } else { 24.0 }) + told::noise(n);
     let points: Vec<_> = (0..60).map(|n| (format!("{:07x}", n * 0x9_1f3a), value(n))).collect();

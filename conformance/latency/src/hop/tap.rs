@@ -81,7 +81,14 @@ impl Tap {
         chunk_bytes: usize,
         gap: Duration,
     ) -> io::Result<Self> {
-        let log = Arc::new(Log { clock, chunks, chunk_bytes, gap, seen: Mutex::default(), arrived: AtomicU64::new(0) });
+        let log = Arc::new(Log {
+            clock,
+            chunks,
+            chunk_bytes,
+            gap,
+            seen: Mutex::default(),
+            arrived: AtomicU64::new(0),
+        });
         let (behaviour, listen) = (Stamped(Arc::clone(&log)), listen.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = oneshot::channel();

@@ -29,7 +29,8 @@ fn whole(text: &str) -> Result<Duration, String> {
 pub(super) fn slowdown(text: &str) -> Result<f64, String> {
     match share(text)? {
         share if share <= 0.0 => {
-            Err("the share must be above zero: no measurement shows a difference of exactly nothing".to_owned())
+            Err("the share must be above zero: no measurement shows a difference of exactly nothing"
+                .to_owned())
         }
         share => Ok(share),
     }

@@ -104,7 +104,13 @@ pub(crate) struct Tally {
 }
 
 /// Compares `count` times, each time with a seed of its own.
-pub(crate) fn tally(count: u64, noise: Noise, effect: Effect, figures: &[(f64, f64)], plan: &LookSchedule) -> Tally {
+pub(crate) fn tally(
+    count: u64,
+    noise: Noise,
+    effect: Effect,
+    figures: &[(f64, f64)],
+    plan: &LookSchedule,
+) -> Tally {
     let most = plan.looks.last().copied().unwrap_or_default();
     let mut tally = Tally::default();
     for seed in 0..count {
