@@ -144,6 +144,17 @@ impl Report {
         self.seconds >= LEAST_SECONDS
     }
 
+    /// How far the 99th percentile of the first token can be trusted.
+    pub(crate) fn tail_limits(&self) -> Option<String> {
+        let ttft = self.metric(Metric::Ttft)?;
+        let (p99, low, count) = (ttft.p99?, ttft.p99_low?, ttft.count);
+        let limits = match ttft.p99_high {
+            Some(high) => format!("between {low:.2} and {high:.2} ms"),
+            None => format!("above {low:.2} ms; {count} values give no upper limit"),
+        };
+        Some(format!("ttft p99 is {p99:.2} ms; with 95 % confidence the true one lies {limits}"))
+    }
+
     fn rates(&self) -> String {
         if !self.has_rates() {
             return format!("rates are not shown: {:.3} s are too short for a number a second", self.seconds);
@@ -210,7 +221,7 @@ impl Report {
         for failure in &self.failures {
             let _ = writeln!(text, "FAILED: {}", failure.line());
         }
-        if let Some(line) = self.metric(Metric::Ttft).and_then(tail_limits) {
+        if let Some(line) = self.tail_limits() {
             let _ = writeln!(text, "{line}");
         }
         for warning in &self.warnings {
@@ -221,16 +232,6 @@ impl Report {
         }
         text
     }
-}
-
-/// How far the 99th percentile of the first token can be trusted.
-fn tail_limits(ttft: &Distribution) -> Option<String> {
-    let (p99, low) = (ttft.p99?, ttft.p99_low?);
-    let high = ttft.p99_high.map_or("an unknown limit".to_owned(), |high| format!("{high:.2} ms"));
-    Some(format!(
-        "ttft p99 is {p99:.2} ms of {} values; with 95 % confidence the true one lies between {low:.2} ms and {high}",
-        ttft.count
-    ))
 }
 
 /// Why the figures must not be used.

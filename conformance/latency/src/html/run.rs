@@ -154,6 +154,7 @@ fn facts(report: &Report) -> Vec<Fact> {
             ),
         ));
     }
+    facts.extend(report.tail_limits().map(|limits| ("confidence", limits)));
     if let Some(server) = report.server_ttft_ms {
         let said =
             format!("first token after {} at the median, by its own clock", words::milliseconds(server));

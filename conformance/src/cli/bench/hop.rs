@@ -14,6 +14,7 @@ use latency::{
     Endpoint,
     hop::{Clock, HopError, HopReport, HopSetup, Measurement, Tap, Traffic},
     host::Fingerprint,
+    without_secrets,
 };
 use present::text;
 use wire::{Address, Tls};
@@ -231,7 +232,10 @@ async fn look(
 
 fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
     HopSetup {
-        front: args.spawn.clone().unwrap_or_else(|| through.address.to_string()),
+        front: args.spawn.as_deref().map_or_else(
+            || through.address.to_string(),
+            |command| without_secrets(command, args.call.token.as_deref()),
+        ),
         behind: tap.address.to_string(),
         dialect: through.dialect.name().to_owned(),
         streams: args.streams as usize,
