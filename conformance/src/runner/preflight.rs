@@ -51,7 +51,7 @@ pub struct Asked<'a> {
 pub enum Refusal {
     /// No connection.
     #[error(
-        "no connection to {address}: {why}. Is the target running, and is the address right? Name it with --target, start it with --spawn, or wait for it with --wait 60s"
+        "no connection to {address}: {why}. Is it running, and is the address right? Name it with --target, start it with --spawn, or wait for it with --wait 60s"
     )]
     NothingListens {
         /// Where.
