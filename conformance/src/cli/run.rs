@@ -381,6 +381,9 @@ fn command_line(args: &RunArgs) -> String {
     for (option, value) in args.tls.words() {
         add(option, &value);
     }
+    if args.no_preflight {
+        words.push("--no-preflight".to_owned());
+    }
     words.join(" ")
 }
 

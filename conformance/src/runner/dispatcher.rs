@@ -33,6 +33,8 @@ const ENDLESS_JOBS: usize = 8;
 /// A check's time, however quick the target is; and the longest that any check may take.
 const LEAST_LIMIT: Duration = Duration::from_secs(25);
 const MOST_LIMIT: Duration = Duration::from_mins(2);
+/// Of a target that says nothing, or never ends, nothing more is to be learnt by waiting.
+const HOPELESS_LIMIT: Duration = Duration::from_secs(15);
 /// A check's time as a multiple of what one short generation took.
 const GENERATIONS: u32 = 60;
 /// Events that wait for slow reports.
@@ -96,7 +98,7 @@ async fn dispatch(
     let mut schedule = if facts.silent {
         Schedule::at_once(requirements.len(), SILENT_JOBS)
     } else if endless {
-        Schedule::at_once(requirements.len(), ENDLESS_JOBS.min(conduct.jobs.max(1)))
+        Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
         Schedule::new(requirements.iter().map(|r| r.isolation), width.min(conduct.jobs.max(1)))
     };
@@ -112,13 +114,13 @@ async fn dispatch(
     };
     teller.tell(Event::RunStarted(started)).await?;
     let hopeless = facts.silent || endless;
-    let wanted = if hopeless { LEAST_LIMIT } else { generation * GENERATIONS };
+    let wanted = generation * GENERATIONS;
     let bench = Bench {
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
         hopeless,
-        limit: wanted.clamp(LEAST_LIMIT, MOST_LIMIT),
-        too_slow: wanted > MOST_LIMIT,
+        limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
+        too_slow: wanted > MOST_LIMIT && !hopeless,
         vain: Arc::default(),
         command: conduct.command,
     };

@@ -51,7 +51,7 @@ pub struct Asked<'a> {
 pub enum Refusal {
     /// No connection.
     #[error(
-        "no connection to {address}: {why}. Is the target running, and is the address right? Name it with --target, start it with --spawn, or wait for it with --wait 60s"
+        "no connection to {address}: {why}. Is it running, and is the address right? Name it with --target, start it with --spawn, or wait for it with --wait 60s"
     )]
     NothingListens {
         /// Where.
@@ -310,6 +310,7 @@ async fn generations(endpoint: &mut Endpoint, model_was_named: bool) -> Result<(
     match first.end.code() {
         Some(Code::Unauthenticated | Code::PermissionDenied) => return Err(token(endpoint, &first).await),
         Some(Code::NotFound) if model_was_named => return Err(unknown_model(endpoint, &first).await),
+        _ if matches!(first.end, End::TimedOut(_)) => return Ok(()),
         _ => {}
     }
     let mut ends = vec![first.end];

@@ -1,7 +1,10 @@
 //! Looks at the target before it is judged: which dialect answers, which model, how fast, and whether its OKs mean
 //! anything. States facts; every judgement is a check's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ai_inference_proto::Dialect;
 use wire::{Address, Connection, End, Tls, diagnose};
@@ -9,7 +12,7 @@ use wire::{Address, Connection, End, Tls, diagnose};
 use super::names::ask;
 use crate::{
     events::Survey,
-    probe::{Endpoint, Generation, Probe, Reflection, shortened},
+    probe::{Endpoint, Generation, Probe, Reflection, StreamItem, shortened},
 };
 
 /// Prompts in the order of preference: ordinary English first, then one in each script that the checks look at.
@@ -82,7 +85,7 @@ impl Surveyed {
         }
         let unnamed = Endpoint { model: String::new(), ..self.endpoint.clone() };
         let probe = Probe::new(Arc::new(unnamed.clone()), 0);
-        let answer = probe.predict(probe.request(1)).await;
+        let answer = probe.predict_within(probe.request(1), LONGEST_TALK).await;
         if answer.is_ok_and(|answer| answer.end.is_ok() && !answer.responses.is_empty()) {
             self.facts.model.clear();
             self.endpoint = unnamed;
@@ -111,7 +114,7 @@ impl Surveyed {
 async fn together(endpoint: &Endpoint, count: usize) -> Option<(usize, Duration)> {
     let endpoint = Arc::new(endpoint.clone());
     let mut running = tokio::task::JoinSet::new();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for number in 0..count {
         let endpoint = Arc::clone(&endpoint);
         running.spawn(async move {
@@ -235,7 +238,7 @@ async fn honesty(probe: &Probe) -> Option<String> {
 /// Whether the endpoint takes its model. Only a clear NOT_FOUND says no.
 async fn takes_model(endpoint: &Endpoint) -> bool {
     let probe = Probe::new(Arc::new(endpoint.clone()), 0);
-    let generation = probe.predict(probe.request(1)).await;
+    let generation = probe.predict_within(probe.request(1), LONGEST_TALK).await;
     !generation.is_ok_and(|g| g.end.code() == Some(tonic::Code::NotFound))
 }
 
@@ -298,8 +301,17 @@ async fn unbounded(endpoint: &Endpoint, pace: &Pace) -> bool {
     let chunk = Duration::from_secs_f64(1.0 / pace.chunks_per_second.max(0.1));
     let first = Duration::from_secs_f64(pace.ttft_ms / 1e3);
     let most = (chunk * 8 + first * 2 + LEAST_PATIENCE).min(LONGEST_LOOK);
-    let generation = probe.predict_within(probe.request(BOUND), most).await;
-    generation.is_ok_and(|generation| generation.responses.len() >= UNBOUNDED)
+    let began = Instant::now();
+    let Ok(mut stream) = probe.stream().await else { return false };
+    stream.send(&probe.request(BOUND));
+    stream.half_close();
+    for _ in 0..UNBOUNDED {
+        match stream.next_within(most.saturating_sub(began.elapsed())).await {
+            StreamItem::Response(_) => {}
+            StreamItem::Undecodable(_) | StreamItem::End(_) => return false,
+        }
+    }
+    true
 }
 
 struct Pace {

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ai_inference_proto::{Dialect, HealthAnswer};
 use conformance::{
     baseline::Baseline,
     events::{CheckResult, Event, Verdict},
@@ -103,7 +104,7 @@ async fn a_refused_stream_is_opened_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn empty_data_frames_are_lived_with() {
-    passes_through(Habits { empty_frames: 150, ..Habits::default() }).await;
+    passes_through(Habits { empty_frames: 4, ..Habits::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,6 +199,30 @@ async fn a_target_that_goes_away_is_said_and_the_rest_is_not_judged() {
     for result in report["results"].as_array().unwrap() {
         assert_ne!(result["verdict"], "fail", "{result}");
     }
+}
+
+/// A server whose worker is down: Health says so with UNKNOWN, under the one name that is served.
+struct WorkerDown;
+
+#[tonic::async_trait]
+impl Behaviour for WorkerDown {
+    fn dialects(&self) -> &'static [Dialect] {
+        &[Dialect::CyLlm]
+    }
+
+    async fn health(&self, _state: &State, _trace_id: &str) -> Result<HealthAnswer, Status> {
+        Err(Status::unknown("the worker is down"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_whose_health_answers_unknown_is_there_and_the_answer_is_said() {
+    let running = served(Arc::new(WorkerDown)).await;
+    let target = prepared(&running.addresses[0], 1).await.target;
+    assert_eq!(target.endpoint.dialect, Dialect::CyLlm);
+    let warnings = target.facts.warnings.join("\n");
+    assert!(warnings.contains("Health of cy.llm.AiInference was answered UNKNOWN"), "{warnings}");
+    assert!(warnings.contains("the worker is down"), "{warnings}");
 }
 
 /// A token that is good for some calls only; and every refusal says the token back.
