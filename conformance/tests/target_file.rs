@@ -23,6 +23,11 @@ fn a_target_file_starts_what_it_describes_with_a_fresh_token_in_its_own_folder()
     );
     let output = run(place.path(), &["--target-file", &file, "--only", "STREAM-001"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = fs::read_to_string(place.path().join("out/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["target"]["subject"]["name"], "exemplar", "{report}");
+    let rerun = report["results"][0]["rerun"].as_str().unwrap();
+    assert!(rerun.contains(&format!("--target-file {file}")), "{rerun}");
     let folder = fs::read_to_string(place.path().join("folder")).expect("it ran beside its file");
     assert!(!Path::new(folder.trim()).exists(), "{folder} is left");
     // The token of an option is given to the target in the fresh one's place.

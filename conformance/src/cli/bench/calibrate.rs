@@ -87,6 +87,7 @@ pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
 async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, FloorFile, Store), Exit> {
     let target = args.target.clone().map_or_else(exemplar, Ok)?;
     let addresses: Vec<_> = target.address().cloned().into_iter().collect();
+    target.read(args.container_port)?;
     let (tls, prompts) = args.load.read(&addresses)?;
     let file = args.store.clone().map(FloorFile).or_else(FloorFile::of_user);
     let file =

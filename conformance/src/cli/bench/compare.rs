@@ -119,6 +119,7 @@ fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
         return Err(refuse(Exit::Usage, &why));
     }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
+    sides.into_iter().try_for_each(|side| side.read(args.container_port))?;
     let (tls, prompts) = args.load.read(&addresses)?;
     let mut plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
     plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;

@@ -56,7 +56,16 @@ impl Contestant for Measured<'_> {
         let Some(target) = &self.target else {
             return Err(refuse(Exit::Harness, &"a side was looked at before it was started"));
         };
-        load.job(target, self.model, tls, prompts.to_vec()).await
+        let Some(file) = self.side.described()? else {
+            return load.job(target, self.model, tls, prompts.to_vec()).await;
+        };
+        let mut load = load.clone();
+        load.call.layer_over(&file);
+        if target.token().is_some() {
+            load.call.token = None; // each side has its own
+        }
+        let model = self.model.or(load.call.model.as_deref());
+        load.job(target, model, tls, prompts.to_vec()).await
     }
 
     async fn stop(&mut self) {

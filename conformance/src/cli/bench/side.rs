@@ -68,16 +68,27 @@ impl Side {
         }
     }
 
+    /// Reads what can be wrong before anything is started; the error is said already.
+    pub(super) fn read(&self, port: u16) -> Result<(), Exit> {
+        match self {
+            Self::Container(run) => container(run, port).map(|_| ()),
+            Self::File(_) => self.described().map(|_| ()),
+            Self::Address(_) | Self::Command(_) | Self::Saved(_) => Ok(()),
+        }
+    }
+
+    /// What its file says, where it has one; the error is said already.
+    pub(super) fn described(&self) -> Result<Option<TargetFile>, Exit> {
+        let Self::File(path) = self else { return Ok(None) };
+        TargetFile::read(path).map(Some).map_err(|bad| refuse(Exit::Usage, &bad))
+    }
+
     /// Starts what must be started; the error is said already.
     pub(super) async fn reach(&self, port: u16, log: &Path) -> Result<Target, Exit> {
         match self {
             Self::Address(address) => reach(Start::address(std::slice::from_ref(address)), log).await,
             Self::Command(command) => reach(Start::command(command, &[]), log).await,
-            Self::Container(run) => {
-                let spec = ContainerSpec::parse(run, &[port], |name| std::env::var(name).ok());
-                let spec = spec.map_err(|bad| refuse(Exit::Usage, &format!("container: {bad}")))?;
-                reach(Start::container(spec), log).await
-            }
+            Self::Container(run) => reach(Start::container(container(run, port)?), log).await,
             Self::File(path) => {
                 let file = TargetFile::read(path).map_err(|bad| refuse(Exit::Usage, &bad))?;
                 reach(file.start, log).await
@@ -88,6 +99,12 @@ impl Side {
             }
         }
     }
+}
+
+/// The words after `container:`; the error is said already.
+fn container(run: &str, port: u16) -> Result<ContainerSpec, Exit> {
+    ContainerSpec::parse(run, &[port], |name| std::env::var(name).ok())
+        .map_err(|bad| refuse(Exit::Usage, &format!("container: {bad}")))
 }
 
 #[cfg(test)]
