@@ -125,6 +125,37 @@ fn a_benchmark_reads_the_same_file() {
 }
 
 #[test]
+fn a_side_of_a_comparison_keeps_its_fresh_token_over_all_blocks() {
+    let place = tempfile::tempdir().unwrap();
+    let file = write(
+        place.path(),
+        &format!(
+            "credentials.token = {{ fresh = \"CONFORMANCE_TOKEN\" }}\n\
+             start.command = \"{PROGRAM} serve exemplar --listen 127.0.0.1:0\""
+        ),
+    );
+    let side = format!("file:{file}");
+    let mut compare = Command::new(PROGRAM);
+    compare.args([
+        "bench",
+        "compare",
+        "--no-floors",
+        "--looks",
+        "2",
+        "--baseline",
+        &side,
+        "--candidate",
+        &side,
+    ]);
+    compare.args(["--length", "300ms", "--warm-up", "0s", "--tokens", "4", "--output"]);
+    let output = compare.arg(place.path().join("bench")).output().unwrap();
+    // However noisy this machine is: every request was answered.
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("after 2 blocks"), "{output:?}");
+}
+
+#[test]
 fn the_target_files_of_this_repository_and_of_its_guides_are_understood() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let sidecar = TargetFile::read(&root.join("fixtures/targets/sidecar.toml")).unwrap();

@@ -1,13 +1,13 @@
 //! What a side of a comparison can be, as people write it.
 
-use std::{fmt, path::Path, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use wire::Address;
 
 use crate::{
-    cli::call::{reach, refuse},
+    cli::call::refuse,
     exit::Exit,
-    target::{ContainerSpec, Start, Target, TargetFile},
+    target::{ContainerSpec, Start, TargetFile},
 };
 
 /// One side of a comparison.
@@ -70,28 +70,19 @@ impl Side {
 
     /// Reads what can be wrong before anything is started; the error is said already.
     pub(super) fn read(&self, port: u16) -> Result<(), Exit> {
-        match self {
-            Self::Container(run) => container(run, port).map(|_| ()),
-            Self::File(_) => self.described().map(|_| ()),
-            Self::Address(_) | Self::Command(_) | Self::Saved(_) => Ok(()),
-        }
+        if matches!(self, Self::Saved(_)) { Ok(()) } else { self.described(port).map(|_| ()) }
     }
 
-    /// What its file says, where it has one; the error is said already.
-    pub(super) fn described(&self) -> Result<Option<TargetFile>, Exit> {
-        let Self::File(path) = self else { return Ok(None) };
-        TargetFile::read(path).map(Some).map_err(|bad| refuse(Exit::Usage, &bad))
-    }
-
-    /// Starts what must be started; the error is said already.
-    pub(super) async fn reach(&self, port: u16, log: &Path) -> Result<Target, Exit> {
+    /// How it comes to run, and its file where it has one; the error is said already. A token that is made for the
+    /// target is another one each time that this is asked.
+    pub(super) fn described(&self, port: u16) -> Result<(Start, Option<TargetFile>), Exit> {
         match self {
-            Self::Address(address) => reach(Start::address(std::slice::from_ref(address)), log).await,
-            Self::Command(command) => reach(Start::command(command, &[]), log).await,
-            Self::Container(run) => reach(Start::container(container(run, port)?), log).await,
+            Self::Address(address) => Ok((Start::address(std::slice::from_ref(address)), None)),
+            Self::Command(command) => Ok((Start::command(command, &[]), None)),
+            Self::Container(run) => Ok((Start::container(container(run, port)?), None)),
             Self::File(path) => {
                 let file = TargetFile::read(path).map_err(|bad| refuse(Exit::Usage, &bad))?;
-                reach(file.start, log).await
+                Ok((file.start.clone(), Some(file)))
             }
             Self::Saved(path) => {
                 let why = format!("{} is a recording, and nothing can be asked of it", path.display());
