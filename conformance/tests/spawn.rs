@@ -42,6 +42,26 @@ fn nothing_is_left_after_a_run_that_ended() {
 }
 
 #[test]
+fn what_was_there_before_is_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let seconds = unlike_any_other(10);
+    let target = format!("{PROGRAM} serve exemplar --listen 127.0.0.1:0");
+    // A shell that leaves a child with a session of its own to the program that takes its place.
+    let script = format!(
+        "setsid sleep {seconds} & exec {PROGRAM} run --only HEALTH-001 --spawn '{target}' --output {}",
+        place.path().display()
+    );
+    let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let left = sleeping(&seconds);
+    for pid in &left {
+        let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    assert!(output.unwrap().success());
+    assert_eq!(left.len(), 1, "the shell's child is not the target's");
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_a_target_that_will_not_end() {
     let place = tempfile::tempdir().unwrap();
     let seconds = unlike_any_other(8);

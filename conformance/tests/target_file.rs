@@ -23,6 +23,11 @@ fn a_target_file_starts_what_it_describes_with_a_fresh_token_in_its_own_folder()
     );
     let output = run(place.path(), &["--target-file", &file, "--only", "STREAM-001"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = fs::read_to_string(place.path().join("out/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["target"]["subject"]["name"], "exemplar", "{report}");
+    let rerun = report["results"][0]["rerun"].as_str().unwrap();
+    assert!(rerun.contains(&format!("--target-file {file}")), "{rerun}");
     let folder = fs::read_to_string(place.path().join("folder")).expect("it ran beside its file");
     assert!(!Path::new(folder.trim()).exists(), "{folder} is left");
     // The token of an option is given to the target in the fresh one's place.
@@ -117,6 +122,37 @@ fn a_benchmark_reads_the_same_file() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = fs::read_to_string(place.path().join("bench/report.json")).unwrap();
     assert!(report.contains("the exemplar"), "the report names it: {report}");
+}
+
+#[test]
+fn a_side_of_a_comparison_keeps_its_fresh_token_over_all_blocks() {
+    let place = tempfile::tempdir().unwrap();
+    let file = write(
+        place.path(),
+        &format!(
+            "credentials.token = {{ fresh = \"CONFORMANCE_TOKEN\" }}\n\
+             start.command = \"{PROGRAM} serve exemplar --listen 127.0.0.1:0\""
+        ),
+    );
+    let side = format!("file:{file}");
+    let mut compare = Command::new(PROGRAM);
+    compare.args([
+        "bench",
+        "compare",
+        "--no-floors",
+        "--looks",
+        "2",
+        "--baseline",
+        &side,
+        "--candidate",
+        &side,
+    ]);
+    compare.args(["--length", "300ms", "--warm-up", "0s", "--tokens", "4", "--output"]);
+    let output = compare.arg(place.path().join("bench")).output().unwrap();
+    // However noisy this machine is: every request was answered.
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("after 2 blocks"), "{output:?}");
 }
 
 #[test]

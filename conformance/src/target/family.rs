@@ -23,8 +23,11 @@ impl Family {
     /// Must come before the process is started: makes this program the parent of orphans.
     pub(super) fn prepare() {
         #[cfg(target_os = "linux")]
-        // Without it, a child with a session of its own is found only while its parents live.
-        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        {
+            inherited();
+            // Without it, a child with a session of its own is found only while its parents live.
+            let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        }
     }
 
     /// The family of `root`, whose environment has [`MARKER`]`=marker`.
@@ -78,7 +81,8 @@ impl Family {
         let own_group = rustix::process::getpgrp().as_raw_pid();
         let roots = roots().clone();
         let orphan = |member: &Member| {
-            member.parent == own && !roots.contains(&member.pid) && member.group != own_group && {
+            let adopted = member.parent == own && member.group != own_group;
+            adopted && !roots.contains(&member.pid) && !inherited().contains(&member.pid) && {
                 match member.marker() {
                     Some(marker) => marker == self.marker,
                     // It cleared its environment, or is dead: ours if nothing else was started.
@@ -100,7 +104,8 @@ impl Family {
         }
         let (dead, living): (Vec<_>, Vec<_>) =
             all.into_iter().filter(|member| found.contains(&member.pid)).partition(|member| member.dead);
-        for orphan in dead.iter().filter(|member| member.parent == own && !roots.contains(&member.pid)) {
+        let reaped_elsewhere = |pid| roots.contains(&pid) || inherited().contains(&pid);
+        for orphan in dead.iter().filter(|member| member.parent == own && !reaped_elsewhere(member.pid)) {
             if let Some(pid) = Pid::from_raw(orphan.pid) {
                 let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
             }
@@ -155,6 +160,17 @@ impl Member {
             .find_map(|variable| variable.strip_prefix(prefix.as_bytes()))
             .map(|marker| String::from_utf8_lossy(marker).into_owned())
     }
+}
+
+/// The children that this program had before it started any: a shell that runs it by `exec` leaves it its own.
+#[cfg(target_os = "linux")]
+fn inherited() -> &'static [i32] {
+    static INHERITED: std::sync::OnceLock<Vec<i32>> = std::sync::OnceLock::new();
+    INHERITED.get_or_init(|| {
+        let own = rustix::process::getpid().as_raw_pid();
+        let all = Member::all().unwrap_or_default();
+        all.into_iter().filter(|member| member.parent == own).map(|member| member.pid).collect()
+    })
 }
 
 /// The processes that this program started as targets.

@@ -98,6 +98,7 @@ async fn calibrate(
 ) -> Result<(Calibration, FloorFile, Store), Exit> {
     let target = args.target.clone().map_or_else(exemplar, Ok)?;
     let addresses: Vec<_> = target.address().cloned().into_iter().collect();
+    target.read(args.container_port)?;
     let (tls, prompts) = load.read(&addresses)?;
     let file = args.store.clone().map(FloorFile).or_else(FloorFile::of_user);
     let file =

@@ -134,6 +134,7 @@ fn prepare(args: &CompareArgs, load: LoadSettings) -> Result<Prepared, Exit> {
         return Err(refuse(Exit::Usage, &why));
     }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
+    sides.into_iter().try_for_each(|side| side.read(args.container_port))?;
     let (tls, prompts) = load.read(&addresses)?;
     let mut plan = LookSchedule { looks: args.looks.clone(), seed: load.seed, ..LookSchedule::default() };
     plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;

@@ -13,9 +13,9 @@ use wire::{Address, Tls};
 
 use super::{common::LoadSettings, side::Side};
 use crate::{
-    cli::call::{refuse, stop},
+    cli::call::{reach, refuse, stop},
     exit::Exit,
-    target::Target,
+    target::{Start, Target, TargetFile},
 };
 
 /// What all blocks of both sides have in common.
@@ -35,12 +35,14 @@ pub(super) struct Measured<'a> {
     common: Common<'a>,
     side: &'a Side,
     model: Option<&'a str>,
+    /// How it comes to run, the same for all blocks, and its file where it has one.
+    described: Option<(Start, Option<TargetFile>)>,
     target: Option<Target>,
 }
 
 impl<'a> Measured<'a> {
     pub(super) fn new(common: Common<'a>, side: &'a Side, model: Option<&'a str>) -> Self {
-        Self { common, side, model, target: None }
+        Self { common, side, model, described: None, target: None }
     }
 }
 
@@ -53,7 +55,12 @@ impl Contestant for Measured<'_> {
     }
 
     async fn start(&mut self) -> Result<Address, Exit> {
-        let target = self.side.reach(self.common.port, &self.common.output.join("target.log")).await?;
+        let (start, _) = match self.described.take() {
+            Some(described) => self.described.insert(described),
+            None => self.described.insert(self.side.described(self.common.port)?),
+        };
+        let start = start.clone();
+        let target = reach(start, &self.common.output.join("target.log")).await?;
         Ok(self.target.insert(target).addresses()[0].clone())
     }
 
@@ -62,7 +69,16 @@ impl Contestant for Measured<'_> {
         let Some(target) = &self.target else {
             return Err(refuse(Exit::Harness, &"a side was looked at before it was started"));
         };
-        load.job(target, self.model, tls, prompts.to_vec()).await
+        let Some((_, Some(file))) = &self.described else {
+            return load.job(target, self.model, tls, prompts.to_vec()).await;
+        };
+        let mut load = load.clone();
+        load.call.layer_over(file);
+        if target.token().is_some() {
+            load.call.token = None; // each side has its own
+        }
+        let model = self.model.or(load.call.model.as_deref());
+        load.job(target, model, tls, prompts.to_vec()).await
     }
 
     async fn stop(&mut self) {

@@ -1,13 +1,13 @@
 //! What a side of a comparison can be, as people write it.
 
-use std::{fmt, path::Path, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use wire::Address;
 
 use crate::{
-    cli::call::{reach, refuse},
+    cli::call::refuse,
     exit::Exit,
-    target::{ContainerSpec, Start, Target, TargetFile},
+    target::{ContainerSpec, Start, TargetFile},
 };
 
 /// One side of a comparison.
@@ -68,19 +68,21 @@ impl Side {
         }
     }
 
-    /// Starts what must be started; the error is said already.
-    pub(super) async fn reach(&self, port: u16, log: &Path) -> Result<Target, Exit> {
+    /// Reads what can be wrong before anything is started; the error is said already.
+    pub(super) fn read(&self, port: u16) -> Result<(), Exit> {
+        if matches!(self, Self::Saved(_)) { Ok(()) } else { self.described(port).map(|_| ()) }
+    }
+
+    /// How it comes to run, and its file where it has one; the error is said already. A token that is made for the
+    /// target is another one each time that this is asked.
+    pub(super) fn described(&self, port: u16) -> Result<(Start, Option<TargetFile>), Exit> {
         match self {
-            Self::Address(address) => reach(Start::address(std::slice::from_ref(address)), log).await,
-            Self::Command(command) => reach(Start::command(command, &[]), log).await,
-            Self::Container(run) => {
-                let spec = ContainerSpec::parse(run, &[port], |name| std::env::var(name).ok());
-                let spec = spec.map_err(|bad| refuse(Exit::Usage, &format!("container: {bad}")))?;
-                reach(Start::container(spec), log).await
-            }
+            Self::Address(address) => Ok((Start::address(std::slice::from_ref(address)), None)),
+            Self::Command(command) => Ok((Start::command(command, &[]), None)),
+            Self::Container(run) => Ok((Start::container(container(run, port)?), None)),
             Self::File(path) => {
                 let file = TargetFile::read(path).map_err(|bad| refuse(Exit::Usage, &bad))?;
-                reach(file.start, log).await
+                Ok((file.start.clone(), Some(file)))
             }
             Self::Saved(path) => {
                 let why = format!("{} is a recording, and nothing can be asked of it", path.display());
@@ -88,6 +90,12 @@ impl Side {
             }
         }
     }
+}
+
+/// The words after `container:`; the error is said already.
+fn container(run: &str, port: u16) -> Result<ContainerSpec, Exit> {
+    ContainerSpec::parse(run, &[port], |name| std::env::var(name).ok())
+        .map_err(|bad| refuse(Exit::Usage, &format!("container: {bad}")))
 }
 
 #[cfg(test)]
