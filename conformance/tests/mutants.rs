@@ -4,7 +4,7 @@ mod common;
 
 use std::fmt::Write as _;
 
-use conformance::{events::Verdict, requirements::ALL};
+use conformance::{events::Verdict, requirements::ALL, vocabulary::Isolation};
 use tokio::task::JoinSet;
 
 /// Mutants at a time: each is an endpoint and a suite, and they mostly wait.
@@ -35,8 +35,8 @@ async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
         }
         let also: Vec<_> = results
             .iter()
-            .filter(|r| r.id != requirement.id && r.verdict != Verdict::Pass)
-            .map(|r| format!("{}{}", r.id, if r.verdict == Verdict::Fail { "" } else { "?" }))
+            .filter(|r| r.id != requirement.id && r.verdict == Verdict::Fail && is_steady(&r.id))
+            .map(|r| r.id.as_str().to_owned())
             .collect();
         rows.push((requirement, own.reason.clone(), also));
     }
@@ -46,11 +46,16 @@ async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
         return; // a part of the matrix is not the matrix
     }
     rows.sort_by_key(|(requirement, ..)| ALL.iter().position(|r| r.id == requirement.id));
-    let mut matrix = String::from("mutant       its fault, and what else it breaks (? = not judged)\n");
+    let mut matrix = String::from("mutant       its fault, and what else it breaks\n");
     for (requirement, _, also) in rows {
         let also =
             if also.is_empty() { String::new() } else { format!("\n             also {}", also.join(" ")) };
         let _ = writeln!(matrix, "{:<12} {}{also}", requirement.id, requirement.mutant.fault);
     }
     insta::assert_snapshot!("kill_matrix", matrix);
+}
+
+/// Whether a check says the same on a busy machine: what measures time or fills the target may see another thing there.
+fn is_steady(id: &str) -> bool {
+    ALL.iter().any(|requirement| requirement.id == id && requirement.isolation == Isolation::Shared)
 }
