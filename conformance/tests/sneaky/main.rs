@@ -61,24 +61,33 @@ impl Sneaky {
 async fn every_sneaky_mutant_is_seen_for_the_right_reason() {
     let only = std::env::var("MUTANT").unwrap_or_default();
     let mut waiting = tables().into_iter().filter(|s| s.name.starts_with(&only));
-    let (mut running, mut wrong) = (JoinSet::new(), Vec::new());
+    let (mut running, mut disturbed, mut wrong) = (JoinSet::new(), Vec::new(), Vec::new());
     loop {
         while running.len() < WIDTH
             && let Some(sneaky) = waiting.next()
         {
-            running.spawn(async move {
-                let began = std::time::Instant::now();
-                let asked = [&[sneaky.id()], sneaky.beside].concat();
-                let results = common::judge_only((sneaky.behaviour)(), &asked).await;
-                let own = results.iter().find(|r| r.id == sneaky.id()).map_or("", |r| &r.reason);
-                eprintln!("{} in {:.1?}: {own}", sneaky.name, began.elapsed());
-                sneaky.misjudged(&results)
-            });
+            running.spawn(async move { (sneaky, judged(sneaky).await) });
         }
         let Some(done) = running.join_next().await else { break };
-        wrong.extend(done.expect("the suite does not panic"));
+        if let (sneaky, Some(_)) = done.expect("the suite does not panic") {
+            disturbed.push(sneaky);
+        }
+    }
+    // Two dozen servers in one process disturb each other's clocks: what is misjudged beside others is judged again alone.
+    for sneaky in disturbed {
+        wrong.extend(judged(sneaky).await);
     }
     assert!(wrong.is_empty(), "misjudged:\n{}", wrong.join("\n"));
+}
+
+/// What is wrong with the verdicts on this mutant, if anything is.
+async fn judged(sneaky: &'static Sneaky) -> Option<String> {
+    let began = std::time::Instant::now();
+    let asked = [&[sneaky.id()], sneaky.beside].concat();
+    let results = common::judge_only((sneaky.behaviour)(), &asked).await;
+    let own = results.iter().find(|r| r.id == sneaky.id()).map_or("", |r| &r.reason);
+    eprintln!("{} in {:.1?}: {own}", sneaky.name, began.elapsed());
+    sneaky.misjudged(&results)
 }
 
 fn tables() -> Vec<&'static Sneaky> {
