@@ -13,7 +13,7 @@ use conformance::{
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict},
     evidence::{Direction, Exchange},
     exit::Exit,
-    reports::{Format, Report, Reports, Run, Standing, Terminal, json::JsonReport},
+    reports::{Format, Language, Report, Reports, Run, Standing, Terminal, json::JsonReport},
     requirements,
     vocabulary::{Level, Role},
 };
@@ -86,8 +86,68 @@ fn the_conclusion_says_where_the_target_stands() {
     assert_eq!(optional.sentence, "no verdict: no MUST requirement was asked; others that hold: 1 of 1");
     let stale = told(vec![good(), CheckResult { known: true, ..good() }]);
     assert_eq!(stale.standing, Standing::NotConformant, "a known failure that passes is red");
+    let dim = || result("DIM-001", Level::Must, Verdict::Inconclusive, "dark");
+    let tolerated = told(vec![
+        good(),
+        CheckResult { known: true, ..result("BAD-001", Level::Must, Verdict::Fail, "no") },
+        CheckResult { known: true, ..dim() },
+    ]);
+    assert_eq!(
+        tolerated.sentence,
+        "conformant but for 1 known failure (BAD-001) and 1 known inconclusive check (DIM-001): \
+         1 MUST requirement holds"
+    );
+    assert_eq!(tolerated.exit, Exit::Success);
     assert_eq!(conclude(&run_of(vec![good()], true)).standing, Standing::Unknown, "interrupted");
     assert_eq!(conclude(&run_of(vec![good()], false)[..3]).standing, Standing::Unknown, "broken off");
+}
+
+#[test]
+fn every_format_says_what_made_a_strict_run_red() {
+    let mut events = run_of(
+        vec![
+            result("GOOD-001", Level::Must, Verdict::Pass, ""),
+            result("WARN-001", Level::Should, Verdict::Fail, "it was slow"),
+            result("DIM-001", Level::Must, Verdict::Inconclusive, "it was dark"),
+            CheckResult {
+                known: true,
+                known_because: "the model is English only".to_owned(),
+                ..result("KNOWN-001", Level::Must, Verdict::Inconclusive, "no emoji came")
+            },
+        ],
+        false,
+    );
+    let lenient = Run::of(&events);
+    assert_eq!(lenient.conclusion().exit, Exit::Success);
+    assert!(!document(Format::Junit, &lenient).contains("<failure"));
+    if let Event::RunStarted(started) = &mut events[0] {
+        started.strict = true;
+    }
+    let run = Run::of(&events);
+    let conclusion = run.conclusion();
+    assert_eq!(
+        conclusion.sentence,
+        "NOT conformant with --strict: 1 SHOULD or MAY requirement failed: WARN-001; 1 check was inconclusive: \
+         DIM-001; tolerated: 1 known inconclusive check (KNOWN-001)"
+    );
+    assert_eq!((conclusion.standing, conclusion.exit), (Standing::NotConformant, Exit::NonConformant));
+    let chinese = Run { language: Language::Chinese, ..run.clone() }.conclusion().sentence;
+    assert!(chinese.starts_with("按 --strict 不符合：1 条 SHOULD 或 MAY 要求失败：WARN-001；"), "{chinese}");
+
+    assert!(terminal(&events, false).contains("NOT conformant with --strict: 1 SHOULD"));
+    let junit = document(Format::Junit, &run);
+    assert_eq!(junit.matches("<failure").count(), 2, "{junit}");
+    assert!(junit.contains("the run is strict: it was dark") && junit.contains("the model is English only"));
+    let github = document(Format::Github, &run);
+    let first = github.lines().next().unwrap_or_default();
+    assert!(first.starts_with("::error title=conformance::NOT conformant with --strict"), "{github}");
+    assert_eq!(github.matches("::error ").count(), 3, "{github}");
+    let markdown = document(Format::Markdown, &run);
+    assert!(markdown.contains("### Warnings, which fail this strict run"), "{markdown}");
+    assert!(markdown.contains("known: `the model is English only`"), "{markdown}");
+    let json: JsonReport =
+        serde_json::from_str(&document(Format::Json, &run)).expect("its own type reads it");
+    assert!(json.strict && json.standing == "not-conformant" && json.summary.known_inconclusive == 1);
 }
 
 #[test]
@@ -127,7 +187,8 @@ fn a_run_leaves_four_files_and_replay_makes_them_again() {
 
     let file = first.join("events.jsonl");
     let into = |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output) };
-    assert_eq!(replay::run(&into(second.clone())).expect("a readable recording"), Exit::Success);
+    let replayed = replay::run(&into(second.clone())).expect("a readable recording");
+    assert_eq!(replayed, Exit::Harness, "the run's own exit code: a check of it broke");
     for name in ["events.jsonl", "report.json", "report.html", "junit.xml"] {
         let read = |directory: &PathBuf| fs::read_to_string(directory.join(name)).expect(name);
         assert_eq!(read(&first), read(&second), "{name}");
@@ -149,7 +210,7 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
     let mut lines: Vec<_> = a_run().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
     lines.truncate(4);
     let whole = lines.join("\n") + "\n";
-    assert_eq!(replay("cut", &whole[..whole.len() - 20]), Exit::Success);
+    assert_eq!(replay("cut", &whole[..whole.len() - 20]), Exit::Harness, "no run came to its end");
     assert_eq!(replay("wrong", &format!("{whole}no event\n{whole}")), Exit::Usage);
     assert_eq!(replay("empty", ""), Exit::Usage);
     assert_eq!(replay("newer", &whole.replacen("\"schema\":1", "\"schema\":2", 1)), Exit::Usage);
@@ -195,7 +256,7 @@ fn generated_docs_are_written_and_then_agree() {
     let args = |check| docs::DocsArgs { dir: dir.clone(), check };
     fs::create_dir_all(dir.join("old")).expect("a scratch directory");
     fs::write(dir.join("old/GONE-001.md"), "of a requirement that is gone").expect("a file");
-    assert_eq!(docs::run(&args(true)).expect("an answer"), Exit::NonConformant);
+    assert_eq!(docs::run(&args(true)).expect("an answer"), Exit::OutOfDate);
     assert_eq!(docs::run(&args(false)).expect("an answer"), Exit::Success);
     assert_eq!(docs::differences(&dir).expect("readable"), []);
     assert!(!dir.join("old/GONE-001.md").exists());
@@ -288,6 +349,7 @@ fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
         seed: 42,
         started_at_ms: 1_750_000_000_123,
         planned: results.len(),
+        strict: false,
     };
     let survey = Survey {
         dialect: "contract".to_owned(),
@@ -322,13 +384,17 @@ fn result(id: &str, level: Level, verdict: Verdict, reason: &str) -> CheckResult
         requirement: format!("The sentence of {id}, about `end_of_stream` and <others>."),
         verdict,
         known: false,
+        known_because: String::new(),
         reason: reason.to_owned(),
         evidence: vec![],
         evidence_omitted: 0,
         exercised: 3,
+        started_at_ms: 1_750_000_000_500,
         duration_ms: 1234,
         attempts: 1,
         rerun: format!("conformance run --target unix:///run/model.sock --only {id} --seed 42"),
+        grpcurl: String::new(),
+        trace: String::new(),
     }
 }
 
@@ -393,6 +459,7 @@ fn any_start() -> impl Strategy<Value = Event> {
             seed,
             started_at_ms,
             planned: 3,
+            strict: seed % 2 == 0,
         })
     })
 }
@@ -423,12 +490,16 @@ fn any_result() -> impl Strategy<Value = CheckResult> {
                 requirement,
                 verdict,
                 known,
+                known_because: rerun.clone(),
                 reason,
                 evidence,
                 evidence_omitted,
                 exercised,
+                started_at_ms: duration_ms / 3,
                 duration_ms,
                 attempts,
+                trace: rerun.clone(),
+                grpcurl: rerun.clone(),
                 rerun,
             }
         },

@@ -1,6 +1,6 @@
 //! `conformance replay`: any report again, offline, from the recording of a run.
 //!
-//! Talks to: `events.jsonl`, the reports. Judges nothing: the verdicts are those of the recording.
+//! Talks to: `events.jsonl`, the reports. Judges nothing: the verdicts, and the exit code, are those of the recording.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use present::Console;
 use crate::{
     events::{Event, SCHEMA},
     exit::Exit,
-    reports::{Format, Reports},
+    reports::{Format, Reports, Run},
 };
 
 /// Arguments of `conformance replay`.
@@ -30,7 +30,7 @@ pub struct ReplayArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Feeds the recording to the reports.
+/// Feeds the recording to the reports. The exit code is that of the run.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let shown = args.file.display();
     let file = match File::open(&args.file) {
@@ -54,17 +54,20 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     for (name, error) in failed.iter().filter(|(_, error)| error.kind() != ErrorKind::BrokenPipe) {
         eprintln!("error: report {name}: {error}");
     }
-    if let Err(why) = read {
-        eprintln!("error: {shown}: {why}");
-        return Ok(Exit::Usage);
-    }
+    let run = match read {
+        Ok(run) => run,
+        Err(why) => {
+            eprintln!("error: {shown}: {why:#}");
+            return Ok(Exit::Usage);
+        }
+    };
     let harmless = failed.iter().all(|(_, error)| error.kind() == ErrorKind::BrokenPipe);
-    Ok(if harmless { Exit::Success } else { Exit::Harness })
+    Ok(if harmless { run.conclusion().exit } else { Exit::Harness })
 }
 
 /// A recording that breaks off is told as far as it goes; anything else that is not an event is an error.
-fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<()> {
-    let mut line = Vec::new();
+fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<Run> {
+    let (mut run, mut line) = (Run::default(), Vec::new());
     for number in 1.. {
         line.clear();
         lines.read_until(b'\n', &mut line).with_context(|| format!("line {number}"))?;
@@ -87,9 +90,10 @@ fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<()> {
                 "recorded with schema {schema}; this program reads up to {SCHEMA}"
             );
         }
+        run.take(&event);
         reports.event(&event);
     }
-    Ok(())
+    Ok(run)
 }
 
 fn holds(directory: &Path, file: &Path) -> bool {

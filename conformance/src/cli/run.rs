@@ -12,10 +12,10 @@ use super::{
     tls::TlsArgs,
 };
 use crate::{
-    baseline::Baseline,
-    events::{Event, RunFinished, Summary, Verdict},
+    events::Event,
     exit::Exit,
-    reports::{Format, Reports},
+    known_failures::KnownFailures,
+    reports::{Format, Reports, Run},
     runner::{Conduct, Plan, Selection, conduct, survey},
     targets::Target,
     vocabulary::{Profile, Role},
@@ -103,8 +103,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(plan) => plan,
         Err(empty) => return Ok(refuse(Exit::Usage, &empty)),
     };
-    let baseline = match args.known_failures.as_deref().map(Baseline::read).transpose() {
-        Ok(baseline) => baseline.unwrap_or_default(),
+    let known_failures = match args.known_failures.as_deref().map(KnownFailures::read).transpose() {
+        Ok(known_failures) => known_failures.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
     let tls = match args.tls.read() {
@@ -122,7 +122,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, baseline, &tls, &target).await;
+    let exit = judge(&args, plan, known_failures, &tls, &target).await;
     if let Some(process) = target.process()
         && let Some(status) = process.exited()
     {
@@ -138,7 +138,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
 async fn judge(
     args: &RunArgs,
     plan: Plan,
-    baseline: Baseline,
+    known_failures: KnownFailures,
     tls: &Tls,
     target: &Target,
 ) -> anyhow::Result<Exit> {
@@ -181,58 +181,31 @@ async fn judge(
         seed: args.seed,
         jobs: args.jobs,
         command: command_line(args),
-        baseline,
+        known_failures,
+        strict: args.strict,
     };
-    let (finished, stale) = feed(&mut reports, conduct(run, interrupted())).await;
-    let mut exit = match &finished {
-        Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
-        Some(RunFinished { summary, .. }) => verdict(summary, stale, args.strict),
-        None => refuse(Exit::Harness, &"the run broke off before its end"),
-    };
+    let run = feed(&mut reports, conduct(run, interrupted())).await;
+    let mut exit = run.conclusion().exit;
+    if run.finished.is_none() {
+        refuse(exit, &"the run broke off before its end");
+    }
     for (report, error) in reports.finish() {
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            let broken = refuse(Exit::Harness, &format!("report {report}: {error}"));
+            let broken = refuse(Exit::Harness, &format!("cannot write the report {report}: {error}"));
             exit = if exit == Exit::Interrupted { exit } else { broken };
         }
-    }
-    if args.strict
-        && exit == Exit::NonConformant
-        && let Some(RunFinished { summary: Summary { fail: 0, warn, inconclusive, .. }, .. }) = finished
-        && stale == 0
-    {
-        eprintln!(
-            "--strict: {warn} SHOULD or MAY failed and {inconclusive} checks could not see: not conformant"
-        );
     }
     Ok(exit)
 }
 
-/// Feeds the reports until the run's last event. Says how it finished, and how many known failures pass now.
-async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> (Option<RunFinished>, usize) {
-    let (mut finished, mut stale) = (None, 0);
+/// Feeds the reports until the run's last event, and gathers the run.
+async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> Run {
+    let mut run = Run::default();
     while let Some(event) = events.recv().await {
-        match &event {
-            Event::CheckFinished(result) => {
-                stale += usize::from(result.known && result.verdict == Verdict::Pass);
-            }
-            Event::RunFinished(last) => finished = Some(last.clone()),
-            Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}
-        }
+        run.take(&event);
         reports.event(&event);
     }
-    (finished, stale)
-}
-
-fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
-    if summary.error > 0 {
-        Exit::Harness
-    } else if summary.fail + stale > 0 || strict && summary.warn + summary.inconclusive > 0 {
-        Exit::NonConformant
-    } else if summary.pass + summary.known + summary.warn == 0 {
-        Exit::Unreachable // nothing was seen: that is not a good run
-    } else {
-        Exit::Success
-    }
+    run
 }
 
 /// The command line that reaches the same target again. The token is left to the environment.
@@ -281,34 +254,6 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exit_code_says_what_happened() {
-        let summary = |pass, fail, warn, inconclusive, error| Summary {
-            pass,
-            fail,
-            warn,
-            inconclusive,
-            error,
-            ..Summary::default()
-        };
-        assert_eq!(verdict(&summary(5, 0, 0, 0, 0), 0, true), Exit::Success);
-        assert_eq!(verdict(&summary(5, 0, 1, 1, 0), 0, false), Exit::Success);
-        assert_eq!(verdict(&summary(5, 0, 1, 0, 0), 0, true), Exit::NonConformant);
-        assert_eq!(verdict(&summary(5, 0, 0, 1, 0), 0, true), Exit::NonConformant);
-        assert_eq!(verdict(&summary(5, 1, 0, 0, 0), 0, false), Exit::NonConformant);
-        assert_eq!(
-            verdict(&summary(5, 0, 0, 0, 0), 1, false),
-            Exit::NonConformant,
-            "a stale known failure is red"
-        );
-        assert_eq!(
-            verdict(&summary(0, 0, 0, 3, 0), 0, false),
-            Exit::Unreachable,
-            "nothing seen is no good run"
-        );
-        assert_eq!(verdict(&summary(5, 1, 0, 0, 1), 0, false), Exit::Harness);
-    }
 
     #[test]
     fn a_shard_is_i_of_n() {

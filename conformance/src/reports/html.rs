@@ -119,9 +119,10 @@ impl Page {
         let areas = run.areas().into_iter().map(|(name, results)| Area {
             name: visible(name),
             counts: counts(&run::counts(results.iter().copied())),
-            results: results.into_iter().map(Card::of).collect(),
+            results: results.into_iter().map(|result| Card::of(run, result)).collect(),
         });
-        let problems: Vec<_> = run.results.iter().filter_map(Problem::of).collect();
+        let problems: Vec<_> =
+            run.results.iter().filter(|result| run.is_red(result)).map(Problem::of).collect();
         Self {
             sentence: visible(&conclusion.sentence),
             standing: conclusion.standing.name(),
@@ -139,20 +140,20 @@ impl Page {
 }
 
 impl Problem {
-    fn of(result: &CheckResult) -> Option<Self> {
+    fn of(result: &CheckResult) -> Self {
         let outcome = Outcome::of(result);
-        is_problem(outcome).then(|| Self {
+        Self {
             id: visible(&result.id),
             title: visible(&result.title),
             outcome,
             symbol: outcome.symbol(),
             reason: cut(&visible(&result.reason), BRIEF),
-        })
+        }
     }
 }
 
 impl Card {
-    fn of(result: &CheckResult) -> Self {
+    fn of(run: &Run, result: &CheckResult) -> Self {
         let outcome = Outcome::of(result);
         let told = !matches!(outcome, Outcome::Pass | Outcome::Skip);
         let evidence = if told { result.evidence.as_slice() } else { &[] };
@@ -165,7 +166,7 @@ impl Card {
             outcome,
             symbol: outcome.symbol(),
             said: outcome.said_of(result.level),
-            open: is_problem(outcome),
+            open: run.is_red(result),
             requirement: page::spans(&visible(&result.requirement)),
             reason: visible_lines(&cut(&result.reason, REASON)),
             rerun: visible(&result.rerun),
@@ -189,10 +190,6 @@ impl Row {
             what: cut(&visible(&exchange.what), EXCHANGE),
         }
     }
-}
-
-fn is_problem(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale)
 }
 
 fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {

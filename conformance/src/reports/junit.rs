@@ -1,8 +1,9 @@
 //! `junit.xml` for CI servers: one suite per area, one case per requirement.
 //!
-//! A MUST that failed is a failure. A SHOULD or MAY that failed is a passing case whose `system-out` holds the warning:
-//! a CI server shows red for what makes the target non-conformant, and for nothing else. Inconclusive, known and
-//! skipped ones are skipped cases that say why; the suite's own faults are errors. A stale known failure is a failure.
+//! A CI server shows red for what makes the run red, and for nothing else. A MUST that failed and a stale known failure
+//! are failures; the suite's own faults are errors. A SHOULD or MAY that failed is a passing case whose `system-out`
+//! holds the warning, and an inconclusive check is a skipped case that says why; in a strict run both are failures.
+//! Known and skipped ones are skipped cases that say why.
 
 use std::{io, time::Duration};
 
@@ -27,17 +28,20 @@ pub(super) fn render(run: &Run) -> io::Result<String> {
         suite.add_property(Property::new("started at", run.started_at()));
         let spent = results.iter().fold(0, |sum: u64, result| sum.saturating_add(result.duration_ms));
         suite.set_time(Duration::from_millis(spent));
-        suite.add_test_cases(results.into_iter().map(|result| case(area, result)));
+        suite.add_test_cases(results.into_iter().map(|result| case(run, area, result)));
         report.add_test_suite(suite);
     }
     report.to_string().map_err(io::Error::other)
 }
 
-fn case(area: &str, result: &CheckResult) -> TestCase {
+fn case(run: &Run, area: &str, result: &CheckResult) -> TestCase {
     let outcome = Outcome::of(result);
     let reason = cut(&visible(&result.reason), MESSAGE);
     let mut warning = None;
     let mut status = match outcome {
+        Outcome::Warn | Outcome::Inconclusive if run.strict() => {
+            TestCaseStatus::non_success(NonSuccessKind::Failure)
+        }
         Outcome::Pass => TestCaseStatus::success(),
         Outcome::Warn => {
             warning = Some(format!("warning: {}\n{}", outcome.said_of(result.level), details(result)));
@@ -45,9 +49,15 @@ fn case(area: &str, result: &CheckResult) -> TestCase {
         }
         Outcome::Fail | Outcome::Stale => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Outcome::Error => TestCaseStatus::non_success(NonSuccessKind::Error),
-        Outcome::Skip | Outcome::Inconclusive | Outcome::Known => TestCaseStatus::skipped(),
+        Outcome::Skip | Outcome::Inconclusive | Outcome::Known | Outcome::KnownInconclusive => {
+            TestCaseStatus::skipped()
+        }
     };
     match outcome {
+        Outcome::Warn | Outcome::Inconclusive if run.strict() => {
+            let message = format!("{}, and the run is strict: {reason}", outcome.said_of(result.level));
+            status.set_message(message).set_type(outcome.name()).set_description(details(result));
+        }
         Outcome::Pass | Outcome::Warn => {}
         Outcome::Fail | Outcome::Error => {
             status.set_message(reason).set_type(outcome.name()).set_description(details(result));
@@ -58,8 +68,12 @@ fn case(area: &str, result: &CheckResult) -> TestCase {
         Outcome::Skip => {
             status.set_message(reason);
         }
-        Outcome::Inconclusive | Outcome::Known => {
-            let word = if outcome == Outcome::Known { "known failure" } else { "inconclusive" };
+        Outcome::Inconclusive | Outcome::Known | Outcome::KnownInconclusive => {
+            let word = match outcome {
+                Outcome::Known => "known failure",
+                Outcome::KnownInconclusive => "known inconclusive",
+                _ => "inconclusive",
+            };
             status.set_message(format!("{word}: {reason}")).set_description(details(result));
         }
     }
@@ -80,6 +94,9 @@ fn details(result: &CheckResult) -> String {
         format!("{} {}", result.level, visible(&result.requirement)),
         format!("seen: {}", cut(&visible(&result.reason), REASON)),
     ];
+    if !result.known_because.is_empty() {
+        lines.push(format!("known: {}", visible(&result.known_because)));
+    }
     if result.evidence_omitted > 0 {
         lines.push(format!("{} exchanges in the middle are left out", result.evidence_omitted));
     }

@@ -22,9 +22,15 @@ pub(super) fn render(run: &Run) -> String {
     facts(run, &mut out);
     areas(run, &mut out);
     section(run, "Failures", &[Outcome::Fail, Outcome::Error, Outcome::Stale], &mut out);
-    section(run, "Warnings", &[Outcome::Warn], &mut out);
-    brief(run, "Inconclusive", Outcome::Inconclusive, &mut out);
+    let (warnings, inconclusive) = if run.strict() {
+        ("Warnings, which fail this strict run", "Inconclusive, which fails this strict run")
+    } else {
+        ("Warnings", "Inconclusive")
+    };
+    section(run, warnings, &[Outcome::Warn], &mut out);
+    brief(run, inconclusive, Outcome::Inconclusive, &mut out);
     brief(run, "Known failures", Outcome::Known, &mut out);
+    brief(run, "Known inconclusive checks", Outcome::KnownInconclusive, &mut out);
     brief(run, "Skipped", Outcome::Skip, &mut out);
     out.join("\n").trim_end().to_owned() + "\n"
 }
@@ -95,7 +101,12 @@ fn brief(run: &Run, heading: &str, outcome: Outcome, out: &mut Vec<String>) {
     out.push(format!("<details><summary>{heading} ({})</summary>", found.len()));
     out.push(String::new());
     for result in found {
-        out.push(format!("- {} {}: {}", escape(&result.id), result.level, code(&result.reason, FACT)));
+        let known = match result.known_because.as_str() {
+            "" => String::new(),
+            because => format!(" – known: {}", code(because, FACT)),
+        };
+        let reason = code(&result.reason, FACT);
+        out.push(format!("- {} {}: {reason}{known}", escape(&result.id), result.level));
     }
     out.extend([String::new(), "</details>".to_owned(), String::new()]);
 }

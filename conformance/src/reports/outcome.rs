@@ -24,6 +24,9 @@ pub enum Outcome {
     Inconclusive,
     /// Failed, as listed.
     Known,
+    /// Inconclusive, as listed or because of a known failure.
+    #[serde(rename = "known-inconclusive")]
+    KnownInconclusive,
     /// Not asked.
     Skip,
     /// Holds.
@@ -32,13 +35,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All, worst first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fail,
         Self::Error,
         Self::Stale,
         Self::Warn,
         Self::Inconclusive,
         Self::Known,
+        Self::KnownInconclusive,
         Self::Skip,
         Self::Pass,
     ];
@@ -52,8 +56,18 @@ impl Outcome {
             Verdict::Fail if result.level == Level::Must => Self::Fail,
             Verdict::Fail => Self::Warn,
             Verdict::Skip => Self::Skip,
+            Verdict::Inconclusive if result.known => Self::KnownInconclusive,
             Verdict::Inconclusive => Self::Inconclusive,
             Verdict::Error => Self::Error,
+        }
+    }
+
+    /// Whether it makes a run red.
+    pub fn is_red(self, strict: bool) -> bool {
+        match self {
+            Self::Fail | Self::Error | Self::Stale => true,
+            Self::Warn | Self::Inconclusive => strict,
+            Self::Known | Self::KnownInconclusive | Self::Skip | Self::Pass => false,
         }
     }
 
@@ -64,7 +78,7 @@ impl Outcome {
             Self::Fail | Self::Stale => Tone::Bad,
             Self::Error => Tone::OwnFault,
             Self::Warn | Self::Inconclusive => Tone::Doubtful,
-            Self::Known | Self::Skip => Tone::Quiet,
+            Self::Known | Self::KnownInconclusive | Self::Skip => Tone::Quiet,
         }
     }
 
@@ -77,6 +91,7 @@ impl Outcome {
             Self::Warn => "warnings",
             Self::Inconclusive => "inconclusive",
             Self::Known => "known failures",
+            Self::KnownInconclusive => "known inconclusive",
             Self::Skip => "skipped",
             Self::Pass => "passed",
         }
@@ -97,6 +112,7 @@ impl Outcome {
             Self::Warn => format!("{level} not met"),
             Self::Inconclusive => format!("inconclusive ({level})"),
             Self::Known => format!("{level} failed, as listed"),
+            Self::KnownInconclusive => format!("inconclusive, for a known reason ({level})"),
             Self::Skip => format!("skipped ({level})"),
             Self::Pass => format!("passed ({level})"),
         }
@@ -107,7 +123,7 @@ impl Outcome {
         match self {
             Self::Fail | Self::Error => "✗",
             Self::Stale | Self::Warn | Self::Known => "!",
-            Self::Inconclusive => "?",
+            Self::Inconclusive | Self::KnownInconclusive => "?",
             Self::Skip => "–",
             Self::Pass => "✓",
         }
@@ -122,6 +138,7 @@ impl Outcome {
             Self::Warn => "warn",
             Self::Inconclusive => "inconclusive",
             Self::Known => "known",
+            Self::KnownInconclusive => "known-inconclusive",
             Self::Skip => "skip",
             Self::Pass => "pass",
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     conclusion::{self, Conclusion},
+    language::Language,
     outcome::Outcome,
 };
 use crate::events::{CheckResult, Event, RunFinished, RunStarted, Summary, Survey};
@@ -22,6 +23,8 @@ pub struct Run {
     pub results: Vec<CheckResult>,
     /// Missing where the run was cut short.
     pub finished: Option<RunFinished>,
+    /// The language of the words around the results.
+    pub language: Language,
 }
 
 impl Run {
@@ -81,9 +84,24 @@ impl Run {
         counts(self.results.iter())
     }
 
-    /// The verdict on the target, in a sentence.
+    /// Whether a warning and an inconclusive check make the run red.
+    pub fn strict(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.strict)
+    }
+
+    /// Whether this result makes the run red.
+    pub fn is_red(&self, result: &CheckResult) -> bool {
+        Outcome::of(result).is_red(self.strict())
+    }
+
+    /// The verdict on the target, in a sentence in the run's language.
     pub fn conclusion(&self) -> Conclusion {
-        conclusion::conclude(self)
+        self.conclusion_in(self.language)
+    }
+
+    /// The verdict on the target, in a sentence.
+    pub fn conclusion_in(&self, language: Language) -> Conclusion {
+        conclusion::conclude(self, language)
     }
 
     /// The results by area, in the order of the plan.

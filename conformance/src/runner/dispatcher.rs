@@ -14,8 +14,8 @@ use super::{
     survey::Surveyed,
 };
 use crate::{
-    baseline::Baseline,
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
+    known_failures::KnownFailures,
     vocabulary::{Profile, Role},
 };
 
@@ -42,7 +42,9 @@ pub struct Conduct {
     /// The command line that reaches the same target, for rerun hints.
     pub command: String,
     /// The target's known failures, which are marked and counted as such.
-    pub baseline: Baseline,
+    pub known_failures: KnownFailures,
+    /// For reports: a warning and an inconclusive check make the run red.
+    pub strict: bool,
 }
 
 /// Runs the plan in a task of its own, until its end or until `stop`. The last event is [`Event::RunFinished`], also of a
@@ -81,6 +83,7 @@ async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut 
         seed: conduct.seed,
         started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
         planned: conduct.plan.requirements.len(),
+        strict: conduct.strict,
     };
     tell(events, Event::RunStarted(started)).await?;
     let bench = Bench {
@@ -109,7 +112,7 @@ async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut 
             finished.insert(at, result);
         }
         while let Some(mut result) = finished.remove(&next) {
-            conduct.baseline.mark(&mut result);
+            conduct.known_failures.mark(&mut result);
             next += 1;
             // Counted and told in one go, so that a run that is stopped here counts what it told.
             let place = events.reserve().await?;

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -43,6 +43,7 @@ pub(super) struct Bench {
 /// patience: one slow answer is the machine's, two are the target's.
 pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> CheckResult {
     let began = std::time::Instant::now();
+    let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (mut result, waited) = attempt(requirement, bench, &bench.endpoint).await;
     let hopeless = bench.silent || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
     if result.verdict == Verdict::Fail && waited && !hopeless {
@@ -54,6 +55,7 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) ->
             bench.vain.fetch_add(1, Ordering::Relaxed);
         }
     }
+    result.started_at_ms = u64::try_from(started_at.as_millis()).unwrap_or(u64::MAX);
     result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     result
 }
@@ -85,13 +87,17 @@ async fn attempt(
         requirement: requirement.sentence(),
         verdict,
         known: false,
+        known_because: String::new(),
         reason,
         evidence,
         evidence_omitted,
         exercised: probe.exercised(),
+        started_at_ms: 0,
         duration_ms: 0,
         attempts: 1,
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
+        grpcurl: String::new(),
+        trace: String::new(),
     };
     (result, probe.waited())
 }

@@ -198,9 +198,9 @@ fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyh
     fs::write(args.output.join("comparison.md"), table)?;
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,
-        Conclusion::Fail => Exit::NonConformant,
-        Conclusion::Inconclusive => Exit::Unreachable,
-        Conclusion::Invalid => Exit::Harness,
+        Conclusion::Fail => Exit::Slower,
+        Conclusion::Inconclusive => Exit::Inconclusive,
+        Conclusion::Invalid => Exit::InvalidFigures,
     })
 }
 

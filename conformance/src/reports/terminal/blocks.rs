@@ -55,7 +55,9 @@ impl Blocks {
     pub(super) fn result(self, result: &CheckResult, earlier: &[CheckResult]) -> String {
         match Outcome::of(result) {
             Outcome::Pass | Outcome::Skip => String::new(),
-            Outcome::Known | Outcome::Stale | Outcome::Inconclusive => self.brief(result),
+            Outcome::Known | Outcome::KnownInconclusive | Outcome::Stale | Outcome::Inconclusive => {
+                self.brief(result)
+            }
             Outcome::Fail | Outcome::Warn | Outcome::Error => self.block(result, earlier),
         }
     }
