@@ -72,6 +72,12 @@ fn wrong_usage_is_2_and_an_unreachable_target_is_3() {
         )
     };
     assert_eq!(run(&["run", "--only", "NOPE-*"]), 2);
+    assert_eq!(
+        run(&["run", "--only", "STREAM-*", "--only", "STREM-*"]),
+        2,
+        "one of two patterns is mistyped"
+    );
+    assert_eq!(run(&["run", "--skip", "STREM-*"]), 2, "nothing would be left out");
     assert_eq!(run(&["run", "--target", "nowhere"]), 2);
     assert_eq!(run(&["run", "--role", "server,gateway"]), 2, "a role without checks");
     assert_eq!(run(&["explain", "NOPE-001"]), 2);

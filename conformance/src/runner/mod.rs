@@ -4,9 +4,12 @@
 
 mod dispatcher;
 mod executor;
+mod pattern;
 mod plan;
 mod survey;
 
 pub use dispatcher::{Conduct, conduct};
+pub(crate) use pattern::nearest;
+pub(crate) use plan::contract;
 pub use plan::{BadSelection, Plan, Selection};
 pub use survey::{Surveyed, Unreachable, survey};
