@@ -24,7 +24,7 @@ fn a_conformant_endpoint_is_0_and_leaves_its_reports() {
     let directory = tempfile::tempdir().unwrap();
     let output = judge(directory.path(), "", &["--only", "HEALTH-001", "--only", "WIRE-00?"]);
     assert_eq!(exit(&output), 0, "{output:?}");
-    for file in ["report.json", "report.html", "junit.xml", "events.jsonl"] {
+    for file in ["report.json", "report.html", "report.md", "junit.xml", "ctrf.json", "events.jsonl"] {
         let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
         assert!(text.contains("HEALTH-001"), "{file}");
         assert!(!text.contains("secret-of-this-test"), "{file} holds the token");

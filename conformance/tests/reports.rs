@@ -20,6 +20,8 @@ use conformance::{
 use proptest::prelude::*;
 use serde_json::Value;
 
+#[path = "common/junit.rs"]
+mod junit;
 #[path = "common/schema.rs"]
 mod schema;
 #[path = "common/xml.rs"]
@@ -28,7 +30,8 @@ use present::{Console, Stream};
 use schema::violations;
 use xml::assert_xml;
 
-const DOCUMENTS: [Format; 5] = [Format::Json, Format::Junit, Format::Html, Format::Markdown, Format::Github];
+const DOCUMENTS: [Format; 6] =
+    [Format::Json, Format::Junit, Format::Ctrf, Format::Html, Format::Markdown, Format::Github];
 
 /// Everything that a hostile or careless target can put into a message.
 const NASTY: &str = "\u{1b}[31mred\u{1b}[0m \u{0}\u{7}\u{9b}1m <script>alert(\"x\")</script> </title> ]]> {{ 7*7 }} \
@@ -151,6 +154,87 @@ fn every_format_says_what_made_a_strict_run_red() {
 }
 
 #[test]
+fn a_target_that_writes_commands_of_ci_servers_is_quoted_and_not_obeyed() {
+    let hostile =
+        "::stop-commands::x\n  ::error::y\n##vso[task.setvariable variable=a]b\n##[error]c ##teamcity[d]";
+    // The wrapped text breaks before every `::`.
+    let wrapped = format!("{} ::set-output::z", "word ".repeat(18)).repeat(12);
+    for text in [hostile, &wrapped] {
+        let mut result = result("BAD-001", Level::Must, Verdict::Fail, text);
+        result.evidence = vec![exchange(1.0, 1, Direction::Received, text)];
+        let mut events = run_of(vec![result], false);
+        if let Event::Surveyed(survey) = &mut events[1] {
+            survey.metrics.insert("backend".to_owned(), text.to_owned());
+            survey.warnings.push(text.to_owned());
+        }
+        let run = Run::of(&events);
+        let printed = DOCUMENTS.map(|format| (format.name(), document(format, &run)));
+        for (name, text) in printed.into_iter().chain([("pretty", terminal(&events, false))]) {
+            let own = |line: &str| name == "github" && line.starts_with("::error title=");
+            let obeyed = text.lines().find(|line| line.trim_start().starts_with("::") && !own(line));
+            assert_eq!(obeyed, None, "{name}");
+            assert!(!is_obeyed(&text), "{name}: {text}");
+        }
+    }
+}
+
+/// Whether a line holds what Azure Pipelines, GitHub or TeamCity take for a command wherever it stands.
+fn is_obeyed(text: &str) -> bool {
+    ["##vso[", "##[", "##teamcity["].iter().any(|command| text.contains(command))
+}
+
+#[test]
+fn junit_and_ctrf_are_what_ci_servers_read() {
+    let mut events = a_run();
+    if let Event::CheckFinished(result) = &mut events[3] {
+        result.attempts = 2; // it passed at the second attempt
+    }
+    for strict in [false, true] {
+        if let Event::RunStarted(started) = &mut events[0] {
+            started.strict = strict;
+        }
+        let run = Run::of(&events);
+        let junit = document(Format::Junit, &run);
+        assert_eq!(junit::violations(&junit), Vec::<String>::new(), "{junit}");
+        assert!(junit.contains("timestamp=\"2025-06-15T15:06:40.500Z\""), "{junit}");
+        assert_eq!(junit.matches("<flakyFailure").count(), 1);
+        let failures = junit.matches("<failure").count();
+        assert!(junit.contains(&format!("tests=\"11\" failures=\"{failures}\" errors=\"1\"")), "{junit}");
+
+        let ctrf: Value = serde_json::from_str(&document(Format::Ctrf, &run)).expect("JSON");
+        assert_eq!(violations(CTRF, &ctrf), Vec::<String>::new());
+        let summary = &ctrf["results"]["summary"];
+        assert_eq!(summary["failed"], failures + 1, "a broken check is red too");
+        assert_eq!(summary["stop"], summary["start"].as_u64().expect("a time") + 12_345);
+    }
+}
+
+#[test]
+fn github_gets_the_conclusion_first_ten_annotations_and_the_rest_in_the_summary() {
+    let bad = |n| result(&format!("BAD-{n:03}"), Level::Must, Verdict::Fail, "no");
+    let warned = result("WARN-001", Level::Should, Verdict::Fail, "slow");
+    let events = run_of(std::iter::once(warned).chain((0..20).map(bad)).collect(), false);
+    let github = document(Format::Github, &Run::of(&events));
+    let lines: Vec<_> = github.lines().collect();
+    assert_eq!(lines.len(), 10, "{github}");
+    assert!(lines[0].starts_with("::error title=conformance::NOT conformant: 20 of 20"), "{github}");
+    assert!(lines[1..9].iter().all(|line| line.starts_with("::error title=BAD-")), "red ones come first");
+    assert!(lines[9].starts_with("::notice title=conformance::13 more are in the step's summary: BAD-008"));
+
+    let directory = scratch("summary");
+    fs::create_dir_all(&directory).expect("a scratch directory");
+    let summary = directory.join("summary.md");
+    fs::write(&summary, "an earlier step\n").expect("a file");
+    let mut reports = Reports::default();
+    reports.add_summary(&summary);
+    events.iter().for_each(|event| reports.event(event));
+    assert!(reports.finish().is_empty());
+    let text = fs::read_to_string(&summary).expect("a summary");
+    assert!(text.starts_with("an earlier step\n## NOT conformant: 20 of 20"), "{text}");
+    assert!(text.contains("BAD-019"));
+}
+
+#[test]
 fn a_report_that_fails_starves_no_other() {
     struct Full;
     impl Report for Full {
@@ -174,7 +258,7 @@ fn a_report_that_fails_starves_no_other() {
 }
 
 #[test]
-fn a_run_leaves_four_files_and_replay_makes_them_again() {
+fn a_run_leaves_its_files_and_replay_makes_them_again() {
     let (first, second) = (scratch("first"), scratch("second"));
     fs::create_dir_all(&first).expect("a scratch directory");
     fs::write(first.join("report.json"), "of an earlier run").expect("a file");
@@ -189,11 +273,11 @@ fn a_run_leaves_four_files_and_replay_makes_them_again() {
     let into = |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output) };
     let replayed = replay::run(&into(second.clone())).expect("a readable recording");
     assert_eq!(replayed, Exit::Harness, "the run's own exit code: a check of it broke");
-    for name in ["events.jsonl", "report.json", "report.html", "junit.xml"] {
+    for name in ["events.jsonl", "report.json", "report.html", "report.md", "junit.xml", "ctrf.json"] {
         let read = |directory: &PathBuf| fs::read_to_string(directory.join(name)).expect(name);
         assert_eq!(read(&first), read(&second), "{name}");
     }
-    assert_eq!(fs::read_dir(&first).expect("a directory").count(), 4, "no temporary file is left");
+    assert_eq!(fs::read_dir(&first).expect("a directory").count(), 6, "no temporary file is left");
     let over_itself = replay::run(&into(first.clone())).expect("an answer");
     assert_eq!(over_itself, Exit::Usage, "a recording is never overwritten by its replay");
 }
@@ -271,10 +355,22 @@ proptest! {
         let json: Value = serde_json::from_str(&document(Format::Json, &run)).expect("JSON");
         prop_assert_eq!(violations("report.schema.json", &json), Vec::<String>::new());
 
+        let ctrf: Value = serde_json::from_str(&document(Format::Ctrf, &run)).expect("JSON");
+        prop_assert_eq!(violations(CTRF, &ctrf), Vec::<String>::new());
+
         assert_xml(&document(Format::Junit, &run), None);
         assert_xml(&document(Format::Html, &run), Some(1));
         let github = document(Format::Github, &run);
         prop_assert!(github.lines().all(|line| line.starts_with("::")));
+        for text in [document(Format::Junit, &run), document(Format::Html, &run), document(Format::Markdown, &run),
+            document(Format::Json, &run), terminal(&events, false), terminal(&events, true)] {
+            let obeyed = strip_sgr(&text).lines().find(|line| line.trim_start().starts_with("::")).map(str::to_owned);
+            prop_assert_eq!(obeyed, None);
+        }
+        for format in DOCUMENTS {
+            let text = document(format, &run);
+            prop_assert!(!is_obeyed(&text), "a command of a CI server in {}", text);
+        }
         for text in [github, document(Format::Markdown, &run), document(Format::Json, &run), terminal(&events, false)] {
             prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "control characters in {text:?}");
             let hidden = text.contains(['\u{202e}', '\u{feff}', '\u{ffff}']);
@@ -292,6 +388,9 @@ proptest! {
         }
     }
 }
+
+/// What CTRF asks of a report.
+const CTRF: &str = "../conformance/tests/schemas/ctrf.schema.json";
 
 // A run with one result of each kind. Its ids are in no catalogue, so that no page's wording is in a snapshot.
 

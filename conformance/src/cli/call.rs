@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
+use present::text;
 use wire::Address;
 
 use super::patience::{interrupted, told};
@@ -36,8 +37,10 @@ pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Pa
     reached.map_err(|error| refuse(Exit::Unreachable, &error))
 }
 
+/// Says why the command ends. The words may quote a target, so that they are made safe for a terminal and a CI log.
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
-    eprintln!("error: {why}");
+    let why = text::visible_lines(&format!("error: {why}")).join("\n");
+    eprintln!("{}", text::inert(&why));
     exit
 }
 

@@ -53,11 +53,14 @@ impl Generation {
     /// check of behaviour builds on; the shape of the stream is each check's own matter.
     pub fn served(&self) -> Result<&Self, NotPassed> {
         let asked = || {
+            let model = match self.request.model_id.as_str() {
+                "" => "no model".to_owned(),
+                id => format!("model {}", quote(id, 60)),
+            };
             format!(
-                "a legal request (model {:?}, prompt {}, {:?})",
-                self.request.model_id,
+                "a legal request ({model}, prompt {}, {})",
                 quote(&self.request.prompt, 60),
-                self.request.sampling
+                sampling(&self.request)
             )
         };
         // A status other than OK after a complete generation is STREAM-001's matter.
@@ -158,7 +161,7 @@ impl Stream {
             Item::Message(raw) => match self.dialect.decode_response(&raw.bytes) {
                 Ok(message) => {
                     self.call.note(format!(
-                        "StreamPredictResponse {{ trace_id: {}, index: {}, chunk: {}, end_of_stream: {} }}",
+                        "StreamPredictResponse: trace_id {}, index {}, chunk {}, end_of_stream {}",
                         quote(&message.trace_id, 60),
                         message.index,
                         quote(&message.chunk, 60),
@@ -304,20 +307,32 @@ impl Streamer {
     }
 }
 
+/// The sampling parameters in words; zero is unset (contract, section 5) and is left out.
+fn sampling(request: &GenerationRequest) -> String {
+    let Some(sampling) = request.sampling else { return "no sampling parameters".to_owned() };
+    let mut words = Vec::new();
+    let mut add = |name: &str, value: String| words.push(format!("{name} {value}"));
+    if sampling.max_new_tokens != 0 {
+        add("max_new_tokens", sampling.max_new_tokens.to_string());
+    }
+    for (name, value) in [
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("repetition_penalty", sampling.repetition_penalty),
+    ] {
+        if value != 0.0 {
+            add(name, value.to_string());
+        }
+    }
+    if words.is_empty() { "all sampling parameters unset".to_owned() } else { words.join(", ") }
+}
+
 fn shown(request: &GenerationRequest) -> String {
-    let sampling = request.sampling.map_or_else(
-        || "none".to_owned(),
-        |s| {
-            format!(
-                "{{ max_new_tokens: {}, temperature: {}, top_p: {}, repetition_penalty: {} }}",
-                s.max_new_tokens, s.temperature, s.top_p, s.repetition_penalty
-            )
-        },
-    );
     format!(
-        "StreamPredictRequest {{ model_id: {}, prompt: {}, generation: {sampling}, trace_id: {} }}",
+        "StreamPredictRequest: model_id {}, prompt {}, {}, trace_id {}",
         quote(&request.model_id, 60),
         quote(&request.prompt, 80),
+        sampling(request),
         quote(request.trace_id(), 60)
     )
 }

@@ -98,7 +98,7 @@ impl Observer for Record {
 
     fn waited(&self, call: u32, patience: Duration) {
         self.inner.waited.store(true, Ordering::Relaxed);
-        self.add(call, Direction::Received, format!("nothing for {patience:?}"));
+        self.add(call, Direction::Received, format!("nothing for {}", wire::time(patience)));
     }
 }
 

@@ -37,8 +37,8 @@ struct Fed {
 }
 
 impl Reports {
-    /// The reports of a run: `events.jsonl`, `report.json`, `report.html` and `junit.xml` in `output`, and what
-    /// `formats` say on the console. Reports of an earlier run are removed, so that none can be taken for this one's.
+    /// The reports of a run: `events.jsonl` and a file for each of [`Format::FILES`] in `output`, and what `formats` say
+    /// on the console. Reports of an earlier run are removed, so that none can be taken for this one's.
     pub fn open(formats: &[Format], output: &Path, console: Console) -> io::Result<Self> {
         std::fs::create_dir_all(output)?;
         let mut reports = Self::default();
@@ -56,6 +56,13 @@ impl Reports {
         let mut reports = Self::default();
         reports.add_printed(formats, None, console);
         reports
+    }
+
+    /// Appends `report.md` to `summary`, the file in which GitHub Actions takes the summary of a step.
+    pub fn add_summary(&mut self, summary: &Path) {
+        if let Some(render) = Format::Markdown.document() {
+            self.add("step summary", Box::new(Document::appended(summary.to_path_buf(), render)));
+        }
     }
 
     /// One more report; `name` is what its failure is reported under.

@@ -23,6 +23,7 @@ pub(super) struct Document {
 
 enum Sink {
     File(PathBuf),
+    Appended(PathBuf),
     Stream(Box<dyn Write + Send>),
 }
 
@@ -33,6 +34,11 @@ impl Document {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(Self::new(Sink::File(path), render)),
         }
+    }
+
+    /// At the end of a file that others write into too.
+    pub(super) fn appended(path: PathBuf, render: Render) -> Self {
+        Self::new(Sink::Appended(path), render)
     }
 
     pub(super) fn printed(out: Box<dyn Write + Send>, render: Render) -> Self {
@@ -48,6 +54,9 @@ impl Document {
         let text = (self.render)(&self.run)?;
         match &mut self.sink {
             Sink::File(path) => write_whole(path, text.as_bytes()),
+            Sink::Appended(path) => {
+                fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
+            }
             Sink::Stream(out) => {
                 out.write_all(text.as_bytes())?;
                 out.flush()

@@ -1,9 +1,9 @@
 //! A summary for a pull request: the verdict, the counts by area, and why each failure is one.
 //!
-//! A target's text stands in code only, where neither markup nor a mention of a person is understood. Bounded, because
-//! a comment is.
+//! A target's text stands in code only, where neither markup nor a mention of a person is understood, and no line of it
+//! begins as a command of a CI server. Bounded, because a comment is.
 
-use present::text::{cut, visible, visible_lines};
+use present::text::{cut, inert, visible, visible_lines};
 
 use super::{
     outcome::Outcome,
@@ -32,7 +32,7 @@ pub(super) fn render(run: &Run) -> String {
     brief(run, "Known failures", Outcome::Known, &mut out);
     brief(run, "Known inconclusive checks", Outcome::KnownInconclusive, &mut out);
     brief(run, "Skipped", Outcome::Skip, &mut out);
-    out.join("\n").trim_end().to_owned() + "\n"
+    inert(out.join("\n").trim_end()) + "\n"
 }
 
 fn facts(run: &Run, out: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! Events in, reports out: terminal, JSON, JUnit, HTML, Markdown, GitHub annotations and the recording itself.
+//! Events in, reports out: terminal, JSON, JUnit, CTRF, HTML, Markdown, GitHub annotations and the recording itself.
 //!
 //! Talks to: [`crate::events`], its only input, and the requirements' pages, which it quotes. Knows nothing of the
 //! runner, so any report can be made again from `events.jsonl`. A report that fails starves no other.
@@ -6,6 +6,8 @@
 //! Everything that a target said is escaped here before it reaches a terminal or a page, see [`present::text`].
 
 pub mod conclusion;
+mod ctrf;
+mod decisive;
 mod events_file;
 mod fan_out;
 mod files;

@@ -64,12 +64,7 @@ impl Run {
 
     /// RFC 3339; empty if no event said it.
     pub fn started_at(&self) -> String {
-        let at = |started: &RunStarted| {
-            let at: SystemTime =
-                UNIX_EPOCH + Duration::from_millis(started.started_at_ms.min(LAST_MOMENT_MS));
-            humantime::format_rfc3339_millis(at).to_string()
-        };
-        self.started.as_ref().map(at).unwrap_or_default()
+        self.started.as_ref().map(|started| rfc3339(started.started_at_ms)).unwrap_or_default()
     }
 
     /// Counts of the results that came.
@@ -154,6 +149,12 @@ pub(super) fn counts<'a>(results: impl Iterator<Item = &'a CheckResult>) -> Vec<
     let outcomes: Vec<_> = results.map(Outcome::of).collect();
     let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count();
     Outcome::ALL.into_iter().map(|outcome| (outcome, count(outcome))).filter(|(_, n)| *n > 0).collect()
+}
+
+/// A moment in Unix milliseconds, as RFC 3339 in UTC.
+pub(super) fn rfc3339(ms: u64) -> String {
+    let at: SystemTime = UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MOMENT_MS));
+    humantime::format_rfc3339_millis(at).to_string()
 }
 
 /// The area of an id: `STREAM` of `STREAM-001`.

@@ -56,6 +56,7 @@ impl Terminal {
     fn say(&mut self, lines: &str) -> io::Result<()> {
         let lines = if self.after_blank { lines.trim_start_matches('\n') } else { lines };
         self.after_blank = lines.ends_with("\n\n") || (self.after_blank && lines.is_empty());
+        let lines = text::inert(lines);
         let out = &mut self.out;
         self.progress.suspend(|| {
             out.write_all(lines.as_bytes())?;

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use http::HeaderMap;
 use tonic::Code;
 
-use crate::shown::quote;
+use crate::shown::{quote, time};
 
 /// How a call ended, as seen on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl End {
             Self::Reset(reason) => format!("was reset (RST_STREAM {reason})"),
             Self::Closed(how) => format!("lost its connection ({how})"),
             Self::Malformed(how) => format!("got broken gRPC ({how})"),
-            Self::TimedOut(patience) => format!("got no answer within {patience:?}"),
+            Self::TimedOut(patience) => format!("got no answer within {}", time(*patience)),
         }
     }
 
@@ -107,7 +107,7 @@ impl fmt::Display for End {
             Self::Reset(reason) => write!(f, "RST_STREAM {reason}"),
             Self::Closed(how) => write!(f, "connection lost ({how})"),
             Self::Malformed(how) => write!(f, "broken gRPC framing ({how})"),
-            Self::TimedOut(patience) => write!(f, "no answer within {patience:?}"),
+            Self::TimedOut(patience) => write!(f, "no answer within {}", time(*patience)),
         }
     }
 }

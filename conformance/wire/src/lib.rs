@@ -27,6 +27,6 @@ pub use end::{End, Status, code_name};
 pub use fnv::{FNV_OFFSET, fnv};
 pub use framing::{PREFIX, framed, whole};
 pub use observer::Observer;
-pub use shown::{hex, quote};
+pub use shown::{hex, quote, time};
 pub use tls::{BadTls, Tls};
 pub use transport::{Transport, dial, takes_connections};

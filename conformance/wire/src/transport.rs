@@ -8,7 +8,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::{address::Address, tls::Tls};
+use crate::{address::Address, shown::time, tls::Tls};
 
 /// A connection's bytes, whatever carries them.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -18,7 +18,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 /// Connects; each step, the connection and the TLS handshake, takes at most `patience`.
 pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
     let late = |step: &'static str| {
-        move |_: Elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no {step} within {patience:?}"))
+        move |_: Elapsed| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no {step} within {}", time(patience)))
+        }
     };
     match address {
         Address::Unix(path) => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use present::{Paint, text};
 
 use super::super::{
+    decisive::decisive,
     outcome::Outcome,
     run::{self, Run},
 };
@@ -15,7 +16,7 @@ use crate::{
 
 /// Text is wrapped at this many columns.
 const WIDTH: usize = 100;
-/// The exchanges before a verdict that explain it.
+/// Exchanges shown of a check; the other reports have all that were kept.
 const EXCHANGES: usize = 12;
 /// Characters of a reason, an exchange and a one-line reason; the rest is in the other reports.
 const REASON: usize = 700;
@@ -84,7 +85,9 @@ impl Blocks {
         if let Some(directory) = reports_in {
             let directory = text::visible(&directory.display().to_string());
             let directory = directory.trim_end_matches('/');
-            lines.add(&format!("Reports: {directory}/report.html, report.json, junit.xml, events.jsonl"));
+            lines.add(&format!(
+                "Reports: {directory}/report.html, report.md, report.json, junit.xml, ctrf.json, events.jsonl"
+            ));
         }
         lines.text
     }
@@ -130,18 +133,23 @@ impl Blocks {
 
     fn exchanges(self, result: &CheckResult, lines: &mut Lines) {
         let all = result.evidence.len() + result.evidence_omitted;
-        let shown = result.evidence.len().min(EXCHANGES);
-        if shown == 0 {
+        let shown = decisive(result, EXCHANGES);
+        if shown.is_empty() {
             return;
         }
-        let which = if shown < all {
-            format!("The last {shown} of {all} exchanges")
+        let which = if shown.len() < all {
+            format!("{} of {all} exchanges, those that the verdict is about", shown.len())
         } else {
             "The exchanges".to_owned()
         };
         self.heading(&format!("{which}, in ms since the check began"), lines);
-        for exchange in result.evidence.iter().skip(result.evidence.len() - shown) {
-            lines.add(&self.exchange(exchange));
+        let mut after = None;
+        for at in shown {
+            if after.is_some_and(|after| at > after) {
+                lines.add(&self.paint.dim("             …"));
+            }
+            after = Some(at + 1);
+            lines.add(&self.exchange(&result.evidence[at]));
         }
     }
 
