@@ -227,11 +227,47 @@ fn github_gets_the_conclusion_first_ten_annotations_and_the_rest_in_the_summary(
     fs::write(&summary, "an earlier step\n").expect("a file");
     let mut reports = Reports::default();
     reports.add_summary(&summary);
-    events.iter().for_each(|event| reports.event(event));
+    for event in &events {
+        reports.event(event);
+    }
     assert!(reports.finish().is_empty());
     let text = fs::read_to_string(&summary).expect("a summary");
     assert!(text.starts_with("an earlier step\n## NOT conformant: 20 of 20"), "{text}");
     assert!(text.contains("BAD-019"));
+}
+
+#[test]
+fn a_narrow_terminal_is_obeyed_and_commands_are_whole() {
+    for (width, most) in [(Some(80), 80), (Some(60), 60), (None, 100), (Some(400), 120)] {
+        let text = terminal_on(&a_run(), Stream { width, ..Stream::default() }, Language::English);
+        for line in text.lines() {
+            let copied = ["  Run again", "  By hand"].iter().any(|label| line.starts_with(label));
+            let wide = line.chars().filter(|c| ('\u{4e00}'..='\u{9fff}').contains(c)).count();
+            assert!(copied || line.chars().count() + wide <= most, "{width:?}: {line}");
+        }
+        assert!(text.contains("--only ALPHA-002 --seed 42\n"), "a command is never wrapped");
+    }
+}
+
+#[test]
+fn the_frame_speaks_chinese_and_what_programs_read_stays_english() {
+    let run = Run { language: Language::Chinese, ..Run::of(&a_run()) };
+    let html = document(Format::Html, &run);
+    assert_xml(&html, Some(1));
+    for words in
+        ["<html lang=\"zh-Hans\">", "不符合：6 条 MUST 要求中有 3 条失败", "契约要求", "实际看到", "3 项失败"]
+    {
+        assert!(html.contains(words), "{words}");
+    }
+    for words in ["The contract says", "What was seen", "Filter by id", "Run it again"] {
+        assert!(!html.contains(words), "{words}");
+    }
+    assert!(html.contains("The sentence of ALPHA-002"), "pages and sentences stay as the contract has them");
+    let pretty = terminal_on(&a_run(), Stream::default(), Language::Chinese);
+    assert!(pretty.contains("不符合：") && pretty.contains("  契约要求\n"), "{pretty}");
+    for format in [Format::Json, Format::Junit, Format::Ctrf] {
+        assert_eq!(document(format, &run), document(format, &Run::of(&a_run())), "{}", format.name());
+    }
 }
 
 #[test]
@@ -246,8 +282,15 @@ fn a_report_that_fails_starves_no_other() {
     let mut reports = Reports::default();
     reports.add("full", Box::new(Full));
     let out = Buffer::default();
-    reports
-        .add("pretty", Box::new(Terminal::new(Box::new(out.clone()), Stream::default(), Some(&directory))));
+    reports.add(
+        "pretty",
+        Box::new(Terminal::new(
+            Box::new(out.clone()),
+            Stream::default(),
+            Some(&directory),
+            Language::English,
+        )),
+    );
     for event in &a_run() {
         reports.event(event);
     }
@@ -262,7 +305,8 @@ fn a_run_leaves_its_files_and_replay_makes_them_again() {
     let (first, second) = (scratch("first"), scratch("second"));
     fs::create_dir_all(&first).expect("a scratch directory");
     fs::write(first.join("report.json"), "of an earlier run").expect("a file");
-    let mut reports = Reports::open(&[], &first, Console::default()).expect("the directory is writable");
+    let mut reports =
+        Reports::open(&[], &first, Console::default(), Language::English).expect("the directory is writable");
     assert!(!first.join("report.json").exists(), "nothing of an earlier run stays while a run is under way");
     for event in &a_run() {
         reports.event(event);
@@ -270,7 +314,8 @@ fn a_run_leaves_its_files_and_replay_makes_them_again() {
     assert!(reports.finish().is_empty());
 
     let file = first.join("events.jsonl");
-    let into = |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output) };
+    let into =
+        |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output), lang: None };
     let replayed = replay::run(&into(second.clone())).expect("a readable recording");
     assert_eq!(replayed, Exit::Harness, "the run's own exit code: a check of it broke");
     for name in ["events.jsonl", "report.json", "report.html", "report.md", "junit.xml", "ctrf.json"] {
@@ -289,7 +334,8 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
     let replay = |name: &str, text: &str| {
         let file = directory.join(name);
         fs::write(&file, text).expect("a file");
-        replay::run(&replay::ReplayArgs { file, format: vec![], output: None }).expect("an answer")
+        replay::run(&replay::ReplayArgs { file, format: vec![], output: None, lang: None })
+            .expect("an answer")
     };
     let mut lines: Vec<_> = a_run().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
     lines.truncate(4);
@@ -303,7 +349,8 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
 #[test]
 fn a_run_that_was_cut_short_still_has_its_documents() {
     let directory = scratch("cut-short");
-    let mut reports = Reports::open(&[], &directory, Console::default()).expect("the directory is writable");
+    let mut reports = Reports::open(&[], &directory, Console::default(), Language::English)
+        .expect("the directory is writable");
     for event in &a_run()[..4] {
         reports.event(event);
     }
@@ -329,7 +376,7 @@ fn pages_of_the_catalogue_are_rendered_everywhere() {
     let lower = explain::ExplainArgs { id: "nothing-000".to_owned() };
     assert_eq!(explain::run(&lower).expect("an answer"), Exit::Usage);
     for format in [list::ListFormat::Table, list::ListFormat::Json, list::ListFormat::Markdown] {
-        let text = list::list(&requirements::AREAS, format).expect("a list");
+        let text = list::list(&requirements::AREAS, format, &list::Filter::default()).expect("a list");
         assert!(requirements::ALL.iter().all(|requirement| text.contains(requirement.id)));
     }
 }
@@ -409,6 +456,8 @@ fn a_run() -> Vec<Event> {
             evidence,
             evidence_omitted: 3,
             attempts: 2,
+            grpcurl: "grpcurl -plaintext -unix -d '{}' '/run/model.sock' AiInference/Health".to_owned(),
+            trace: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
             ..result(id, Level::Must, Verdict::Fail, reason)
         }
     };
@@ -612,9 +661,14 @@ fn document(format: Format, run: &Run) -> String {
 }
 
 fn terminal(events: &[Event], color: bool) -> String {
-    let out = Buffer::default();
     let stream = Stream { color, ..Stream::default() };
-    let mut report = Terminal::new(Box::new(out.clone()), stream, Some("target/conformance".as_ref()));
+    terminal_on(events, stream, Language::English)
+}
+
+fn terminal_on(events: &[Event], stream: Stream, language: Language) -> String {
+    let out = Buffer::default();
+    let reports = Some("target/conformance".as_ref());
+    let mut report = Terminal::new(Box::new(out.clone()), stream, reports, language);
     for event in events {
         report.event(event).expect("a buffer takes everything");
     }

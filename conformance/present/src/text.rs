@@ -78,6 +78,11 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The columns that a text takes on a terminal.
+pub fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
 /// JSON escapes the C0 controls; this escapes the other hidden characters, and what CI servers obey, which can stand only
 /// inside strings.
 pub fn hidden_as_json_escapes(json: &str) -> String {

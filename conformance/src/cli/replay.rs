@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use present::Console;
+use present::{Console, console};
 
 use crate::{
     events::{Event, SCHEMA},
     exit::Exit,
-    reports::{Format, Reports, Run},
+    reports::{Format, Language, Reports, Run},
 };
 
 /// Arguments of `conformance replay`.
@@ -22,12 +22,15 @@ use crate::{
 pub struct ReplayArgs {
     /// The recording, as a run leaves it: events.jsonl
     pub file: PathBuf,
-    /// What to print; several times for several
+    /// Report to print; repeatable
     #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
     pub format: Vec<Format>,
     /// Also write the report files into this directory
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Language of the conclusion and of the words around the results [default: the locale's]
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub lang: Option<Language>,
 }
 
 /// Feeds the recording to the reports. The exit code is that of the run.
@@ -40,14 +43,15 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    let language = args.lang.unwrap_or_else(|| Language::of_locale(&console::locale()));
     let mut reports = match &args.output {
         Some(output) if holds(output, &args.file) => {
             eprintln!("error: {} holds the recording itself; choose another --output", output.display());
             return Ok(Exit::Usage);
         }
-        Some(output) => Reports::open(&args.format, output, Console::detect())
+        Some(output) => Reports::open(&args.format, output, Console::detect(), language)
             .with_context(|| format!("cannot write reports into {}", output.display()))?,
-        None => Reports::printed(&args.format, Console::detect()),
+        None => Reports::printed(&args.format, Console::detect(), language),
     };
     let read = feed(&mut reports, BufReader::new(file));
     let failed = reports.finish();

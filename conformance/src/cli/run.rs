@@ -1,21 +1,28 @@
 //! `conformance run`: reach the target, run the plan, feed the reports, say the exit code.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use present::Console;
+use present::{Console, console, text, write_whole};
 use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
     call::{CallArgs, reach, refuse},
+    output,
     patience::{interrupted, told},
+    repeat,
     tls::TlsArgs,
+    values,
 };
 use crate::{
     events::Event,
     exit::Exit,
     known_failures::KnownFailures,
-    reports::{Format, Reports, Run},
+    reports::{Format, Language, Reports, Run},
     runner::{Conduct, Plan, Selection, conduct, survey},
     targets::Target,
     vocabulary::{Profile, Role},
@@ -33,45 +40,57 @@ pub struct RunArgs {
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// What the endpoint is
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "server", value_parser = role)]
+    /// The roles that the endpoint claims: server, proxy, gateway, enterprise
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "server", value_parser = values::role)]
     pub role: Vec<Role>,
-    /// How much is asked: every MUST; everything; or everything as deployed (cy.llm is the documented name)
+    /// How much is asked
     #[arg(long, value_enum, default_value_t = Profile::Full)]
     pub profile: Profile,
-    /// Calls
+    /// What goes with every call
     #[command(flatten)]
     pub call: CallArgs,
-    /// Only these requirements, e.g. 'STREAM-*'; repeatable
+    /// Run only the requirements whose id matches, such as STREAM-001 or 'STREAM-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
-    /// Not these requirements; repeatable
+    /// Leave out the requirements whose id matches, such as 'HEALTH-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
-    /// A SHOULD that fails, or a check that could not see, makes the run fail too
+    /// Fail the run also when a SHOULD or MAY fails, or when a check is inconclusive
     #[arg(long)]
     pub strict: bool,
-    /// A reviewed TOML list of failures that are known; one that passes is red
+    /// Tolerate the failures and inconclusive checks in this reviewed TOML list; a listed one that passes fails the run
     #[arg(long, value_name = "FILE")]
     pub known_failures: Option<PathBuf>,
-    /// Everything random in the run follows from it
+    /// Write what fails and what is inconclusive into this file, as a list to review for --known-failures
+    #[arg(long, value_name = "FILE")]
+    pub write_known_failures: Option<PathBuf>,
+    /// Seed of all random choices; the same seed makes the same choices again
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Run only the Ith of N parts of the plan
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
     /// Checks at a time; more than one may disturb checks that measure time
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::jobs)]
     pub jobs: usize,
+    /// Run the whole plan this many times, and show which requirements did not end alike
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::repeats)]
+    pub repeat: usize,
+    /// Show which requirements would be run, and run none; no target is needed
+    #[arg(long)]
+    pub dry_run: bool,
     /// The longest wait for one answer; usually much less is needed, relative to the target's own speed
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
-    /// What to print; several times for several
+    /// Report to print; repeatable
     #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
     pub format: Vec<Format>,
-    /// Where report.json, report.html, junit.xml and events.jsonl go
-    #[arg(long, value_name = "DIR", default_value = "target/conformance")]
+    /// Directory for the reports: report.html, report.md, report.json, junit.xml, ctrf.json and events.jsonl
+    #[arg(long, value_name = "DIR", default_value_os_t = output::default_directory())]
     pub output: PathBuf,
+    /// Language of the conclusion and of the words around the results [default: the locale's]
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub lang: Option<Language>,
     /// TLS
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -86,9 +105,14 @@ Examples:
   conformance run --spawn 'python server.py' --target localhost:50051
   conformance run --target https://backend:443 --tls-ca ca.pem
 
-Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
-passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
-130 interrupted.";
+Exit codes:
+    0  the target is conformant
+    1  a MUST failed or a known failure passes now; with --strict also: a SHOULD failed or a check
+       was inconclusive
+    2  wrong usage or configuration
+    3  the target could not be reached, or nothing could be judged
+    4  the suite itself is at fault, or a report could not be written
+  130  interrupted";
 
 /// Runs the suite.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
@@ -101,8 +125,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     };
     let plan = match Plan::new(&selection) {
         Ok(plan) => plan,
-        Err(empty) => return Ok(refuse(Exit::Usage, &empty)),
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
+    if args.dry_run {
+        text::print(&shown(&plan))?;
+        return Ok(Exit::Success);
+    }
     let known_failures = match args.known_failures.as_deref().map(KnownFailures::read).transpose() {
         Ok(known_failures) => known_failures.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
@@ -152,7 +180,7 @@ async fn judge(
         args.timeout,
     );
     let surveyed = tokio::select! {
-        surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+        surveyed = told("looking at the target, which answers slowly", surveying) => surveyed,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
     let surveyed = match surveyed {
@@ -162,15 +190,6 @@ async fn judge(
             let hint =
                 "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
             return Ok(refuse(Exit::Unreachable, &format!("{unreachable}. {hint}")));
-        }
-    };
-    let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
-        Ok(reports) => reports,
-        Err(error) => {
-            return Ok(refuse(
-                Exit::Usage,
-                &format!("cannot write reports into {}: {error}", args.output.display()),
-            ));
         }
     };
     let run = Conduct {
@@ -184,18 +203,74 @@ async fn judge(
         known_failures,
         strict: args.strict,
     };
+    let (mut exit, mut runs) = (Exit::Success, Vec::new());
+    for number in 1..=args.repeat {
+        let (run, ended) = match once(args, &output::of_repeat(&args.output, number), run.clone()).await {
+            Ok(ended) => ended,
+            Err(exit) => return Ok(exit),
+        };
+        exit = repeat::worse(exit, ended);
+        runs.push(run);
+        if ended == Exit::Interrupted {
+            break;
+        }
+    }
+    after(args, &runs, exit)
+}
+
+/// Runs the plan once and writes its reports; an error is said already.
+async fn once(args: &RunArgs, output: &Path, run: Conduct) -> Result<(Run, Exit), Exit> {
+    let language = args.lang.unwrap_or_else(|| Language::of_locale(&console::locale()));
+    let mut reports = Reports::open(&args.format, output, Console::detect(), language).map_err(|error| {
+        refuse(Exit::Usage, &format!("cannot write reports into {}: {error}", output.display()))
+    })?;
+    if args.format.contains(&Format::Github)
+        && let Some(summary) = console::step_summary()
+    {
+        reports.add_summary(&summary);
+    }
     let run = feed(&mut reports, conduct(run, interrupted())).await;
     let mut exit = run.conclusion().exit;
     if run.finished.is_none() {
         refuse(exit, &"the run broke off before its end");
     }
     for (report, error) in reports.finish() {
-        if error.kind() != std::io::ErrorKind::BrokenPipe {
-            let broken = refuse(Exit::Harness, &format!("cannot write the report {report}: {error}"));
-            exit = if exit == Exit::Interrupted { exit } else { broken };
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            refuse(Exit::Harness, &format!("cannot write the report {report}: {error}"));
+            exit = repeat::worse(exit, Exit::Harness);
         }
     }
+    Ok((run, exit))
+}
+
+/// What is made of all runs together: the list of failures and the table of what did not end alike.
+fn after(args: &RunArgs, runs: &[Run], exit: Exit) -> anyhow::Result<Exit> {
+    if let (Some(file), Some(run)) = (&args.write_known_failures, runs.first()) {
+        let today = run.started_at().chars().take(DATE).collect::<String>();
+        let list = KnownFailures::template(&run.results, &today)?;
+        if let Err(error) = write_whole(file, list.as_bytes()) {
+            let why = format!("cannot write {}: {error}", file.display());
+            return Ok(repeat::worse(exit, refuse(Exit::Harness, &why)));
+        }
+        eprintln!("note: {} is written; say in it why each failure is tolerated", file.display());
+    }
+    if args.repeat > 1 {
+        let table = repeat::flakes(runs);
+        write_whole(&args.output.join("flakes.md"), table.as_bytes())?;
+        // A document has standard output for itself.
+        if args.format == [Format::Pretty] { text::print(&table)? } else { eprint!("{table}") }
+    }
     Ok(exit)
+}
+
+/// The plan in lines, for people.
+fn shown(plan: &Plan) -> String {
+    let row = |r: &&crate::requirement::Requirement| {
+        format!("{:<16} {:<6} {:<9} {}\n", r.id, r.level.to_string(), r.isolation.to_string(), r.title)
+    };
+    let count = plan.requirements.len();
+    let rows: String = plan.requirements.iter().map(row).collect();
+    format!("{rows}{count} {} would be run\n", if count == 1 { "requirement" } else { "requirements" })
 }
 
 /// Feeds the reports until the run's last event, and gathers the run.
@@ -214,7 +289,8 @@ fn command_line(args: &RunArgs) -> String {
     let mut add = |flag: &str, value: &str| {
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=".contains(c));
         let quoted = if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) };
-        words.extend([flag.to_owned(), quoted]);
+        words.push(flag.to_owned());
+        words.extend((!value.is_empty()).then_some(quoted));
     };
     for target in &args.target {
         add("--target", &target.to_string());
@@ -237,12 +313,8 @@ fn command_line(args: &RunArgs) -> String {
     words.join(" ")
 }
 
-fn role(name: &str) -> Result<Role, String> {
-    Role::ALL
-        .into_iter()
-        .find(|role| role.to_string() == name)
-        .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
-}
+/// Characters of a date in RFC 3339.
+const DATE: usize = 10;
 
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));

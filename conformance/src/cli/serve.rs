@@ -1,4 +1,5 @@
-//! `conformance serve`: an endpoint that is right, wrong in one place, or hardly there, to point other suites at.
+//! `conformance serve`: an endpoint that keeps the contract, breaks one requirement of it, or does almost nothing, for
+//! other suites to be tried on.
 
 use std::{
     io::{self, Write as _},
@@ -21,7 +22,7 @@ pub struct ServeArgs {
     /// What to serve: the exemplar keeps every requirement
     #[arg(value_parser = ["exemplar"], default_value = "exemplar")]
     pub what: String,
-    /// Where; repeatable; port 0 takes a free one
+    /// Address to listen on; repeatable; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: Vec<Address>,
     /// Break one requirement, by its id; `list` shows all mutants
@@ -39,13 +40,13 @@ pub struct ServeArgs {
     /// One request in N is slow to start
     #[arg(long, value_name = "N", requires = "ttft", default_value_t = 0)]
     pub slow_one_in: u64,
-    /// By how much: 1.5 is half as long again
+    /// How many times the usual time a slow request takes to start
     #[arg(long, value_name = "FACTOR", requires = "ttft", default_value_t = 1.5, value_parser = factor)]
     pub slow_by: f64,
-    /// Send nothing for so long
+    /// Length of the pauses of --stall-every, in which nothing is sent
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "stall_every")]
     pub stall: Option<Duration>,
-    /// once in so long
+    /// Pause every stream this often, for the time that --stall says
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control

@@ -113,6 +113,8 @@ impl Generation {
 #[derive(Debug)]
 pub struct Stream {
     call: Call,
+    path: String,
+    record: Record,
     dialect: Dialect,
     patience: Duration,
 }
@@ -136,6 +138,7 @@ impl Stream {
 
     /// Sends any bytes as one gRPC message.
     pub fn send_bytes(&mut self, bytes: &[u8], what: &str) {
+        self.record.request(&self.path, bytes);
         self.call.send(bytes, what);
     }
 
@@ -303,7 +306,8 @@ impl Streamer {
     /// Opens a call.
     pub async fn open(&self, connection: &Connection) -> Stream {
         let call = connection.call(&self.path, &self.options, &self.record).await;
-        Stream { call, dialect: self.dialect, patience: self.patience }
+        let (path, record) = (self.path.clone(), self.record.clone());
+        Stream { call, path, record, dialect: self.dialect, patience: self.patience }
     }
 }
 

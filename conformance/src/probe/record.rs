@@ -1,8 +1,9 @@
 //! What a check did and saw, kept as evidence. Bounded, and secrets never get in.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -15,6 +16,9 @@ use crate::evidence::{Direction, Exchange};
 /// The first and the last exchanges are what explains a failure; the middle of a long stream is not.
 const KEPT_AT_START: usize = 60;
 const KEPT_AT_END: usize = 60;
+/// Requests kept to be shown as commands, and the bytes of one: a longer command helps nobody.
+const KEPT_REQUESTS: usize = 32;
+const LONGEST_REQUEST: usize = 2000;
 
 /// A check's record: cheap to clone, shared by all its calls.
 #[derive(Clone, Debug)]
@@ -28,6 +32,14 @@ struct Inner {
     calls: AtomicU32,
     waited: AtomicBool,
     log: Mutex<Log>,
+    requests: Mutex<VecDeque<SentRequest>>,
+}
+
+/// One message as it was sent.
+#[derive(Clone, Debug)]
+pub(super) struct SentRequest {
+    pub(super) path: String,
+    pub(super) message: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +58,7 @@ impl Record {
                 calls: AtomicU32::new(0),
                 waited: AtomicBool::new(false),
                 log: Mutex::default(),
+                requests: Mutex::default(),
             }),
         }
     }
@@ -68,6 +81,23 @@ impl Record {
             log.end.pop_front();
             log.omitted += 1;
         }
+    }
+
+    /// Keeps a request's bytes, so that a report can show how to send it by hand.
+    pub(super) fn request(&self, path: &str, message: &[u8]) {
+        if message.len() > LONGEST_REQUEST {
+            return;
+        }
+        let mut requests = self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push_back(SentRequest { path: path.to_owned(), message: message.to_vec() });
+        if requests.len() > KEPT_REQUESTS {
+            requests.pop_front();
+        }
+    }
+
+    /// The last requests that were sent, in order.
+    pub(super) fn requests(&self) -> Vec<SentRequest> {
+        self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Whether anything was waited for in vain.

@@ -109,6 +109,7 @@ impl Probe {
         options: &CallOptions,
     ) -> Unary<Vec<u8>> {
         let mut call = connection.call(&self.path(method), options, &self.record).await;
+        self.record.request(&self.path(method), request);
         call.send(request, what);
         call.half_close();
         finish(call, method, self.patience()).await
@@ -118,6 +119,7 @@ impl Probe {
     pub async fn raw(&self, path: &str, request: &[u8], what: &str) -> Result<Unary<Vec<u8>>, NotPassed> {
         let connection = self.connection().await?;
         let mut call = connection.call(path, &self.options(), &self.record).await;
+        self.record.request(path, request);
         call.send(request, what);
         call.half_close();
         Ok(finish(call, path, self.patience()).await)

@@ -11,6 +11,7 @@ use present::{
 use serde::Serialize;
 
 use super::{
+    language::Language,
     outcome::Outcome,
     page::{self, Block, Span},
     run::{self, Run},
@@ -34,6 +35,8 @@ const BRIEF: usize = 200;
 
 #[derive(Serialize)]
 struct Page {
+    lang: &'static str,
+    chinese: bool,
     sentence: String,
     standing: &'static str,
     version: String,
@@ -91,6 +94,9 @@ struct Card {
     requirement: Vec<Span>,
     reason: Vec<String>,
     rerun: String,
+    known_because: String,
+    grpcurl: String,
+    trace: String,
     exercised: u32,
     attempts: u32,
     took: String,
@@ -118,18 +124,20 @@ impl Page {
         let conclusion = run.conclusion();
         let areas = run.areas().into_iter().map(|(name, results)| Area {
             name: visible(name),
-            counts: counts(&run::counts(results.iter().copied())),
+            counts: counts(&run::counts(results.iter().copied()), run.language),
             results: results.into_iter().map(|result| Card::of(run, result)).collect(),
         });
         let problems: Vec<_> =
             run.results.iter().filter(|result| run.is_red(result)).map(Problem::of).collect();
         Self {
+            lang: run.language.tag(),
+            chinese: run.language == Language::Chinese,
             sentence: visible(&conclusion.sentence),
             standing: conclusion.standing.name(),
             version: run.started.as_ref().map(|s| visible(&s.version)).unwrap_or_default(),
             started_at: run.started_at(),
             seconds: format!("{:.1}", run.duration_ms() as f64 / 1e3),
-            counts: counts(&run.counts()),
+            counts: counts(&run.counts(), run.language),
             facts: run.facts().into_iter().map(|(label, value)| (label, visible(&value))).collect(),
             warnings: run.survey.warnings.iter().map(|warning| visible(warning)).collect(),
             more_problems: problems.len().saturating_sub(PROBLEMS),
@@ -170,6 +178,9 @@ impl Card {
             requirement: page::spans(&visible(&result.requirement)),
             reason: visible_lines(&cut(&result.reason, REASON)),
             rerun: visible(&result.rerun),
+            known_because: visible(&result.known_because),
+            grpcurl: if told { visible(&result.grpcurl) } else { String::new() },
+            trace: if told { visible(&result.trace) } else { String::new() },
             exercised: result.exercised,
             attempts: result.attempts,
             took: timeline::time(result.duration_ms as f64),
@@ -192,12 +203,12 @@ impl Row {
     }
 }
 
-fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {
+fn counts(counts: &[(Outcome, usize)], language: Language) -> Vec<Count> {
     let shown = |(outcome, n): &(Outcome, usize)| Count {
         outcome: *outcome,
         symbol: outcome.symbol(),
-        word: outcome.word(),
-        counted: outcome.counted(*n),
+        word: outcome.word_in(language),
+        counted: outcome.counted_in(*n, language),
         n: *n,
     };
     counts.iter().map(shown).collect()

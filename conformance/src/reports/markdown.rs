@@ -81,8 +81,10 @@ fn section(run: &Run, heading: &str, outcomes: &[Outcome], out: &mut Vec<String>
         out.push(format!("**{id}** {}: {title}", outcome.said_of(result.level)));
         out.extend([String::new(), format!("> {}", escape(&result.requirement)), String::new()]);
         let seen = cut(&result.reason, REASON);
-        let text: Vec<_> =
-            [seen.as_str(), &result.rerun].into_iter().filter(|text| !text.is_empty()).collect();
+        let text: Vec<_> = [seen.as_str(), &result.rerun, &result.grpcurl]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
         out.extend([fenced(&text.join("\n\n")), String::new()]);
     }
     if let Some(rest) = found.get(AT_LENGTH..).filter(|rest| !rest.is_empty()) {

@@ -3,6 +3,7 @@
 use present::Tone;
 use serde::Serialize;
 
+use super::language::Language;
 use crate::{
     events::{CheckResult, Verdict},
     vocabulary::Level,
@@ -94,6 +95,30 @@ impl Outcome {
             Self::KnownInconclusive => "known inconclusive",
             Self::Skip => "skipped",
             Self::Pass => "passed",
+        }
+    }
+
+    /// Heads a column, in a reader's language.
+    pub(super) fn word_in(self, language: Language) -> &'static str {
+        let chinese = match self {
+            Self::Fail => "失败",
+            Self::Error => "套件错误",
+            Self::Stale => "清单过期",
+            Self::Warn => "警告",
+            Self::Inconclusive => "无法判定",
+            Self::Known => "已知失败",
+            Self::KnownInconclusive => "已知无法判定",
+            Self::Skip => "跳过",
+            Self::Pass => "通过",
+        };
+        language.pick(self.word(), chinese)
+    }
+
+    /// In a count, in a reader's language.
+    pub(super) fn counted_in(self, n: usize, language: Language) -> String {
+        match language {
+            Language::English => self.counted(n),
+            Language::Chinese => format!("{n} 项{}", self.word_in(language)),
         }
     }
 

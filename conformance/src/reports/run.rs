@@ -135,8 +135,11 @@ impl Run {
         if let Some(started) = &self.started {
             let roles: Vec<_> = started.roles.iter().map(ToString::to_string).collect();
             let (planned, profile, seed) = (started.planned, &started.profile, started.seed);
+            let requirements = if planned == 1 { "requirement" } else { "requirements" };
+            let of_role = if roles.len() == 1 { "the role" } else { "the roles" };
+            let roles = roles.join(", ");
             let run =
-                format!("{planned} requirements as {}, profile {profile}, seed {seed}", roles.join(", "));
+                format!("{planned} {requirements} of {of_role} {roles}, profile {profile}, seed {seed}");
             facts.push(("run", run));
         }
         facts.retain(|(_, value)| !value.is_empty());

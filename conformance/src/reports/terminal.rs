@@ -16,6 +16,7 @@ use present::{Progress, Stream, text};
 use self::blocks::Blocks;
 use super::{
     fan_out::Report,
+    language::Language,
     run::{self, Run},
 };
 use crate::events::{CheckResult, Event};
@@ -37,13 +38,18 @@ pub struct Terminal {
 
 impl Terminal {
     /// Writes to `out`, which is `stream`; `reports_in` is where the other reports will lie, for the last line.
-    pub fn new(out: Box<dyn Write + Send>, stream: Stream, reports_in: Option<&Path>) -> Self {
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        stream: Stream,
+        reports_in: Option<&Path>,
+        language: Language,
+    ) -> Self {
         Self {
             out,
-            blocks: Blocks::new(stream.color),
+            blocks: Blocks::new(stream, language),
             stream,
             reports_in: reports_in.map(Path::to_path_buf),
-            run: Run::default(),
+            run: Run { language, ..Run::default() },
             area_from: 0,
             running: BTreeSet::new(),
             progress: Progress::none(),

@@ -90,6 +90,7 @@ async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut 
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
         silent: facts.silent,
+        reflected: facts.reflection.is_some(),
         vain: Arc::default(),
         command: conduct.command,
     };

@@ -31,6 +31,8 @@ pub(super) struct Bench {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seed: u64,
     pub(super) silent: bool,
+    /// The target describes its schema by reflection.
+    pub(super) reflected: bool,
     /// Second attempts so far that waited in vain like the first.
     pub(super) vain: Arc<AtomicUsize>,
     /// The command line that reaches the same target, without `--only`.
@@ -79,6 +81,7 @@ async fn attempt(
         Err(NotPassed::Harness(why)) => (Verdict::Error, why),
     };
     let (evidence, evidence_omitted) = probe.evidence();
+    let grpcurl = probe.grpcurl(&reason, bench.reflected).unwrap_or_default();
     let result = CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
@@ -96,8 +99,8 @@ async fn attempt(
         duration_ms: 0,
         attempts: 1,
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
-        grpcurl: String::new(),
-        trace: String::new(),
+        grpcurl,
+        trace: probe.trace(),
     };
     (result, probe.waited())
 }

@@ -9,7 +9,7 @@ mod plan;
 mod survey;
 
 pub use dispatcher::{Conduct, conduct};
-pub(crate) use pattern::nearest;
-pub(crate) use plan::contract;
+pub(crate) use pattern::{Pattern, nearest};
 pub use plan::{BadSelection, Plan, Selection};
+pub(crate) use plan::{contract, patterns};
 pub use survey::{Surveyed, Unreachable, survey};

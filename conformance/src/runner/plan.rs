@@ -3,7 +3,7 @@
 use crate::{
     requirement::Requirement,
     requirements::{ALL, AREAS},
-    vocabulary::{Level, Profile, Role},
+    vocabulary::{Profile, Role},
 };
 
 use super::pattern::{Pattern, nearest};
@@ -101,13 +101,11 @@ impl Plan {
 }
 
 fn is_asked(requirement: &Requirement, selection: &Selection) -> bool {
-    selection.roles.contains(&requirement.role)
-        && (selection.profile != Profile::Core || requirement.level == Level::Must)
-        && requirement.asked_by.contains(&selection.profile)
+    selection.roles.contains(&requirement.role) && requirement.is_asked_in(selection.profile)
 }
 
 /// Every pattern must match a row of the contract: a typing error would change what is run in silence.
-fn patterns(option: &'static str, given: &[String]) -> Result<Vec<Pattern>, BadSelection> {
+pub(crate) fn patterns(option: &'static str, given: &[String]) -> Result<Vec<Pattern>, BadSelection> {
     let read = |text: &String| {
         let pattern = Pattern::new(text);
         if contract().any(|id| pattern.matches(id)) {
