@@ -121,8 +121,14 @@ impl Blocks {
         let (id, reason) = (text::visible(&result.id), text::cut(&text::visible(&result.reason), BRIEF));
         let head = format!("{} {id:<12} {}", outcome.symbol(), outcome.said_of(result.level));
         let colon = if reason.is_empty() { "" } else { ": " };
+        let known = match text::cut(&text::visible(&result.known_because), BRIEF) {
+            because if because.is_empty() => String::new(),
+            because => format!("; {} {because}", self.pick("known:", "已知：")),
+        };
         let mut lines = Lines::default();
-        for (n, line) in text::wrap(&format!("{head}{colon}{reason}"), self.width - 2).iter().enumerate() {
+        for (n, line) in
+            text::wrap(&format!("{head}{colon}{reason}{known}"), self.width - 2).iter().enumerate()
+        {
             let painted = line.strip_prefix(&head).map(|rest| self.paint.toned(outcome.tone(), &head) + rest);
             let indent = if n == 0 { "" } else { "  " };
             lines.add(&format!("{indent}{}", painted.unwrap_or_else(|| line.clone())));
