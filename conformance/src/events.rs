@@ -81,6 +81,30 @@ pub struct Survey {
     pub prompts: Vec<String>,
     /// What a reader must know before believing the rest (e.g. methods that do not exist are answered OK).
     pub warnings: Vec<String>,
+    /// What its target file calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+}
+
+/// What a target is called, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Its name.
+    pub name: String,
+    /// Which version of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where people read more about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.iter().try_for_each(|version| write!(f, " {version}"))?;
+        self.url.iter().try_for_each(|url| write!(f, " ({url})"))
+    }
 }
 
 /// One requirement's result.
@@ -153,6 +177,9 @@ pub struct RunFinished {
     pub duration_ms: u64,
     /// The user stopped it before its end.
     pub interrupted: bool,
+    /// Why the rest could not be judged, as a sentence: the target went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke_off: Option<String>,
 }
 
 /// Counts by verdict.

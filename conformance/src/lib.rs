@@ -16,7 +16,7 @@ pub mod reports;
 pub mod requirement;
 pub mod requirements;
 pub mod runner;
-pub mod targets;
+pub mod target;
 pub mod verdict;
 pub mod vocabulary;
 

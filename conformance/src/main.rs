@@ -1,6 +1,6 @@
 //! The `conformance` program: arguments in, exit code out. Everything else is the library's.
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use conformance::{
@@ -44,14 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match bench::expand(env::args_os()) {
-        Ok(arguments) => Cli::parse_from(arguments),
-        Err(error) => {
-            eprintln!("error: {error}");
-            return Exit::Usage.into();
-        }
-    };
-    let exit = match cli.command {
+    let exit = match Cli::parse().command {
         Command::Run(args) => wait(Builder::new_multi_thread(), run::run(*args)),
         // One thread: what is due leaves it without being handed to another one first.
         Command::Serve(args) => wait(Builder::new_current_thread(), serve::run(args)),

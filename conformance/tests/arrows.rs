@@ -9,7 +9,7 @@ use std::{
 /// The modules of the suite, lowest floor first. A module may use its own files and the floors below it.
 const FLOORS: [&[&str]; 7] = [
     &["vocabulary", "verdict", "evidence", "exit"],
-    &["events", "probe", "targets"],
+    &["events", "probe", "target"],
     &["requirement"],
     &["requirements"],
     &["known_failures", "reports"],

@@ -201,6 +201,11 @@ fn what_cannot_be_measured_is_said_by_the_exit_code() {
         (vec!["--target", "127.0.0.1:1"], 3, "127.0.0.1:1"),
         ([&nobody[..], &["--load", "burst:3"]].concat(), 2, "closed:8"),
         ([&nobody[..], &["--prompts", "file:/nonexistent"]].concat(), 2, "/nonexistent"),
+        // Found before the target is asked: else the exit code were 3.
+        ([&nobody[..], &["--load", "trace:/nonexistent"]].concat(), 2, "/nonexistent"),
+        ([&nobody[..], &["--length", "0s"]].concat(), 2, "above zero"),
+        ([&nobody[..], &["--timeout", "0s"]].concat(), 2, "above zero"),
+        ([&nobody[..], &["--load", "constant:100000", "--length", "24h"]].concat(), 2, "8640000000 requests"),
     ] {
         let output = bench(&args, directory.path());
         let said = String::from_utf8_lossy(&output.stderr);
@@ -212,6 +217,23 @@ fn what_cannot_be_measured_is_said_by_the_exit_code() {
     let output = bench(&refused, directory.path());
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("INVALID: no request was answered"));
+}
+
+#[test]
+fn a_share_above_one_is_refused_with_what_may_be_meant() {
+    let compare = |delta: &str| {
+        let sides = ["--baseline", "127.0.0.1:1", "--candidate", "127.0.0.1:1"];
+        let place = tempfile::tempdir().unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["bench", "compare"]).args(sides).args(["--delta", delta]);
+        let output = command.arg("--output").arg(place.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = compare("4");
+    assert!(code == Some(2) && said.contains("did you mean 4%?"), "{said}");
+    for understood in ["4%", "0.04"] {
+        assert_eq!(compare(understood).0, Some(3), "nothing listens there");
+    }
 }
 
 #[test]
@@ -308,6 +330,7 @@ fn job_in(dialect: Dialect, server: &Running, load: &str) -> Job {
         most_running: usize::MAX,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         limit: Duration::from_secs(30),
         seed: 1,
     }
@@ -327,6 +350,7 @@ fn setup() -> Setup {
         most_running: None,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine".to_owned(),
     }

@@ -4,9 +4,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::{Command, Output},
+    sync::Arc,
     time::Duration,
 };
 
+use ai_inference_proto::GenerationRequest;
+use exemplar::{Behaviour, State};
 use latency::hop::{HopReport, Row};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -14,6 +17,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use tonic::Status;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_proxy_adds_is_found_in_both_directions() {
@@ -77,6 +81,37 @@ async fn a_proxy_that_forwards_to_somebody_else_is_3_and_so_is_none() {
         Some(2),
         "where is the backend to listen?"
     );
+}
+
+/// Asks the backend for something else than the client asked for, and refuses.
+struct Changing(SocketAddr);
+
+impl Behaviour for Changing {
+    fn admit(&self, _state: &State, _request: &GenerationRequest) -> Result<(), Status> {
+        let behind = self.0;
+        tokio::spawn(async move {
+            let stream = TcpStream::connect(behind).await.unwrap();
+            let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::post("http://a/another.Service/Method").body(()).unwrap();
+            let (response, _) = requests.send_request(request, true).unwrap();
+            let _ = response.await;
+        });
+        Err(Status::unavailable("the backend refused"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_reaches_the_backend_and_is_refused_is_not_called_unconnected() {
+    let directory = tempfile::tempdir().unwrap();
+    let behind = free();
+    let anywhere = ["127.0.0.1:0".parse().unwrap()];
+    let front = exemplar::serve(Arc::new(Changing(behind)), &anywhere, None).await.unwrap();
+    let front = front.addresses[0].to_string().parse().unwrap();
+    let output = hop(directory.path(), &between(front, behind)).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("reaches the backend") && said.contains("UNAVAILABLE"), "{said}");
 }
 
 async fn hop(output: &Path, more: &[String]) -> Output {

@@ -347,6 +347,7 @@ fn job(address: SocketAddr, load: &str) -> Job {
         most_running: usize::MAX,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         limit: Duration::from_secs(30),
         seed: 1,
     }

@@ -10,7 +10,7 @@ use std::{
 
 use conformance::{
     cli::{docs, explain, list, replay},
-    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Survey, Verdict},
+    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Subject, Summary, Survey, Verdict},
     evidence::{Direction, Exchange},
     exit::Exit,
     reports::{Format, Language, Report, Reports, Run, Standing, Terminal, json::JsonReport},
@@ -522,7 +522,12 @@ fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
         events.push(Event::CheckStarted { id: result.id.clone() });
         events.push(Event::CheckFinished(Box::new(result)));
     }
-    events.push(Event::RunFinished(RunFinished { summary, duration_ms: 12_345, interrupted }));
+    events.push(Event::RunFinished(RunFinished {
+        summary,
+        duration_ms: 12_345,
+        interrupted,
+        broke_off: None,
+    }));
     events
 }
 
@@ -577,7 +582,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any_survey(),
         1 => any_start(),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(duration_ms, interrupted)| {
-            Event::RunFinished(RunFinished { summary: Summary::default(), duration_ms, interrupted })
+            Event::RunFinished(RunFinished { summary: Summary::default(), duration_ms, interrupted, broke_off: None })
         }),
     ]
 }
@@ -593,6 +598,7 @@ fn any_survey() -> impl Strategy<Value = Event> {
             ttft_ms,
             chunks_per_second: ttft_ms,
             silent: true,
+            subject: Some(Subject { name: a.clone(), version: Some(b.clone()), url: None }),
             prompts: vec![b],
             warnings: vec![a],
         })

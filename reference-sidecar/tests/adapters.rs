@@ -10,7 +10,8 @@ use std::{
 
 use fixtures::{SHIFT_THREE_IN_GRAPH_FORM, Shift};
 use proptest::prelude::*;
-use reference_sidecar::models::{AdaptedLayer, AdaptedModel, AdapterError, Adapters};
+use reference_sidecar::adapters::{AdaptedModel, AdapterError, Adapters};
+use reference_sidecar::package::AdaptedLayer;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 

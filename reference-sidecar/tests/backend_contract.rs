@@ -19,7 +19,7 @@ use fixtures::Transcripts;
 use reference_sidecar::{
     backends::{Backend, BackendError, Capacity, Interrupter, Row, scripted::ScriptedBackend},
     engine::{EngineError, EngineHandle, EngineOptions, EventReader, Finish, Job, SubmitError},
-    models::Adapter,
+    package::Adapter,
     text::Incremental,
 };
 use support::{greedy_parameters, onnx};

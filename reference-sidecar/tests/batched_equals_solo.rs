@@ -24,9 +24,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use reference_sidecar::{
+    adapters::{AdaptedModel, Adapters},
     backends::{Backend, Capacity, Row, scripted::ScriptedBackend},
     engine::{EngineHandle, EngineOptions, EventReader, Job, Sampler, SamplingParameters},
-    models::{AdaptedModel, Adapter, Adapters},
+    package::Adapter,
 };
 use support::{greedy_parameters, onnx};
 

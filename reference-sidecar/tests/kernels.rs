@@ -7,7 +7,7 @@ use reference_sidecar::{
         Backend as _, Row,
         onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
     },
-    models::Package,
+    package::Package,
     text::Tokenizer,
 };
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ai_inference_proto::{Contract, CyLlm, GenerationRequest, Sampling, WireDialect};
-use reference_sidecar::{models::Package, text::Tokenizer};
+use reference_sidecar::{package::Package, text::Tokenizer};
 use serde_json::Value;
 use support::server::{Client, command, fresh_socket, request};
 use tokio::{

@@ -10,7 +10,8 @@ use std::{
 
 use reference_sidecar::{
     backends::onnx::{Kernels, OnnxBackend, OnnxError, OnnxOptions, Provider, Runtime},
-    models::{Loader, Package, Registry, RegistryError},
+    package::Package,
+    registry::{Loader, Registry, RegistryError},
 };
 use tempfile::TempDir;
 use tokio::time::timeout;

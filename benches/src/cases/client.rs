@@ -61,7 +61,7 @@ fn framing(size: usize) -> Work {
 fn pacer() -> Work {
     let load: Load = "poisson:1000".parse().expect("a load");
     let length = Duration::from_secs(100);
-    Box::new(move || drop(black_box(load.plan(length, &mut StdRng::seed_from_u64(1)))))
+    Box::new(move || drop(black_box(load.plan(length, None, &mut StdRng::seed_from_u64(1)))))
 }
 
 fn report() -> Work {
@@ -113,6 +113,7 @@ fn recording(requests: u64) -> Recording {
             server_ttft_ms: Some(12.5),
             server_tokens_per_second: Some(80.0),
             freed: None,
+            message: None,
         }
     });
     let requests = requests.collect();

@@ -1,6 +1,7 @@
 //! What an endpoint does, one seam a method. The defaults keep the contract; a mutant overrides one of them.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -23,6 +24,9 @@ pub use super::service::{HttpRequest, HttpResponse, Next};
 pub type Requests = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 /// The responses to one request.
 pub type Responses = Pin<Box<dyn Stream<Item = Result<GenerationResponse, Status>> + Send>>;
+
+/// A place among the generations that run; it is given back when the value is dropped, at the work's end.
+pub type Turn = Box<dyn Any + Send>;
 
 /// An endpoint's behaviour. Every default keeps the contract.
 #[tonic::async_trait]
@@ -85,6 +89,11 @@ pub trait Behaviour: Send + Sync + 'static {
     /// Whether a request may run.
     fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
         state.admit(request)
+    }
+
+    /// Waits until a request that was admitted may run, or refuses it. The exemplar has room for everybody.
+    async fn turn(&self, _request: &GenerationRequest) -> Result<Turn, Status> {
+        Ok(Box::new(()))
     }
 
     /// What to say.

@@ -9,17 +9,20 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod authority;
 mod behaviour;
 mod codec;
 mod language;
 mod paced;
 mod server;
 mod service;
+mod socket;
 mod state;
 pub mod trivial;
 
-pub use behaviour::rewrite;
-pub use behaviour::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses};
+pub use behaviour::{
+    Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses, Turn, rewrite,
+};
 pub use language::Script;
 pub use paced::{Pace, Paced};
 pub use server::{Running, serve};

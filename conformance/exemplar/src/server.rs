@@ -6,12 +6,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     sync::Notify,
     task::JoinSet,
 };
 
-use super::{behaviour::Behaviour, service::Endpoint};
+use super::{authority::Lenient, behaviour::Behaviour, service::Endpoint, socket::Socket};
 use wire::Address;
 
 /// A running endpoint; it stops when dropped.
@@ -34,12 +34,12 @@ pub async fn serve(
         let endpoint = endpoint.clone();
         match address {
             Address::Unix(path) => {
-                let listener = UnixListener::bind(path)?;
+                let socket = Socket::bind(path)?;
                 running.addresses.push(address.clone());
                 running.listeners.spawn(async move {
                     let mut connections = JoinSet::new();
-                    while let Ok((stream, _)) = listener.accept().await {
-                        connections.spawn(connection(stream, endpoint.clone()));
+                    while let Ok(stream) = socket.accept().await {
+                        connections.spawn(connection(Lenient::new(stream), endpoint.clone()));
                         while connections.try_join_next().is_some() {}
                     }
                 });

@@ -187,8 +187,13 @@ impl Call {
             behaviour.received(&self.method, &bytes)?;
             let request = behaviour.decode(self.dialect, &bytes)?;
             behaviour.admit(state, &request)?;
+            let stops = behaviour.stops_on_cancel();
+            let turn = tokio::select! {
+                turn = behaviour.turn(&request) => turn?,
+                () = out.closed(), if stops => return Ok(()), // a place in the queue is given back
+            };
             let script = behaviour.speak(&request);
-            let generated = state.generate(&request, script, behaviour.stops_on_cancel());
+            let generated = state.generate(&request, script, turn, stops);
             let mut responses = behaviour.respond(&request, generated);
             while let Some(response) = responses.next().await {
                 let bytes = self.dialect.encode_response(response?);

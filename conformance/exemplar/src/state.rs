@@ -18,7 +18,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{behaviour::Responses, language::Script};
+use super::{
+    behaviour::{Responses, Turn},
+    language::Script,
+};
 
 /// The one model that the exemplar serves.
 pub const MODEL: &str = "exemplar";
@@ -127,6 +130,7 @@ impl State {
         &self,
         request: &GenerationRequest,
         script: Script,
+        turn: Turn,
         stops_on_cancel: bool,
     ) -> Responses {
         let (sender, receiver) = mpsc::channel(CHANNEL);
@@ -134,6 +138,7 @@ impl State {
         let guard = Inflight::new(&self.counters);
         let began = Instant::now();
         tokio::spawn(async move {
+            let _turn = turn; // held until the work ends
             let mut due = began + script.first_after;
             let count = script.tokens.len() as i64;
             let mut ttft_ms = 0.0;

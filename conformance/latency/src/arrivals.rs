@@ -47,8 +47,13 @@ pub enum BadLoad {
     #[error("{0:?} is not a load: write closed:8, constant:20, poisson:20, ramp:5..50 or trace:FILE")]
     Form(String),
     /// A rate must be a positive number.
-    #[error("{0:?} is not a number of requests a second, or of clients, above zero")]
+    #[error(
+        "{0:?} is not a number above zero: write up to {MOST_CLIENTS} clients, or up to {HIGHEST_RATE} requests a second"
+    )]
     Number(String),
+    /// More requests than the client can plan.
+    #[error("the load plans {0:.0} requests; at most {MOST_PLANNED} can be planned for one run")]
+    TooMany(f64),
     /// The trace file.
     #[error("cannot read the trace {}: {why}", .path.display())]
     Trace {
@@ -64,14 +69,14 @@ impl FromStr for Load {
 
     fn from_str(text: &str) -> Result<Self, BadLoad> {
         let number = |text: &str| match text.parse::<f64>() {
-            Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+            Ok(number) if number > 0.0 && number <= HIGHEST_RATE => Ok(number),
             _ => Err(BadLoad::Number(text.to_owned())),
         };
         let form = || BadLoad::Form(text.to_owned());
         let (kind, value) = text.split_once(':').ok_or_else(form)?;
         Ok(match kind {
             "closed" => match value.parse() {
-                Ok(clients @ 1..) => Self::Closed { clients },
+                Ok(clients @ 1..=MOST_CLIENTS) => Self::Closed { clients },
                 _ => return Err(BadLoad::Number(value.to_owned())),
             },
             "constant" => Self::Constant { rate: number(value)? },
@@ -99,19 +104,33 @@ impl fmt::Display for Load {
 }
 
 impl Load {
-    /// The planned send times within `length`, ascending; none for a closed loop, which plans nothing.
-    pub fn plan(&self, length: Duration, rng: &mut StdRng) -> Result<Vec<Nanos>, BadLoad> {
+    /// Whether a run of this length can be planned: reads a trace, and bounds the number of requests.
+    pub fn check(&self, length: Duration, most: Option<u64>) -> Result<(), BadLoad> {
+        let seconds = length.as_secs_f64();
+        let expected = match self {
+            Self::Closed { .. } => 0.0,
+            Self::Constant { rate } | Self::Poisson { rate } => rate * seconds,
+            Self::Ramp { from, to } => (from + to) / 2.0 * seconds,
+            Self::Trace { path } => read_trace(path, seconds)?.len() as f64,
+        };
+        let expected = most.map_or(expected, |most| expected.min(most as f64));
+        if expected > MOST_PLANNED as f64 { Err(BadLoad::TooMany(expected)) } else { Ok(()) }
+    }
+
+    /// The planned send times within `length`, ascending and `most` of them; none for a closed loop, which plans nothing.
+    pub fn plan(&self, length: Duration, most: Option<u64>, rng: &mut StdRng) -> Result<Vec<Nanos>, BadLoad> {
         let end = length.as_secs_f64();
+        let most = most.unwrap_or(u64::MAX);
         let nanos = |seconds: f64| (seconds * 1e9) as Nanos;
         let times: Vec<f64> = match self {
             Self::Closed { .. } => Vec::new(),
             Self::Constant { rate } => {
-                (0..(end * rate).ceil() as u64).map(|number| number as f64 / rate).collect()
+                (0..((end * rate).ceil() as u64).min(most)).map(|number| number as f64 / rate).collect()
             }
             Self::Poisson { rate } => {
                 let mut times = Vec::new();
                 let mut at = gap(rng, *rate);
-                while at < end {
+                while at < end && (times.len() as u64) < most {
                     times.push(at);
                     at += gap(rng, *rate);
                 }
@@ -128,9 +147,13 @@ impl Load {
                         ((from * from + 2.0 * slope * number).max(0.0).sqrt() - from) / slope
                     }
                 };
-                (0..total as u64).map(|number| at(number as f64)).collect()
+                (0..(total as u64).min(most)).map(|number| at(number as f64)).collect()
             }
-            Self::Trace { path } => read_trace(path, end)?,
+            Self::Trace { path } => {
+                let mut times = read_trace(path, end)?;
+                times.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                times
+            }
         };
         Ok(times.into_iter().map(nanos).collect())
     }
@@ -160,6 +183,13 @@ fn read_trace(path: &PathBuf, end: f64) -> Result<Vec<f64>, BadLoad> {
     if times.is_empty() { Err(bad("it holds no send time within the run".to_owned())) } else { Ok(times) }
 }
 
+/// More clients in one process measure the process.
+const MOST_CLIENTS: usize = 100_000;
+/// Requests a second.
+const HIGHEST_RATE: f64 = 1e6;
+/// Requests of one run: each needs a record in memory.
+const MOST_PLANNED: u64 = 10_000_000;
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng as _;
@@ -168,7 +198,7 @@ mod tests {
 
     fn plan(load: &str, seconds: u64) -> Vec<Nanos> {
         let load: Load = load.parse().unwrap();
-        load.plan(Duration::from_secs(seconds), &mut StdRng::seed_from_u64(1)).unwrap()
+        load.plan(Duration::from_secs(seconds), None, &mut StdRng::seed_from_u64(1)).unwrap()
     }
 
     #[test]
@@ -176,9 +206,29 @@ mod tests {
         for text in ["closed:8", "constant:2.5", "poisson:20", "ramp:5..50", "trace:/a/b"] {
             assert_eq!(text.parse::<Load>().unwrap().to_string(), text);
         }
-        for text in ["", "closed", "closed:0", "constant:-1", "poisson:NaN", "ramp:5", "burst:1"] {
+        for text in [
+            "",
+            "closed",
+            "closed:0",
+            "closed:1000000000",
+            "poisson:1e12",
+            "ramp:0..5",
+            "constant:-1",
+            "poisson:NaN",
+            "ramp:5",
+            "burst:1",
+        ] {
             assert!(text.parse::<Load>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_that_does_not_fit_into_memory_is_refused() {
+        let check =
+            |load: &str, hours| load.parse::<Load>().unwrap().check(Duration::from_hours(hours), None);
+        assert!(check("constant:100", 1).is_ok() && check("closed:8", 24).is_ok());
+        let error = check("constant:100000", 24).unwrap_err().to_string();
+        assert!(error.contains("plans 8640000000 requests"), "{error}");
     }
 
     #[test]
@@ -213,7 +263,7 @@ mod tests {
         assert_eq!(plan(&load, 5), [0, 500_000_000]);
         fs::write(&file, "0.5\nsoon\n").unwrap();
         let load: Load = load.parse().unwrap();
-        let error = load.plan(Duration::from_secs(5), &mut StdRng::seed_from_u64(1)).unwrap_err();
+        let error = load.plan(Duration::from_secs(5), None, &mut StdRng::seed_from_u64(1)).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 }

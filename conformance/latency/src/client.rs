@@ -9,10 +9,12 @@ use ai_inference_proto::Dialect;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
+use present::text::{cut, visible};
 use tokio::time::timeout;
 use wire::{Address, Driver, End, FNV_OFFSET, Tls, code_name, dial, fnv};
 
 use super::{
+    empty_frames::EmptyFrames,
     message::{Chunk, Deframer},
     record::{Nanos, Outcome},
     turns::Turns,
@@ -50,6 +52,8 @@ pub(super) struct Answer {
     pub(super) text: u64,
     pub(super) server_ttft_ms: Option<f32>,
     pub(super) server_tokens_per_second: Option<f32>,
+    /// What stands beside the grpc-status.
+    pub(super) message: Option<String>,
 }
 
 impl Answer {
@@ -62,6 +66,7 @@ impl Answer {
             text: FNV_OFFSET,
             server_ttft_ms: None,
             server_tokens_per_second: None,
+            message: None,
         }
     }
 
@@ -85,7 +90,8 @@ impl Connection {
         // Wide enough that no answer ever waits for room, which would be measured as the server's time.
         builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.enable_push(false);
-        let handshake = timeout(patience, builder.handshake(Turns::new(transport))).await?;
+        let handshake =
+            timeout(patience, builder.handshake(Turns::new(EmptyFrames::left_out(transport)))).await?;
         let (requests, connection) = handshake.map_err(io::Error::other)?;
         let driver = tokio::spawn(async move {
             // How it ends is told to every call on it.
@@ -96,9 +102,15 @@ impl Connection {
 
     /// Sends one message as soon as the server takes another stream, and reads the answer to its end or, where it is to be
     /// cancelled, to its first text. `now` is asked at the sending, and once for each DATA frame.
-    pub(super) async fn generate(&self, message: Bytes, cancel: bool, now: impl Fn() -> Nanos) -> Answer {
+    pub(super) async fn generate(
+        &self,
+        message: Bytes,
+        cancel: bool,
+        most_bytes: usize,
+        now: impl Fn() -> Nanos,
+    ) -> Answer {
         let mut answer = Answer::without_text(Outcome::Complete);
-        if let Err(outcome) = self.exchange(message, cancel, now, &mut answer).await {
+        if let Err(outcome) = self.exchange(message, cancel, now, &mut answer, most_bytes).await {
             answer.outcome = outcome;
         }
         answer
@@ -110,6 +122,7 @@ impl Connection {
         cancel: bool,
         now: impl Fn() -> Nanos,
         answer: &mut Answer,
+        most_bytes: usize,
     ) -> Result<(), Outcome> {
         let mut requests = self.ready().await?;
         let request = self.head(self.uri.clone())?;
@@ -118,16 +131,21 @@ impl Connection {
         body.send_data(message, true).map_err(|error| broken(&error))?;
         let (head, mut body) = response.await.map_err(|error| broken(&error))?.into_parts();
         if head.headers.contains_key("grpc-status") {
+            answer.message = grpc_message(&head.headers);
             return status(&head.headers);
         }
         let mut deframer = Deframer::default();
         let mut last = false;
-        let mut read = 0;
+        let (mut read, mut bytes) = (0, 0);
         while let Some(data) = body.data().await {
             let at = now();
             let data = data.map_err(|error| broken(&error))?;
             // Each release takes the connection's lock, and may send a frame.
             read += data.len();
+            bytes += data.len();
+            if bytes > most_bytes {
+                return Err(Outcome::TooLong);
+            }
             if read > WORTH_RELEASING {
                 body.flow_control().release_capacity(read).map_err(|error| broken(&error))?;
                 read = 0;
@@ -143,7 +161,9 @@ impl Connection {
                 return Err(Outcome::Cancelled);
             }
         }
-        ended(&mut body).await?;
+        let trailers = trailers(&mut body).await?;
+        answer.message = grpc_message(&trailers);
+        status(&trailers)?;
         if last { Ok(()) } else { Err(Outcome::Broken("no message was marked as the last".to_owned())) }
     }
 
@@ -173,8 +193,34 @@ impl Connection {
 }
 
 pub(super) async fn ended(body: &mut RecvStream) -> Result<(), Outcome> {
+    status(&trailers(body).await?)
+}
+
+pub(super) async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, Outcome> {
     let trailers = poll_fn(|context| body.poll_trailers(context)).await.map_err(|error| broken(&error))?;
-    status(&trailers.unwrap_or_default())
+    Ok(trailers.unwrap_or_default())
+}
+
+/// What the target wrote beside a status that is not OK, for people: percent-decoded, and cut.
+pub(super) fn grpc_message(headers: &HeaderMap) -> Option<String> {
+    let message = headers.get("grpc-message")?.as_bytes();
+    let message = percent_decoded(message);
+    (!message.is_empty()).then(|| cut(&visible(&message), LONGEST_MESSAGE))
+}
+
+fn percent_decoded(bytes: &[u8]) -> String {
+    let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        if let (b'%', Some(high), Some(low)) = (byte, digit(at + 1), digit(at + 2)) {
+            decoded.push((high * 16 + low) as u8);
+            at += 3;
+        } else {
+            decoded.push(*byte);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 pub(super) fn status(headers: &HeaderMap) -> Result<(), Outcome> {
@@ -192,12 +238,20 @@ pub(super) fn not_protobuf() -> Outcome {
     Outcome::Broken("a message is not protobuf".to_owned())
 }
 
+/// How a call ended without a status. What this program's own HTTP/2 library did is not called the target's.
 pub(super) fn broken(error: &h2::Error) -> Outcome {
-    Outcome::Broken(End::of(error).to_string())
+    Outcome::Broken(if error.is_library() {
+        let what = if error.is_reset() { "reset the stream" } else { "ended the connection" };
+        format!("this client's HTTP/2 library {what}: {error}")
+    } else {
+        End::of(error).to_string()
+    })
 }
 
 const STREAM_WINDOW: u32 = 1 << 20;
 /// More than all streams together can leave unreleased.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+/// Characters.
+const LONGEST_MESSAGE: usize = 200;
 /// Long before a stream's window is used up.
 const WORTH_RELEASING: usize = 16 << 10;

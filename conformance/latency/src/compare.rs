@@ -7,10 +7,12 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use statistics::{Block, Figure, Finding, Judgement, Plan, Side, Verdict};
+use statistics::{Block, Figure, Finding, Judgement, LookSchedule, Samples, Verdict};
 
 use super::{
-    faults::faults,
+    columns::Columns,
+    faults::{faults, merged},
+    lag::Lag,
     metrics::{LEAST_FOR_P99, Metric, milliseconds, quantile},
     record::{Recording, Setup},
 };
@@ -71,7 +73,7 @@ pub enum Conclusion {
 /// What was found. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// `ai-inference-bench/comparison/1`.
+    /// `ai-inference-bench/comparison/2`.
     pub schema: String,
     /// The whole.
     pub conclusion: Conclusion,
@@ -112,7 +114,7 @@ pub struct Row {
 pub fn judge(
     pairs: &[Pair],
     goals: &[Goal],
-    plan: &Plan,
+    plan: &LookSchedule,
     texts_may_differ: bool,
 ) -> Result<Option<(Comparison, Option<usize>)>, statistics::Error> {
     let comparison = Comparison::unjudged(pairs, texts_may_differ);
@@ -128,21 +130,35 @@ pub fn judge(
         candidate_ms: pooled(pairs.iter().map(|pair| &pair.candidate), goal),
         finding,
     };
-    let rows = goals.iter().zip(findings).map(row).collect();
+    let rows: Vec<_> = goals.iter().zip(findings).map(row).collect();
+    let contradictions: Vec<_> = rows.iter().filter_map(contradiction).collect();
     let conclusion = match verdict {
         Verdict::Pass => Conclusion::Pass,
         Verdict::Fail => Conclusion::Fail,
         Verdict::Inconclusive => Conclusion::Inconclusive,
     };
-    Ok(Some((Comparison { conclusion, rows, ..comparison }, next)))
+    let notes = [comparison.notes, contradictions].concat();
+    Ok(Some((Comparison { conclusion, rows, notes, ..comparison }, next)))
 }
 
-/// A tail needs requests: enough of them in all blocks together, and some in each.
+/// The client's own lag towards each side, over all blocks.
+fn lags(pairs: &[Pair]) -> [(&'static str, Lag); 2] {
+    let of = |side: fn(&Pair) -> &Recording| Lag::of(pairs.iter().flat_map(|pair| &side(pair).requests));
+    [("baseline", of(|pair| &pair.baseline)), ("candidate", of(|pair| &pair.candidate))]
+}
+
+/// A tail needs a hundred requests in each block, and a client that was not late. Gaps between chunks need chunks that hold
+/// as many tokens.
 pub(super) fn can_be_seen(goal: &Goal, pairs: &[Pair]) -> bool {
     let counts = |recording: &Recording| goal.metric.values(&recording.requests).len() as u64;
     let sides = pairs.iter().flat_map(|pair| [&pair.baseline, &pair.candidate]);
-    let least = if goal.quantile > 0.95 { LEAST_FOR_P99 / 3 } else { 1 };
-    sides.map(counts).min().is_some_and(|fewest| fewest >= least)
+    let is_tail = goal.quantile > 0.95;
+    let least = if is_tail { LEAST_FOR_P99 } else { 1 };
+    let enough = sides.map(counts).min().is_some_and(|fewest| fewest >= least);
+    let is_gap = matches!(goal.metric, Metric::Tpot | Metric::Itl);
+    enough
+        && (!is_gap || merged(pairs).0 == 0)
+        && (!is_tail || lags(pairs).iter().all(|(_, lag)| lag.leaves_the_tail()))
 }
 
 pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
@@ -151,7 +167,7 @@ pub(super) fn figure(goal: &Goal, pairs: &[Pair]) -> Figure {
         // A hundred nanoseconds never matter, and a ratio needs something to divide by.
         let values =
             complete.map(|request| goal.metric.of(request).into_iter().map(|v| v.max(100)).collect());
-        Side(values.filter(|values: &Vec<u64>| !values.is_empty()).collect())
+        Samples(values.filter(|values: &Vec<u64>| !values.is_empty()).collect())
     };
     let block = |pair: &Pair| Block { baseline: side(&pair.baseline), candidate: side(&pair.candidate) };
     Figure {
@@ -171,6 +187,15 @@ pub(super) fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: 
 impl Comparison {
     /// Without rows: invalid, or inconclusive until somebody judges.
     pub fn unjudged(pairs: &[Pair], texts_may_differ: bool) -> Self {
+        let merges = match merged(pairs) {
+            (0, _) => None,
+            (some, all) => Some(format!(
+                "tpot is not compared: {some} of {all} texts came in different numbers of chunks, so that a chunk is not one \
+                 token. ttft and e2e are compared."
+            )),
+        };
+        let lagged = lags(pairs).into_iter().filter_map(|(side, lag)| Some((side, lag.warning()?)));
+        let lagged = lagged.map(|(side, warning)| format!("Warning, {side}: {warning}."));
         let invalid = faults(pairs, texts_may_differ);
         let setup = |side: fn(&Pair) -> &Recording| {
             pairs.first().map(|pair| side(pair).setup.clone()).unwrap_or_default()
@@ -181,7 +206,7 @@ impl Comparison {
             format!("The baseline's model is {baseline}, the candidate's {candidate}.")
         });
         Self {
-            schema: "ai-inference-bench/comparison/1".to_owned(),
+            schema: "ai-inference-bench/comparison/2".to_owned(),
             conclusion: if invalid.is_empty() { Conclusion::Inconclusive } else { Conclusion::Invalid },
             invalid,
             baseline: baseline.target,
@@ -189,7 +214,7 @@ impl Comparison {
             setup: candidate,
             blocks: pairs.len(),
             rows: Vec::new(),
-            notes: differs.into_iter().collect(),
+            notes: differs.into_iter().chain(merges).chain(lagged).collect(),
             withheld: None,
         }
     }
@@ -201,28 +226,20 @@ impl Comparison {
         }
     }
 
-    /// A table for terminals, and as Markdown for a pull request.
+    /// For terminals.
     pub fn table(&self) -> String {
+        self.written(false)
+    }
+
+    /// For a pull request.
+    pub fn markdown(&self) -> String {
+        self.written(true)
+    }
+
+    fn written(&self, markdown: bool) -> String {
         let mut text = format!("baseline:  {}\ncandidate: {}\n\n", self.baseline, self.candidate);
         if !self.rows.is_empty() {
-            text.push_str(HEAD);
-        }
-        for Row { baseline_ms, candidate_ms, finding } in &self.rows {
-            let _ = writeln!(
-                text,
-                "| {} p{} | {baseline_ms:.2} ms | {candidate_ms:.2} ms | {:.3} | {:.3} to {:.3} | {} | {} |",
-                finding.metric,
-                finding.quantile * 100.0,
-                finding.centre,
-                finding.low,
-                finding.high,
-                allowed(finding),
-                match finding.verdict {
-                    Verdict::Pass => "PASS",
-                    Verdict::Fail => "FAIL",
-                    Verdict::Inconclusive => "inconclusive",
-                }
-            );
+            text += &self.columns().written(markdown);
         }
         for note in &self.notes {
             let _ = writeln!(text, "\n{note}");
@@ -233,15 +250,22 @@ impl Comparison {
             return text;
         }
         let _ = match self.conclusion {
-            Conclusion::Pass => writeln!(text, "\nPASS: no slower than it may be, after {blocks} blocks"),
-            Conclusion::Fail => writeln!(text, "\nFAIL: the candidate is slower, after {blocks} blocks"),
+            Conclusion::Pass => {
+                writeln!(
+                    text,
+                    "\nPASS: the candidate is not slower than the limits allow, after {blocks} blocks"
+                )
+            }
+            Conclusion::Fail => {
+                writeln!(text, "\nFAIL: the candidate is slower than the limits allow, after {blocks} blocks")
+            }
             Conclusion::Inconclusive => {
                 let open = self.rows.iter().filter(|row| row.finding.verdict == Verdict::Inconclusive);
                 let least = open.map(|row| row.finding.detectable).fold(0.0, f64::max);
                 writeln!(
                     text,
-                    "\nINCONCLUSIVE after {blocks} blocks: on this machine, so noisy, {:.0} % would have been seen. Longer \
-                     blocks (--length), more of them (--looks) or a quieter machine say more",
+                    "\nINCONCLUSIVE after {blocks} blocks: with the noise of this machine, only a slowdown of {:.0} % or more \
+                     would have been found. Use longer blocks (--length), more blocks (--looks) or a quieter machine",
                     least * 100.0
                 )
             }
@@ -249,6 +273,46 @@ impl Comparison {
         };
         text
     }
+}
+
+impl Comparison {
+    fn columns(&self) -> Columns {
+        let mut columns = Columns::new(&HEAD);
+        for Row { baseline_ms, candidate_ms, finding } in &self.rows {
+            columns.row(vec![
+                format!("{} p{}", finding.metric, finding.quantile * 100.0),
+                format!("{baseline_ms:.2} ms"),
+                format!("{candidate_ms:.2} ms"),
+                format!("{:.3}", finding.centre),
+                format!("{:.3} to {:.3}", finding.low, finding.high),
+                allowed(finding),
+                match finding.verdict {
+                    Verdict::Pass => "PASS",
+                    Verdict::Fail => "FAIL",
+                    Verdict::Inconclusive => "inconclusive",
+                }
+                .to_owned(),
+            ]);
+        }
+        columns
+    }
+}
+
+/// Says which of two figures counts, where the times over all blocks contradict the ratio within the blocks.
+fn contradiction(Row { baseline_ms, candidate_ms, finding }: &Row) -> Option<String> {
+    let pooled = candidate_ms / baseline_ms;
+    let contradicts = pooled.is_finite() && !(finding.low..=finding.high).contains(&pooled);
+    contradicts.then(|| {
+        let Finding { metric, quantile, centre, .. } = finding;
+        let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+        format!(
+            "{metric} p{}: over all blocks together the candidate's time differs by {:+.1} %, within the blocks by {:+.1} %. \
+             The second counts: what the machine did from block to block is in the times, and not in the ratios.",
+            quantile * 100.0,
+            percent(pooled),
+            percent(*centre)
+        )
+    })
 }
 
 /// That a figure is longer, and by more than this host makes of nothing.
@@ -273,10 +337,50 @@ fn longer_all_the_same(Row { finding, .. }: &Row) -> Option<String> {
 fn allowed(finding: &Finding) -> String {
     let percent = |share: f64| format!("{:.1} %", share * 100.0).replace(".0 %", " %");
     let floor = finding.floor.map(|floor| format!(", floor of this host {}", percent(floor)));
-    format!("{}{}", percent(finding.allowed), floor.unwrap_or_default())
+    format!("{}{}", percent(finding.requested), floor.unwrap_or_default())
 }
 
-const HEAD: &str = "\
-| | baseline | candidate | ratio | interval | allowed | verdict |
-|---|---|---|---|---|---|---|
-";
+const HEAD: [&str; 7] = ["", "baseline", "candidate", "ratio", "interval", "allowed", "verdict"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(candidate_ms: f64, centre: f64) -> Row {
+        let (low, high) = (centre - 0.02, centre + 0.02);
+        let finding = Finding {
+            metric: "ttft".to_owned(),
+            quantile: 0.5,
+            centre,
+            low,
+            high,
+            threshold: 0.04,
+            requested: 0.04,
+            floor: None,
+            detectable: 0.03,
+            verdict: Verdict::Pass,
+            ratios: vec![centre],
+        };
+        Row { baseline_ms: 20.0, candidate_ms, finding }
+    }
+
+    #[test]
+    fn times_that_contradict_the_ratio_are_explained() {
+        assert_eq!(contradiction(&row(20.1, 1.0)), None);
+        let said = contradiction(&row(22.0, 0.99)).unwrap();
+        assert!(said.contains("differs by +10.0 %, within the blocks by -1.0 %"), "{said}");
+    }
+
+    #[test]
+    fn a_terminal_gets_columns_and_only_a_page_markdown() {
+        let rows = vec![row(20.1, 1.0)];
+        let comparison =
+            Comparison { rows, conclusion: Conclusion::Pass, ..Comparison::unjudged(&[], false) };
+        assert!(
+            !comparison.table().contains('|') && comparison.table().contains("PASS"),
+            "{}",
+            comparison.table()
+        );
+        assert!(comparison.markdown().contains("| ttft p50 | 20.00 ms |"), "{}", comparison.markdown());
+    }
+}

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use statistics::{Error, Floor, Plan};
+use statistics::{Error, Floor, LookSchedule};
 
 use super::{
     compare::{Goal, Pair, can_be_seen, figure},
@@ -54,7 +54,7 @@ pub struct FloorOf {
 impl Calibration {
     /// From blocks whose two sides are the same program.
     pub fn of(pairs: &[Pair], goals: &[Goal], planned: usize) -> Result<Self, Error> {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let floor = |goal: &Goal| {
             let blocks = figure(goal, pairs).blocks;
             let floor = statistics::calibrate(
@@ -77,7 +77,7 @@ impl Calibration {
     /// In words, for terminals.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}\n{}\n{} with itself\n\nThis host cannot tell apart differences under\n",
+            "{}\n{}\n{} with itself\n\nOn this host, differences below these are noise:\n",
             self.host, self.load, self.target
         );
         for FloorOf { metric, floor } in &self.floors {

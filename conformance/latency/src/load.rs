@@ -15,6 +15,7 @@ use std::{
 
 use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
 use bytes::Bytes;
+use http::HeaderValue;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{RwLock, Semaphore, mpsc, oneshot, watch},
@@ -26,12 +27,16 @@ use wire::framed;
 use super::{
     arrivals::{BadLoad, Load},
     client::{Answer, Endpoint},
+    ending::{Ended, Watch},
+    failures::message,
     health::Freed,
     host::Fingerprint,
     metrics::{Metric, quantile},
     multiplex::Lane,
     pacer::wait_until,
     record::{Nanos, Outcome, RequestRecord, Setup},
+    report::word,
+    secrets::without_secrets,
 };
 use crate::punctual::be_punctual;
 
@@ -46,6 +51,8 @@ pub struct Job {
     pub load: Load,
     /// How long requests are sent. What runs then may end.
     pub length: Duration,
+    /// Requests after which no other is sent, where their number is limited.
+    pub requests: Option<u64>,
     /// What is asked, in turn.
     pub prompts: Vec<String>,
     /// Tokens to ask for.
@@ -66,9 +73,9 @@ pub struct Job {
 
 impl Job {
     /// What a report says of it. `target` and `prompts` are what the target and the set of prompts are called.
-    pub fn setup(&self, target: String, prompts: &str) -> Setup {
+    pub fn setup(&self, target: &str, prompts: &str) -> Setup {
         Setup {
-            target,
+            target: without_token(target, self.endpoint.token.as_ref()),
             dialect: self.endpoint.dialect.name().to_owned(),
             model: self.model.clone(),
             load: self.load.to_string(),
@@ -80,6 +87,7 @@ impl Job {
             most_running: u32::try_from(self.most_running).ok(),
             per_stream: self.per_stream,
             cancel_share: self.cancel_share,
+            requests: self.requests,
             started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             host: Fingerprint::here().to_string(),
         }
@@ -96,6 +104,8 @@ struct TallyState {
     failed: AtomicU64,
     running: AtomicU64,
     stopped: watch::Sender<bool>,
+    /// What may end the run, and why it did.
+    watch: Mutex<(Watch, Option<Ended>)>,
     /// The last requests' first tokens and gaps.
     recent: Mutex<(Vec<Nanos>, Vec<Nanos>)>,
 }
@@ -139,6 +149,27 @@ impl Tally {
         *self.0.stopped.borrow()
     }
 
+    /// Why the run ended before its time, where it did.
+    pub fn ended_early(&self) -> Option<Ended> {
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn watch(&self, request: &RequestRecord) {
+        let failed = request.has_failed().then(|| word(request) + &of_message(request));
+        let mut watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (watch, ended) = &mut *watch;
+        if ended.is_none() {
+            *ended = watch.ended(request.ended, request.chunks.len(), failed.as_deref());
+            if ended.is_some() {
+                self.stop();
+            }
+        }
+    }
+
+    fn lost(&self, error: String) {
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).0.lost(error);
+    }
+
     fn began(&self) {
         self.0.running.fetch_add(1, Ordering::Relaxed);
     }
@@ -146,6 +177,9 @@ impl Tally {
     fn ended(&self, request: &RequestRecord) {
         let state = &*self.0;
         state.running.fetch_sub(1, Ordering::Relaxed);
+        if request.outcome != Outcome::Cut {
+            self.watch(request);
+        }
         if request.has_failed() {
             state.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -193,9 +227,9 @@ pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotS
     }
     let sender = Arc::new(Sender::connect(job, tally).await?);
     let mut requests = if let Load::Closed { clients } = job.load {
-        closed_loop(&sender, clients, job.length, tally).await
+        closed_loop(&sender, clients, job, tally).await
     } else {
-        let plan = job.load.plan(job.length, &mut StdRng::seed_from_u64(job.seed))?;
+        let plan = job.load.plan(job.length, job.requests, &mut StdRng::seed_from_u64(job.seed))?;
         open_loop(&sender, plan, tally).await.map_err(CannotStart::Thread)?
     };
     sender.close().await;
@@ -203,13 +237,9 @@ pub async fn run(job: &Job, tally: &Tally) -> Result<Vec<RequestRecord>, CannotS
     Ok(requests)
 }
 
-async fn closed_loop(
-    sender: &Arc<Sender>,
-    clients: usize,
-    length: Duration,
-    tally: &Tally,
-) -> Vec<RequestRecord> {
+async fn closed_loop(sender: &Arc<Sender>, clients: usize, job: &Job, tally: &Tally) -> Vec<RequestRecord> {
     let next = Arc::new(AtomicU64::new(0));
+    let (length, most) = (job.length, job.requests.unwrap_or(u64::MAX));
     let mut running = JoinSet::new();
     for _ in 0..clients {
         let (sender, next, tally) = (Arc::clone(sender), Arc::clone(&next), tally.clone());
@@ -217,6 +247,9 @@ async fn closed_loop(
             let mut requests = Vec::new();
             while sender.began.elapsed() < length && !tally.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= most {
+                    break;
+                }
                 let request = sender.send(number, None).await;
                 // A server that refuses at once must not be asked a million times.
                 if request.has_failed() {
@@ -245,9 +278,12 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
     };
     thread::Builder::new().name("pacer".to_owned()).spawn(pacer)?;
     let (mut running, mut requests) = (JoinSet::new(), Vec::new());
+    let mut over = tally.0.stopped.subscribe();
     loop {
         tokio::select! {
             biased;
+            // The pacer may sleep for long: it is not waited for.
+            _ = over.wait_for(|over| *over) => break,
             next = dues.recv() => {
                 let Some((number, planned)) = next else { break };
                 let sender = Arc::clone(sender);
@@ -276,7 +312,7 @@ impl Sender {
         let cannot = |error| CannotStart::Connect { address: job.endpoint.address.to_string(), error };
         let mut lanes = Vec::new();
         for _ in 0..job.connections.max(1) {
-            let opened = Lane::open(&job.endpoint, job.per_stream, began, CONNECT_LIMIT).await;
+            let opened = open_lane(job, began).await;
             lanes.push(RwLock::new(opened.map_err(cannot)?));
         }
         let streams = Semaphore::new(job.most_running.clamp(1, Semaphore::MAX_PERMITS));
@@ -284,6 +320,10 @@ impl Sender {
         let alone = job.cancel_share > 0.0 && job.load == Load::Closed { clients: 1 };
         let freed = if alone { Freed::watch(&job.endpoint).await } else { None };
         Ok(Self { job: job.clone(), tally: tally.clone(), lanes, streams, began, freed })
+    }
+
+    async fn lane(&self) -> io::Result<Lane> {
+        open_lane(&self.job, self.began).await
     }
 
     async fn close(&self) {
@@ -297,6 +337,11 @@ impl Sender {
         let Job { cancel_share, seed, .. } = self.job;
         let drawn = || StdRng::seed_from_u64(seed.wrapping_mul(SPREAD).wrapping_add(number)).random::<f64>();
         cancel_share > 0.0 && drawn() < cancel_share
+    }
+
+    /// A target may say back the token that it got.
+    fn hidden(&self, text: &str) -> String {
+        without_token(text, self.job.endpoint.token.as_ref())
     }
 
     fn now(&self) -> Nanos {
@@ -314,7 +359,8 @@ impl Sender {
         let generation = async {
             match &lane {
                 Lane::Single(connection) => {
-                    connection.generate(message, self.cancels(number), || self.now()).await
+                    let most = LONGEST_ANSWER + self.job.tokens as usize * LONGEST_TOKEN;
+                    connection.generate(message, self.cancels(number), most, || self.now()).await
                 }
                 Lane::Shared(calls) => calls.generate(&trace_id(number), message).await,
             }
@@ -342,17 +388,21 @@ impl Sender {
             waited: sent.saturating_sub(ready.max(planned)),
             chunks: answer.chunks,
             ended,
-            outcome: answer.outcome,
+            outcome: match answer.outcome {
+                Outcome::Broken(why) => Outcome::Broken(self.hidden(&why)),
+                outcome => outcome,
+            },
             text: answer.text,
             server_ttft_ms: answer.server_ttft_ms,
             server_tokens_per_second: answer.server_tokens_per_second,
             freed,
+            message: answer.message.map(|message| self.hidden(&message)),
         };
-        if matches!(request.outcome, Outcome::Broken(_))
-            && let Ok(fresh) =
-                Lane::open(&self.job.endpoint, self.job.per_stream, self.began, CONNECT_LIMIT).await
-        {
-            *place.write().await = fresh;
+        if matches!(request.outcome, Outcome::Broken(_)) {
+            match self.lane().await {
+                Ok(fresh) => *place.write().await = fresh,
+                Err(error) => self.tally.lost(error.to_string()),
+            }
         }
         self.tally.ended(&request);
         request
@@ -378,6 +428,18 @@ impl Sender {
     }
 }
 
+async fn open_lane(job: &Job, began: Instant) -> io::Result<Lane> {
+    let most_bytes = LONGEST_ANSWER + job.tokens as usize * LONGEST_TOKEN;
+    Lane::open(&job.endpoint, (job.per_stream, most_bytes), began, CONNECT_LIMIT).await
+}
+
+fn of_message(request: &RequestRecord) -> String {
+    match message(request) {
+        "" => String::new(),
+        message => format!(" ({message})"),
+    }
+}
+
 fn trace_id(number: u64) -> String {
     format!("bench-{number}")
 }
@@ -395,6 +457,16 @@ async fn why_not_to_wait(
     let _ = give_up.send(why);
 }
 
+/// Of a text, without the token of the calls and without secrets of commands.
+fn without_token(text: &str, token: Option<&HeaderValue>) -> String {
+    let token = token.and_then(|value| value.to_str().ok());
+    without_secrets(text, token.map(|value| value.strip_prefix("Bearer ").unwrap_or(value)))
+}
+
+/// Bytes of an answer besides those of its tokens.
+const LONGEST_ANSWER: usize = 16 << 20;
+/// Bytes of a token with its framing.
+const LONGEST_TOKEN: usize = 4 << 10;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Odd, so that no two seeds draw for the same numbers side by side.

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Nanos, RequestRecord};
+use crate::tail::ranks;
 
 /// A latency. Only complete requests count; the others are counted as what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,9 +121,14 @@ pub struct Distribution {
     pub p90: f64,
     /// 95th percentile.
     pub p95: f64,
-    /// 99th percentile; of 299 values the largest lies below the 99th percentile of what they are drawn from with a
-    /// chance of 5 % (0.99²⁹⁹), of fewer with more.
+    /// 99th percentile; from 100 values on.
     pub p99: Option<f64>,
+    /// The limits between which the true 99th percentile lies with 95 % confidence. Few values give no upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_low: Option<f64>,
+    /// The upper limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_high: Option<f64>,
     /// 99.9th percentile; from 3,000 values on.
     pub p999: Option<f64>,
     /// Largest.
@@ -140,6 +146,8 @@ impl Distribution {
             histogram.record(*value).ok()?;
         }
         let count = histogram.len();
+        let shows_tail = count >= LEAST_FOR_P99;
+        let (p99_low, p99_high) = if shows_tail { limits(values) } else { (None, None) };
         let at = |quantile: f64| milliseconds(histogram.value_at_quantile(quantile));
         Some(Self {
             count,
@@ -148,11 +156,24 @@ impl Distribution {
             p50: at(0.5),
             p90: at(0.9),
             p95: at(0.95),
-            p99: (count >= LEAST_FOR_P99).then(|| at(0.99)),
-            p999: (count >= LEAST_FOR_P99 * 10).then(|| at(0.999)),
+            p99: shows_tail.then(|| at(0.99)),
+            p99_low,
+            p99_high,
+            p999: (count >= LEAST_FOR_P999).then(|| at(0.999)),
             max: milliseconds(histogram.max()),
         })
     }
+}
+
+/// Between which the 99th percentile lies, in milliseconds.
+fn limits(values: &[Nanos]) -> (Option<f64>, Option<f64>) {
+    let Some((low, high)) = ranks(values.len(), 0.99) else { return (None, None) };
+    let mut values = values.to_vec();
+    let mut at = |rank: usize| {
+        let (_, value, _) = values.select_nth_unstable(rank);
+        milliseconds(*value)
+    };
+    (Some(at(low)), high.map(at))
 }
 
 /// The exact quantile, in nanoseconds, between neighbours by their distance; `None` without values.
@@ -167,8 +188,10 @@ pub fn milliseconds(nanos: Nanos) -> f64 {
     nanos as f64 / 1e6
 }
 
-/// Values below which a 99th percentile is not shown.
-pub const LEAST_FOR_P99: u64 = 300;
+/// Values from which on a 99th percentile is shown, with its limits.
+pub const LEAST_FOR_P99: u64 = 100;
+/// Values from which on a 99.9th percentile is shown.
+pub const LEAST_FOR_P999: u64 = 3000;
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +211,7 @@ mod tests {
             server_ttft_ms: None,
             server_tokens_per_second: None,
             freed: None,
+            message: None,
         }
     }
 
@@ -222,9 +246,14 @@ mod tests {
     #[test]
     fn a_tail_is_not_shown_before_there_is_one() {
         let values = |count: u64| (1..=count).map(|i| i * 1_000_000).collect::<Vec<_>>();
-        assert_eq!(Distribution::of(&values(299)).unwrap().p99, None);
+        assert_eq!(Distribution::of(&values(99)).unwrap().p99, None);
+        let few = Distribution::of(&values(100)).unwrap();
+        assert!(few.p99.is_some() && few.p99_low.unwrap() < 99.0, "{few:?}");
+        assert_eq!(few.p99_high, None, "a hundred values do not say how high it may be");
         let enough = Distribution::of(&values(300)).unwrap();
         assert!((enough.p99.unwrap() - 297.0).abs() < 1.0, "{enough:?}");
+        let many = Distribution::of(&values(2000)).unwrap();
+        assert!(many.p99_low < many.p99 && many.p99 < many.p99_high, "{many:?}");
         assert!((enough.p50 - 150.0).abs() < 1.0);
         assert_eq!(enough.p999, None);
     }

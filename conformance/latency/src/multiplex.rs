@@ -19,7 +19,7 @@ use tokio::{
 use wire::{Driver, quote};
 
 use super::{
-    client::{Answer, Connection, Endpoint, broken, ended, not_protobuf, status},
+    client::{Answer, Connection, Endpoint, broken, grpc_message, not_protobuf, status, trailers},
     message::{Chunk, Deframer},
     record::{Nanos, Outcome},
 };
@@ -36,13 +36,13 @@ pub(super) enum Lane {
 impl Lane {
     pub(super) async fn open(
         endpoint: &Arc<Endpoint>,
-        per_stream: usize,
+        (per_stream, most_bytes): (usize, usize),
         began: Instant,
         patience: Duration,
     ) -> io::Result<Self> {
         let connection = Connection::open(endpoint, patience).await?;
         Ok(if per_stream > 1 {
-            Self::Shared(Arc::new(Calls::new(connection, per_stream, began)))
+            Self::Shared(Arc::new(Calls::new(connection, (per_stream, most_bytes), began)))
         } else {
             Self::Single(connection)
         })
@@ -60,6 +60,7 @@ impl Lane {
 pub(super) struct Calls {
     connection: Connection,
     most: usize,
+    most_bytes: usize,
     began: Instant,
     open: Mutex<Vec<Call>>,
     /// Only one is opened at a time: who waits for it may find room on it.
@@ -80,13 +81,22 @@ type Running = Mutex<Option<HashMap<Vec<u8>, Waiting>>>;
 /// A request that runs. One that its client has given up keeps its place, as it does at the server.
 struct Waiting {
     answer: Answer,
+    bytes: usize,
     done: oneshot::Sender<Answer>,
 }
 
 impl Calls {
-    fn new(connection: Connection, most: usize, began: Instant) -> Self {
+    fn new(connection: Connection, (most, most_bytes): (usize, usize), began: Instant) -> Self {
         let room = Arc::new(Notify::new());
-        Self { connection, most, began, open: Mutex::default(), opening: AsyncMutex::default(), room }
+        Self {
+            connection,
+            most,
+            most_bytes,
+            began,
+            open: Mutex::default(),
+            opening: AsyncMutex::default(),
+            room,
+        }
     }
 
     /// Sends one message as soon as a call has room, and waits for its whole answer.
@@ -119,8 +129,11 @@ impl Calls {
             };
             let (done, answer) = oneshot::channel();
             let sent = Some(self.began.elapsed().as_nanos() as Nanos);
-            let waiting =
-                Waiting { answer: Answer { sent, ..Answer::without_text(Outcome::Complete) }, done };
+            let waiting = Waiting {
+                answer: Answer { sent, ..Answer::without_text(Outcome::Complete) },
+                bytes: 0,
+                done,
+            };
             running.insert(trace_id.as_bytes().to_vec(), waiting);
             // A send that fails shows in how the call ends, which its reader tells.
             let _ = call.send.send_data(message.clone(), false);
@@ -138,11 +151,17 @@ impl Calls {
         let (response, send) = self.connection.open_call().await?;
         let running = Arc::new(Mutex::new(Some(HashMap::new())));
         let (theirs, room, began) = (Arc::clone(&running), Arc::clone(&self.room), self.began);
+        let most_bytes = self.most_bytes;
         let reader = Driver(tokio::spawn(async move {
-            let end = follow(response, &theirs, &room, began).await.err();
+            let mut said = None;
+            let end = follow(response, &theirs, &room, began, most_bytes, &mut said).await.err();
             let end = end.unwrap_or_else(|| Outcome::Broken("its call ended before it".to_owned()));
             for (_, waiting) in locked(&theirs).take().into_iter().flatten() {
-                let _ = waiting.done.send(Answer { outcome: end.clone(), ..waiting.answer });
+                let _ = waiting.done.send(Answer {
+                    outcome: end.clone(),
+                    message: said.clone(),
+                    ..waiting.answer
+                });
             }
             room.notify_waiters();
         }));
@@ -168,9 +187,12 @@ async fn follow(
     running: &Running,
     room: &Notify,
     began: Instant,
+    most_bytes: usize,
+    said: &mut Option<String>,
 ) -> Result<(), Outcome> {
     let (head, mut body) = response.await.map_err(|error| broken(&error))?.into_parts();
     if head.headers.contains_key("grpc-status") {
+        *said = grpc_message(&head.headers);
         return status(&head.headers);
     }
     let mut deframer = Deframer::default();
@@ -190,6 +212,11 @@ async fn follow(
                 return Err(Outcome::Broken(why));
             };
             waiting.answer.add(&chunk, at);
+            waiting.bytes += message.len();
+            // One answer without an end takes all others on its call with it: it cannot be ended alone.
+            if waiting.bytes > most_bytes {
+                return Err(Outcome::TooLong);
+            }
             if chunk.last
                 && let Some(waiting) = running.remove(chunk.trace_id)
             {
@@ -199,7 +226,9 @@ async fn follow(
             Ok(())
         })?;
     }
-    ended(&mut body).await
+    let trailers = trailers(&mut body).await?;
+    *said = grpc_message(&trailers);
+    status(&trailers)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,6 +40,9 @@ pub struct RequestRecord {
     /// Of a cancelled request: when the server said that nothing ran any more. Known where nothing else was asked of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freed: Option<Nanos>,
+    /// What the target wrote beside its grpc-status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// How a request ended.
@@ -54,6 +57,8 @@ pub enum Outcome {
     Broken(String),
     /// The client gave it up after its time limit.
     Late,
+    /// The client gave it up because the answer had no end: it was longer than any that was asked for.
+    TooLong,
     /// The run was ended while it ran.
     Cut,
     /// The client cancelled it after its first text, as it was to.
@@ -61,12 +66,30 @@ pub enum Outcome {
 }
 
 impl RequestRecord {
+    /// A request that was planned and sent at one time and has got nothing yet.
+    pub fn new(prompt: u32, planned: Nanos, outcome: Outcome) -> Self {
+        Self {
+            prompt,
+            planned,
+            sent: planned,
+            waited: 0,
+            chunks: Vec::new(),
+            ended: planned,
+            outcome,
+            text: 0,
+            server_ttft_ms: None,
+            server_tokens_per_second: None,
+            freed: None,
+            message: None,
+        }
+    }
+
     /// It was answered as asked.
     pub fn is_complete(&self) -> bool {
         self.outcome == Outcome::Complete && !self.chunks.is_empty()
     }
 
-    /// It was not, and nobody here had ended it.
+    /// It was not answered as asked, and the client did not end it on purpose.
     pub fn has_failed(&self) -> bool {
         !self.is_complete() && !matches!(self.outcome, Outcome::Cut | Outcome::Cancelled)
     }
@@ -112,6 +135,9 @@ pub struct Setup {
     /// Share of the requests that the client cancels.
     #[serde(default)]
     pub cancel_share: f64,
+    /// Requests after which no other was sent, where their number was limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// RFC 3339.
     pub started: String,
     /// The client's machine, in the words of [`super::host::Fingerprint`]: equal words, equal host.

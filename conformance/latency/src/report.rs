@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    ending::Ended,
+    failures::Failure,
     health::{HEALTH, HealthFigures},
+    lag::Lag,
     metrics::{Distribution, Metric, milliseconds, quantile},
     record::{Nanos, Outcome, RequestRecord, Setup},
     server::ServerFigures,
@@ -58,6 +61,12 @@ pub struct Report {
     pub health_failed: Option<u64>,
     /// Why the figures must not be used; empty for a valid run.
     pub invalid: Vec<String>,
+    /// What a reader must know of figures that may be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What failed requests ended with, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
 }
 
 impl Report {
@@ -100,6 +109,8 @@ impl Report {
             server: None,
             health_failed: None,
             invalid: faults(requests),
+            warnings: Lag::of(requests).warning().into_iter().collect(),
+            failures: Failure::of(requests, word),
         }
     }
 
@@ -113,9 +124,50 @@ impl Report {
         self
     }
 
+    /// Says that the run ended before its time, if it did.
+    #[must_use]
+    pub fn ended_early(mut self, ended: Option<Ended>) -> Self {
+        if let Some(ended) = ended {
+            let list = if ended.is_fault() { &mut self.invalid } else { &mut self.warnings };
+            list.push(ended.to_string());
+        }
+        self
+    }
+
     /// One metric's distribution.
     pub fn metric(&self, metric: Metric) -> Option<&Distribution> {
         self.metrics.get(metric.formula_id())
+    }
+
+    /// Whether the run took long enough for a number a second.
+    pub(crate) fn has_rates(&self) -> bool {
+        self.seconds >= LEAST_SECONDS
+    }
+
+    /// How far the 99th percentile of the first token can be trusted.
+    pub(crate) fn tail_limits(&self) -> Option<String> {
+        let ttft = self.metric(Metric::Ttft)?;
+        let (p99, low, count) = (ttft.p99?, ttft.p99_low?, ttft.count);
+        let limits = match ttft.p99_high {
+            Some(high) => format!("between {low:.2} and {high:.2} ms"),
+            None => format!("above {low:.2} ms; {count} values give no upper limit"),
+        };
+        Some(format!("ttft p99 is {p99:.2} ms; with 95 % confidence the true one lies {limits}"))
+    }
+
+    fn rates(&self) -> String {
+        if !self.has_rates() {
+            return format!("rates are not shown: {:.3} s are too short for a number a second", self.seconds);
+        }
+        format!(
+            "{:.1} requests/s, {:.1} chunks/s over {:.1} s; goodput {:.1} requests/s (ttft ≤ {} ms, tpot ≤ {} ms)",
+            self.requests_per_second,
+            self.chunks_per_second,
+            self.seconds,
+            self.goodput,
+            self.objectives.ttft_ms,
+            self.objectives.tpot_ms
+        )
     }
 
     /// A table for terminals.
@@ -165,17 +217,16 @@ impl Report {
             let _ = writeln!(text, "{failed} calls of Health were not answered");
         }
         let outcomes: Vec<_> = self.outcomes.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        let _ = writeln!(
-            text,
-            "\n{:.1} requests/s, {:.1} chunks/s over {:.1} s; goodput {:.1} requests/s (ttft ≤ {} ms, tpot ≤ {} ms)\n{}",
-            self.requests_per_second,
-            self.chunks_per_second,
-            self.seconds,
-            self.goodput,
-            self.objectives.ttft_ms,
-            self.objectives.tpot_ms,
-            outcomes.join(", ")
-        );
+        let _ = writeln!(text, "\n{}\n{}", self.rates(), outcomes.join(", "));
+        for failure in &self.failures {
+            let _ = writeln!(text, "FAILED: {}", failure.line());
+        }
+        if let Some(line) = self.tail_limits() {
+            let _ = writeln!(text, "{line}");
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "WARNING: {warning}");
+        }
         for fault in &self.invalid {
             let _ = writeln!(text, "INVALID: {fault}");
         }
@@ -193,14 +244,7 @@ pub(super) fn faults(requests: &[RequestRecord]) -> Vec<String> {
         let share = 100.0 * failed as f64 / requests.len() as f64;
         faults.push(format!("{failed} of {} requests failed ({share:.1} %)", requests.len()));
     }
-    if let Some(lag) = quantile(Metric::Lag.values(requests), 0.99)
-        && lag > MOST_LAG
-    {
-        faults.push(format!(
-            "the client sent late, by {:.1} ms at the 99th percentile: this machine is too busy for this load",
-            lag / 1e6
-        ));
-    }
+    faults.extend(Lag::of(requests).fault());
     faults
 }
 
@@ -230,13 +274,14 @@ pub fn csv(requests: &[RequestRecord]) -> String {
 }
 
 /// How it ended, in a word.
-fn word(request: &RequestRecord) -> String {
+pub(super) fn word(request: &RequestRecord) -> String {
     match &request.outcome {
         Outcome::Complete if request.chunks.is_empty() => "without text".to_owned(),
         Outcome::Complete => "complete".to_owned(),
         Outcome::Status(name) => name.clone(),
         Outcome::Broken(_) => "broken".to_owned(),
         Outcome::Late => "late".to_owned(),
+        Outcome::TooLong => "too long".to_owned(),
         Outcome::Cut => "cut by the run's end".to_owned(),
         Outcome::Cancelled => "cancelled by the client".to_owned(),
     }
@@ -244,7 +289,7 @@ fn word(request: &RequestRecord) -> String {
 
 /// As wide as what stands below them.
 const COLUMNS: &str = "ms                   p50      p90      p95      p99    p99.9      max        n";
+/// A handful of answers within milliseconds would give any number.
+const LEAST_SECONDS: f64 = 0.25;
 /// A server that fails more is not slow but broken.
 const MOST_FAILED: f64 = 0.01;
-/// Nanoseconds at the 99th percentile.
-const MOST_LAG: f64 = 1e6;

@@ -7,7 +7,7 @@ use super::{
     compare::{Comparison, Conclusion, Goal, Pair, can_be_seen, judge, pooled},
     host::Fingerprint,
 };
-use statistics::{Plan, Verdict};
+use statistics::{LookSchedule, Verdict};
 
 /// How far two sides can be compared. The default is for two that are measured in turns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,7 +78,7 @@ impl Terms {
         &self,
         pairs: &[Pair],
         goals: &[Goal],
-        plan: &Plan,
+        plan: &LookSchedule,
         texts_may_differ: bool,
     ) -> Result<Option<(Comparison, Option<usize>)>, statistics::Error> {
         // No interval has less than two blocks, and so no plan has such a look.

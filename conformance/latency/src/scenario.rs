@@ -1,22 +1,23 @@
 //! A load as data: a file that stands for options of the command line, so that people, programs and machines that build
 //! put on the same load by naming it.
 //!
-//! Its keys are the options' own names. So it can say all that they can, an option that comes later can be used at once,
-//! and what is wrong with a value is said in the same words.
+//! This is the raw stage: keys are the options' names, and values are texts as they stand behind the option. The command line
+//! reads them with the parsers of its own options, and lays its options over them.
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs,
+    collections::BTreeMap,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 use toml::{Table, Value};
 
-/// What a file says.
-#[derive(Clone, Debug, PartialEq)]
+/// The options that a file sets. The default sets none.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scenario {
-    options: Vec<(String, String)>,
+    path: PathBuf,
+    options: BTreeMap<String, String>,
 }
 
 /// A file that is no scenario.
@@ -29,49 +30,48 @@ pub struct BadScenario {
 
 impl Scenario {
     /// Reads a file; `known` are the options that it may set.
-    pub fn read(path: &Path, known: &[String]) -> Result<Self, BadScenario> {
+    pub fn read(path: &Path, known: &[&str]) -> Result<Self, BadScenario> {
         let bad = |why: String| BadScenario { path: path.to_owned(), why };
         let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
         let beside = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, beside, known).map_err(bad)
+        let options = parse(&text, beside, known).map_err(bad)?;
+        Ok(Self { path: path.to_owned(), options })
     }
 
-    fn parse(text: &str, beside: &Path, known: &[String]) -> Result<Self, String> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        let mut options = Vec::new();
-        for (key, value) in table {
-            if key == ABOUT {
-                continue;
-            }
-            if !known.contains(&key) {
-                let known = known.join(", ");
-                return Err(format!("{key:?} is nothing that it may set; write {ABOUT}, {known}"));
-            }
-            let value = match value {
-                Value::String(text) => in_folder(text, beside),
-                Value::Integer(number) => number.to_string(),
-                Value::Float(number) => number.to_string(),
-                _ => return Err(format!("{key} must be a text or a number, as after --{key}")),
-            };
-            options.push((key, value));
+    /// The value of an option, read as after the option itself; `None` where the file does not set it.
+    pub fn get<T, E: fmt::Display>(
+        &self,
+        option: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, BadScenario> {
+        let Some(value) = self.options.get(option) else { return Ok(None) };
+        read(value).map(Some).map_err(|error| BadScenario {
+            path: self.path.clone(),
+            why: format!("{option} = {value:?}: {error}"),
+        })
+    }
+}
+
+fn parse(text: &str, beside: &Path, known: &[&str]) -> Result<BTreeMap<String, String>, String> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut options = BTreeMap::new();
+    for (key, value) in table {
+        if key == ABOUT {
+            continue;
         }
-        if options.is_empty() { Err("it sets nothing".to_owned()) } else { Ok(Self { options }) }
-    }
-
-    /// As arguments, without those that are given already.
-    pub fn arguments(&self, given: &[OsString]) -> Vec<OsString> {
-        let absent = |key: &str| {
-            let option = format!("--{key}");
-            let has = |argument: &OsStr| {
-                argument.to_str().and_then(|text| text.strip_prefix(&option)).is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with('=') // --load, --load=…, and not --loads
-                })
-            };
-            !given.iter().any(|argument| has(argument))
+        if !known.contains(&key.as_str()) {
+            let known = known.join(", ");
+            return Err(format!("{key:?} cannot be set by a scenario; it can set {ABOUT}, {known}"));
+        }
+        let value = match value {
+            Value::String(text) => in_folder(text, beside),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            _ => return Err(format!("{key} must be a text or a number, as after --{key}")),
         };
-        let options = self.options.iter().filter(|(key, _)| absent(key));
-        options.map(|(key, value)| format!("--{key}={value}").into()).collect()
+        options.insert(key, value);
     }
+    if options.is_empty() { Err("it sets nothing".to_owned()) } else { Ok(options) }
 }
 
 /// A file that is named in a scenario lies beside it, wherever the program is started.
@@ -94,23 +94,27 @@ mod tests {
     use super::*;
 
     fn scenario(text: &str) -> Result<Scenario, String> {
-        let known = ["load", "tokens", "prompts"].map(str::to_owned);
-        Scenario::parse(text, Path::new("/scenarios"), &known)
+        let options = parse(text, Path::new("/scenarios"), &["load", "tokens", "prompts"])?;
+        Ok(Scenario { path: "a.toml".into(), options })
     }
 
     #[test]
-    fn what_is_given_on_the_command_line_wins() {
-        let read = scenario("about = 'Chat.'\nload = 'poisson:2'\ntokens = 64\nprompts = 'short'").unwrap();
-        let given = ["--tokens=8", "--prompts", "long", "--loads"].map(OsString::from);
-        assert_eq!(read.arguments(&given), ["--load=poisson:2"]);
-        assert_eq!(read.arguments(&[]), ["--load=poisson:2", "--prompts=short", "--tokens=64"]);
+    fn values_are_read_as_after_their_options() {
+        let read = scenario("about = 'Chat.'\nload = 'poisson:2'\ntokens = 64").unwrap();
+        assert_eq!(read.get("tokens", str::parse::<u32>).unwrap(), Some(64));
+        assert_eq!(read.get("prompts", str::parse::<String>).unwrap(), None);
+        let error = read.get("load", str::parse::<u32>).unwrap_err().to_string();
+        assert!(error.starts_with("the scenario a.toml: load = \"poisson:2\": "), "{error}");
     }
 
     #[test]
     fn its_files_lie_beside_it() {
         let read = scenario("load = 'trace:burst.txt'\nprompts = 'file:/all/prompts'").unwrap();
-        let arguments = read.arguments(&[]);
-        assert_eq!(arguments, ["--load=trace:/scenarios/burst.txt", "--prompts=file:/all/prompts"]);
+        let text = |option| read.get(option, str::parse::<String>).unwrap().unwrap();
+        assert_eq!(
+            (text("load"), text("prompts")),
+            ("trace:/scenarios/burst.txt".into(), "file:/all/prompts".into())
+        );
     }
 
     #[test]

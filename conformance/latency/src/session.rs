@@ -6,7 +6,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -81,6 +81,35 @@ pub enum SessionError<E> {
     NoBlock,
 }
 
+/// What a session is doing now, for a line of progress. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Live(Arc<Mutex<Stage>>);
+
+/// A step within a block.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// `baseline` or `candidate`; empty before the first one.
+    pub side: &'static str,
+    /// What is done with it, as `measuring`.
+    pub doing: &'static str,
+    /// How far the load of this step is.
+    pub tally: Tally,
+}
+
+impl Live {
+    /// The step that runs now.
+    pub fn stage(&self) -> Stage {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, side: &'static str, doing: &'static str) -> Tally {
+        let tally = Tally::default();
+        let stage = Stage { side, doing, tally: tally.clone() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        tally
+    }
+}
+
 /// Both sides, baseline first, and what draws the order.
 pub struct Session<'a, C> {
     sources: [(Source<C>, Option<Job>); 2],
@@ -88,6 +117,7 @@ pub struct Session<'a, C> {
     prompts: String,
     seed: u64,
     warm_up: Duration,
+    live: Live,
     rng: StdRng,
 }
 
@@ -103,12 +133,18 @@ impl<'a, C: Contestant> Session<'a, C> {
     ) -> Result<Self, SessionError<C::Error>> {
         clear(output).map_err(|error| SessionError::Write { path: output.to_owned(), error })?;
         let sources = sources.map(|source| (source, None));
-        Ok(Self { sources, output, prompts, seed, warm_up, rng: StdRng::seed_from_u64(seed) })
+        let rng = StdRng::seed_from_u64(seed);
+        Ok(Self { sources, output, prompts, seed, warm_up, live: Live::default(), rng })
     }
 
     /// How many sides are measured now.
     pub fn fresh(&self) -> usize {
         self.sources.iter().filter(|(source, _)| matches!(source, Source::Fresh { .. })).count()
+    }
+
+    /// What it is doing, from now on.
+    pub fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// The next block.
@@ -121,7 +157,8 @@ impl<'a, C: Contestant> Session<'a, C> {
             let (source, job) = &mut self.sources[at];
             let recording = match source {
                 Source::Fresh { contestant, like } => {
-                    let turn = Turn { prompts: &self.prompts, seed, warm_up: self.warm_up };
+                    let live = (&self.live, SIDES[at]);
+                    let turn = Turn { prompts: &self.prompts, seed, warm_up: self.warm_up, live };
                     Some(turn.measure(contestant, job, like.as_deref()).await?)
                 }
                 Source::Saved(saved) => saved.block(number).cloned(),
@@ -143,9 +180,15 @@ struct Turn<'a> {
     prompts: &'a str,
     seed: u64,
     warm_up: Duration,
+    live: (&'a Live, &'static str),
 }
 
 impl Turn<'_> {
+    fn doing(&self, doing: &'static str) -> Tally {
+        let (live, side) = self.live;
+        live.set(side, doing)
+    }
+
     /// Starts the side, loads it and stops it. What was learnt of it stays in `job` for the next block.
     async fn measure<C: Contestant>(
         &self,
@@ -153,6 +196,7 @@ impl Turn<'_> {
         job: &mut Option<Job>,
         like: Option<&Setup>,
     ) -> Result<Recording, SessionError<C::Error>> {
+        self.doing("starting");
         let address = contestant.start().await.map_err(SessionError::Contestant)?;
         let recorded = self.load(contestant, address, job, like).await;
         contestant.stop().await;
@@ -175,9 +219,9 @@ impl Turn<'_> {
         };
         let endpoint = Endpoint { address, ..(*learnt.endpoint).clone() };
         let job = Job { endpoint: Arc::new(endpoint), seed: self.seed, ..learnt };
-        warm_up(&job, &Tally::default(), self.warm_up).await.map_err(SessionError::CannotStart)?;
-        let requests = load::run(&job, &Tally::default()).await.map_err(SessionError::CannotStart)?;
-        let recording = Recording { setup: job.setup(contestant.name(), self.prompts), requests };
+        warm_up(&job, &self.doing("warming up"), self.warm_up).await.map_err(SessionError::CannotStart)?;
+        let requests = load::run(&job, &self.doing("measuring")).await.map_err(SessionError::CannotStart)?;
+        let recording = Recording { setup: job.setup(&contestant.name(), self.prompts), requests };
         *known = Some(job);
         Ok(recording)
     }
@@ -185,7 +229,7 @@ impl Turn<'_> {
     /// What differs from the saved side that it is to be compared with.
     fn agrees(&self, job: &Job, like: Option<&Setup>) -> Result<(), String> {
         let Some(like) = like else { return Ok(()) };
-        let now = Conditions::of(&job.setup(String::new(), self.prompts));
+        let now = Conditions::of(&job.setup("", self.prompts));
         let differences = Conditions::of(like).differences("in the saved blocks", &now, "now");
         if differences.is_empty() { Ok(()) } else { Err(visible(&differences.join("; "))) }
     }

@@ -10,7 +10,8 @@ use crate::{
 
 /// Puts load on the target until its first token comes no sooner than before.
 pub async fn warm_up(job: &Job, tally: &Tally, most: Duration) -> Result<(), CannotStart> {
-    let (mut before, mut round) = (None, Job { length: ROUND, cancel_share: 0.0, ..job.clone() });
+    let (mut before, mut round) =
+        (None, Job { length: ROUND, cancel_share: 0.0, requests: None, ..job.clone() });
     if !matches!(round.load, Load::Closed { .. }) {
         round.load = Load::Closed { clients: 1 };
     }

@@ -5,10 +5,15 @@ use std::path::Path;
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
 use present::text;
-use wire::Address;
 
-use super::patience::{interrupted, told};
-use crate::{exit::Exit, targets::Target};
+use super::{
+    patience::{interrupted, interrupted_again, told, watch_signals},
+    token::token,
+};
+use crate::{
+    exit::Exit,
+    target::{Start, StartError, Target, TargetFile},
+};
 
 /// What goes with every call.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,8 +25,16 @@ pub struct CallArgs {
     #[arg(long, value_name = "ID")]
     pub model: Option<String>,
     /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
+}
+
+impl CallArgs {
+    /// What a target file says and no option does.
+    pub(super) fn layer_over(&mut self, file: &TargetFile) {
+        self.dialect.0 = self.dialect.0.or(file.dialect);
+        self.model = self.model.take().or_else(|| file.model.clone());
+    }
 }
 
 /// `auto`, or a dialect by name.
@@ -29,12 +42,33 @@ pub struct CallArgs {
 pub struct DialectChoice(pub(super) Option<Dialect>);
 
 /// The target, started if need be; the error is said already.
-pub(super) async fn reach(command: Option<&str>, addresses: &[Address], log: &Path) -> Result<Target, Exit> {
-    let reached = tokio::select! {
-        reached = told("waiting for the target to start", Target::reach(command, addresses, log)) => reached,
-        () = interrupted() => return Err(Exit::Interrupted), // what was started is killed with its future
+pub(super) async fn reach(start: Start, log: &Path) -> Result<Target, Exit> {
+    watch_signals();
+    let mut target = Target::start(start, log).await.map_err(|error| refuse_start(&error))?;
+    let ready = tokio::select! {
+        ready = told("waiting for the target to start", target.ready()) => ready.map_err(|error| refuse_start(&error)),
+        () = interrupted() => Err(Exit::Interrupted),
     };
-    reached.map_err(|error| refuse(Exit::Unreachable, &error))
+    match ready {
+        Ok(()) => Ok(target),
+        Err(exit) => {
+            stop(target).await;
+            Err(exit)
+        }
+    }
+}
+
+/// Stops what was started for the run. A second signal does not wait for it to end by itself.
+pub(super) async fn stop(target: Target) {
+    tokio::select! {
+        () = told("waiting for the target to stop", target.stop()) => {}
+        () = interrupted_again() => {} // what was started is killed with its future
+    }
+}
+
+fn refuse_start(error: &StartError) -> Exit {
+    let exit = if error.is_about_output() { Exit::Usage } else { Exit::Unreachable };
+    refuse(exit, error)
 }
 
 /// Says why the command ends. The words may quote a target, so that they are made safe for a terminal and a CI log.
@@ -55,7 +89,7 @@ pub(super) fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>, Exit> {
     Ok(value)
 }
 
-fn dialect(name: &str) -> Result<DialectChoice, String> {
+pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {
     if name == "auto" {
         return Ok(DialectChoice(None));
     }

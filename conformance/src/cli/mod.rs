@@ -2,8 +2,11 @@
 
 pub mod bench;
 pub mod call;
+mod declared;
 pub mod docs;
+mod doors;
 pub mod explain;
+mod forecast;
 pub mod list;
 mod output;
 mod patience;
@@ -11,5 +14,7 @@ mod repeat;
 pub mod replay;
 pub mod run;
 pub mod serve;
+pub mod target_args;
 pub mod tls;
+mod token;
 mod values;

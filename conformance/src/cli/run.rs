@@ -11,20 +11,24 @@ use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
 use super::{
-    call::{CallArgs, reach, refuse},
+    call::{CallArgs, reach, refuse, stop},
+    declared::Declared,
+    doors,
+    forecast::{self, Forecast},
     output,
     patience::{interrupted, told},
     repeat,
+    target_args::TargetArgs,
     tls::TlsArgs,
     values,
 };
 use crate::{
-    events::Event,
+    events::{Event, Subject},
     exit::Exit,
     known_failures::KnownFailures,
     reports::{Format, Language, Reports, Run},
-    runner::{Conduct, Plan, Selection, conduct, survey},
-    targets::Target,
+    runner::{Asked, Conduct, Plan, Redactor, Refusal, Selection, Unreachable, conduct, ready, survey},
+    target::{Start, Target},
     vocabulary::{Profile, Role},
 };
 
@@ -32,16 +36,19 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port.
-    /// Without it, the reference sidecar beside this program is started and tested
+    /// The endpoint: unix:///abs/path, host:port or https://host:port; twice for its Unix socket and its TCP port
     #[arg(long, value_name = "ADDR")]
     pub target: Vec<Address>,
     /// Start this command first and stop it afterwards; it is ready when --target takes connections or, without
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
-    /// The roles that the endpoint claims: server, proxy, gateway, enterprise
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "server", value_parser = values::role)]
+    /// Its description
+    #[command(flatten)]
+    pub described: TargetArgs,
+    /// The roles that the endpoint claims: server, proxy, gateway, enterprise [default: what the target file says, else
+    /// server]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = values::role)]
     pub role: Vec<Role>,
     /// How much is asked
     #[arg(long, value_enum, default_value_t = Profile::Full)]
@@ -70,8 +77,9 @@ pub struct RunArgs {
     /// Run only the Ith of N parts of the plan
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// Checks at a time; more than one may disturb checks that measure time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::jobs)]
+    /// Checks at a time, at most. How many it is follows from the target's capacity, and checks that measure time or
+    /// fill the target always run alone
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = values::jobs)]
     pub jobs: usize,
     /// Run the whole plan this many times, and show which requirements did not end alike
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::repeats)]
@@ -79,6 +87,12 @@ pub struct RunArgs {
     /// Show which requirements would be run, and run none; no target is needed
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait so long for a target that is not there or not ready yet [default: 0s, and 10s with --spawn]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Judge the target in any case, also where a look before the first check shows that nothing can work
+    #[arg(long)]
+    pub no_preflight: bool,
     /// The longest wait for one answer; usually much less is needed, relative to the target's own speed
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
@@ -98,11 +112,12 @@ pub struct RunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance run                                      test the reference sidecar beside this program
   conformance run --target localhost:50050             test a backend that runs
   conformance run --target unix:///tmp/cy_coordinator.sock --dialect cy.llm --profile deployed
   conformance run --target localhost:50051 --only 'STREAM-*' --model qwen-7b
   conformance run --spawn 'python server.py' --target localhost:50051
+  conformance run --target-file backend.toml           as the file describes it
+  conformance run --container 'me/server:1 serve'
   conformance run --target https://backend:443 --tls-ca ca.pem
 
 Exit codes:
@@ -110,12 +125,39 @@ Exit codes:
     1  a MUST failed or a known failure passes now; with --strict also: a SHOULD failed or a check
        was inconclusive
     2  wrong usage or configuration
-    3  the target could not be reached, or nothing could be judged
+    3  the target could not be reached, it went away in mid-run, or nothing could be judged
     4  the suite itself is at fault, or a report could not be written
   130  interrupted";
 
 /// Runs the suite.
-pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
+    let command = command_line(&args);
+    // Nothing is asked of a target in a dry run, which therefore needs none.
+    let needless =
+        args.dry_run && args.target.is_empty() && args.spawn.is_none() && args.described.is_empty();
+    let described = if needless {
+        Ok((None, Start::address(&[])))
+    } else {
+        args.described.resolve(&args.target, args.spawn.as_deref(), &mut args.call)
+    };
+    let (file, start) = match described {
+        Ok(described) => described,
+        Err(exit) => return Ok(exit),
+    };
+    let (mut capabilities, mut subject) = (None, None);
+    if let Some(file) = file {
+        if args.role.is_empty() {
+            args.role = file.roles;
+        }
+        args.known_failures = args.known_failures.or(file.known_failures);
+        capabilities = Some(file.capabilities);
+        subject = Some(Subject { name: file.name, version: file.version, url: file.url });
+    }
+    if args.role.is_empty() {
+        args.role.push(Role::Server);
+    }
+    let declared = Declared::new(capabilities);
+    let named = Named { command, subject };
     let selection = Selection {
         roles: args.role.clone(),
         profile: args.profile,
@@ -123,10 +165,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         skip: args.skip.clone(),
         shard: args.shard,
     };
-    let plan = match Plan::new(&selection) {
+    let mut plan = match Plan::new(&selection) {
         Ok(plan) => plan,
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
+    if let Some(left_out) = declared.narrow(&mut plan) {
+        eprintln!("note: {left_out}");
+        if plan.requirements.is_empty() {
+            return Ok(refuse(Exit::Usage, &"nothing is left to ask"));
+        }
+    }
     if args.dry_run {
         text::print(&shown(&plan))?;
         return Ok(Exit::Success);
@@ -139,59 +187,104 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(tls) => tls,
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
-    if (args.spawn.is_none() || !args.target.is_empty())
-        && let Some(option) = args.tls.idle(&args.target)
+    if !start.addresses.is_empty()
+        && let Some(option) = args.tls.idle(&start.addresses)
     {
         let why = format!("{option} is for TLS, and no target has it; write --target https://host:port");
         return Ok(refuse(Exit::Usage, &why));
     }
     let log = args.output.join("target.log");
-    let mut target = match reach(args.spawn.as_deref(), &args.target, &log).await {
+    let mut target = match reach(start, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, known_failures, &tls, &target).await;
-    if let Some(process) = target.process()
-        && let Some(status) = process.exited()
-    {
-        eprintln!(
-            "note: the target ended by itself with {status}; its output is in {}",
-            process.log().display()
-        );
+    let exit = judge(&args, plan, (known_failures, declared), &tls, &target, named).await;
+    if let Some((status, output)) = target.exited().await {
+        eprintln!("note: the target ended by itself with {status}; {output}");
     }
-    target.stop().await;
+    stop(target).await;
     exit
+}
+
+/// How the run and its target are called in reports.
+struct Named {
+    /// The command line that reaches the same target again.
+    command: String,
+    /// The target, where its file says it.
+    subject: Option<Subject>,
 }
 
 async fn judge(
     args: &RunArgs,
     plan: Plan,
-    known_failures: KnownFailures,
+    (known_failures, declared): (KnownFailures, Declared),
     tls: &Tls,
     target: &Target,
+    named: Named,
 ) -> anyhow::Result<Exit> {
-    let surveying = survey(
-        target.addresses(),
-        tls,
-        args.call.dialect.0,
-        args.profile.documented(),
-        args.call.model.as_deref(),
-        args.call.token.as_deref().or(target.token()),
-        args.timeout,
-    );
+    let token = args.call.token.as_deref().or(target.token());
+    let redactor = Redactor::new(token);
+    if !args.no_preflight {
+        let asked = Asked {
+            addresses: target.addresses(),
+            tls,
+            dialect: args.call.dialect.0,
+            documented: args.profile.documented(),
+            model: args.call.model.as_deref(),
+            token,
+            patience: args.timeout,
+        };
+        let own = if target.is_ours() { WAIT_FOR_OWN } else { Duration::ZERO };
+        let wait = args.wait.unwrap_or(own);
+        let looked = tokio::select! {
+            looked = told("waiting for the target", Box::pin(ready(asked, wait))) => looked,
+            () = interrupted() => return Ok(Exit::Interrupted),
+        };
+        if let Err(refusal) = looked {
+            return Ok(refuse(Exit::Unreachable, &unjudged(&refusal, args.wait, &redactor)));
+        }
+    }
+    let surveying = async {
+        let mut surveyed = survey(
+            target.addresses(),
+            tls,
+            args.call.dialect.0,
+            args.profile.documented(),
+            args.call.model.as_deref(),
+            token,
+            args.timeout,
+        )
+        .await?;
+        if args.jobs > 1 {
+            surveyed.measure_width().await;
+        }
+        Ok::<_, Unreachable>(surveyed)
+    };
     let surveyed = tokio::select! {
         surveyed = told("looking at the target, which answers slowly", surveying) => surveyed,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
-    let surveyed = match surveyed {
+    let mut surveyed = match surveyed {
         Ok(surveyed) => surveyed,
-        Err(unreachable) if unreachable.explained => return Ok(refuse(Exit::Unreachable, &unreachable)),
+        Err(unreachable) if unreachable.explained => {
+            return Ok(refuse(Exit::Unreachable, &redactor.text(&unreachable.to_string())));
+        }
         Err(unreachable) => {
             let hint =
                 "Is it running, and is the address right? Name it with --target, or start it with --spawn.";
-            return Ok(refuse(Exit::Unreachable, &format!("{unreachable}. {hint}")));
+            return Ok(refuse(Exit::Unreachable, &redactor.text(&format!("{unreachable}. {hint}"))));
         }
     };
+    let doors = tokio::select! {
+        doors = doors::one_server(&surveyed.endpoint) => doors,
+        () = interrupted() => return Ok(Exit::Interrupted),
+    };
+    match doors {
+        Ok(said) => said.into_iter().for_each(|said| eprintln!("note: {said}")),
+        Err(two) => return Ok(refuse(Exit::Usage, &two)),
+    }
+    forecast::said(&Forecast::new(&plan, &surveyed, args.jobs));
+    surveyed.facts.subject = named.subject;
     let run = Conduct {
         plan,
         target: surveyed,
@@ -199,19 +292,20 @@ async fn judge(
         profile: args.profile,
         seed: args.seed,
         jobs: args.jobs,
-        command: command_line(args),
+        command: named.command,
         known_failures,
         strict: args.strict,
     };
     let (mut exit, mut runs) = (Exit::Success, Vec::new());
     for number in 1..=args.repeat {
-        let (run, ended) = match once(args, &output::of_repeat(&args.output, number), run.clone()).await {
+        let place = output::of_repeat(&args.output, number);
+        let (run, ended) = match once(args, &place, run.clone(), &declared).await {
             Ok(ended) => ended,
             Err(exit) => return Ok(exit),
         };
         exit = repeat::worse(exit, ended);
         runs.push(run);
-        if ended == Exit::Interrupted {
+        if matches!(ended, Exit::Interrupted | Exit::Unreachable) {
             break;
         }
     }
@@ -219,7 +313,7 @@ async fn judge(
 }
 
 /// Runs the plan once and writes its reports; an error is said already.
-async fn once(args: &RunArgs, output: &Path, run: Conduct) -> Result<(Run, Exit), Exit> {
+async fn once(args: &RunArgs, output: &Path, run: Conduct, declared: &Declared) -> Result<(Run, Exit), Exit> {
     let language = args.lang.unwrap_or_else(|| Language::of_locale(&console::locale()));
     let mut reports = Reports::open(&args.format, output, Console::detect(), language).map_err(|error| {
         refuse(Exit::Usage, &format!("cannot write reports into {}: {error}", output.display()))
@@ -229,10 +323,28 @@ async fn once(args: &RunArgs, output: &Path, run: Conduct) -> Result<(Run, Exit)
     {
         reports.add_summary(&summary);
     }
-    let run = feed(&mut reports, conduct(run, interrupted())).await;
+    let forecast = Forecast::new(&run.plan, &run.target, run.jobs);
+    let run = feed(&mut reports, forecast, conduct(run, interrupted())).await;
     let mut exit = run.conclusion().exit;
-    if run.finished.is_none() {
-        refuse(exit, &"the run broke off before its end");
+    match &run.finished {
+        Some(finished) if !finished.interrupted => {
+            finished.broke_off.iter().for_each(|why| {
+                refuse(exit, why);
+            });
+        }
+        Some(_) => {}
+        None => {
+            refuse(exit, &"the run broke off before its end");
+        }
+    }
+    for result in &run.results {
+        if let Some(capability) = declared.broken(result) {
+            let id = &result.id;
+            eprintln!(
+                "{id} failed, and the target file declares the capability {capability}: not conformant"
+            );
+            exit = if exit == Exit::Success { Exit::NonConformant } else { exit };
+        }
     }
     for (report, error) in reports.finish() {
         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -263,6 +375,20 @@ fn after(args: &RunArgs, runs: &[Run], exit: Exit) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// What a target that was started by this run gets until it is ready.
+const WAIT_FOR_OWN: Duration = Duration::from_secs(10);
+
+/// Why nothing was judged, for people.
+fn unjudged(refusal: &Refusal, waited: Option<Duration>, redactor: &Redactor) -> String {
+    let why = redactor.text(&refusal.to_string());
+    match waited {
+        Some(waited) if refusal.may_pass() => {
+            format!("the target was not ready within {}: {why}", wire::time(waited))
+        }
+        _ => why,
+    }
+}
+
 /// The plan in lines, for people.
 fn shown(plan: &Plan) -> String {
     let row = |r: &&crate::requirement::Requirement| {
@@ -274,10 +400,14 @@ fn shown(plan: &Plan) -> String {
 }
 
 /// Feeds the reports until the run's last event, and gathers the run.
-async fn feed(reports: &mut Reports, mut events: mpsc::Receiver<Event>) -> Run {
+async fn feed(reports: &mut Reports, mut forecast: Forecast, mut events: mpsc::Receiver<Event>) -> Run {
     let mut run = Run::default();
     while let Some(event) = events.recv().await {
         run.take(&event);
+        if matches!(event, Event::CheckFinished(_)) {
+            forecast.finished();
+            forecast::said_again(&mut forecast);
+        }
         reports.event(&event);
     }
     run
@@ -298,6 +428,9 @@ fn command_line(args: &RunArgs) -> String {
     if let Some(command) = &args.spawn {
         add("--spawn", command);
     }
+    for (option, value) in args.described.words() {
+        add(option, &value);
+    }
     if let Some(dialect) = args.call.dialect.0 {
         add("--dialect", dialect.name());
     }
@@ -309,6 +442,9 @@ fn command_line(args: &RunArgs) -> String {
     }
     for (option, value) in args.tls.words() {
         add(option, &value);
+    }
+    if args.no_preflight {
+        words.push("--no-preflight".to_owned());
     }
     words.join(" ")
 }

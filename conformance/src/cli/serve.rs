@@ -1,5 +1,5 @@
-//! `conformance serve`: an endpoint that keeps the contract, breaks one requirement of it, or does almost nothing, for
-//! other suites to be tried on.
+//! `conformance serve`: an endpoint that keeps the contract, breaks one requirement of it, or does almost nothing, to try
+//! other suites and benchmarks on.
 
 use std::{
     io::{self, Write as _},
@@ -12,7 +12,7 @@ use latency::be_punctual;
 use present::text;
 use wire::Address;
 
-use super::patience::interrupted;
+use super::{patience::interrupted, token::token};
 use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
@@ -22,7 +22,7 @@ pub struct ServeArgs {
     /// What to serve: the exemplar keeps every requirement
     #[arg(value_parser = ["exemplar"], default_value = "exemplar")]
     pub what: String,
-    /// Address to listen on; repeatable; port 0 takes a free port
+    /// Address to listen on: host:port or unix:///abs/path. Can be given several times; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: Vec<Address>,
     /// Break one requirement, by its id; `list` shows all mutants
@@ -37,7 +37,7 @@ pub struct ServeArgs {
     /// Time from a chunk to the next
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "ttft")]
     pub gap: Option<Duration>,
-    /// One request in N is slow to start
+    /// One request in N gets its first chunk late; --slow-by says how late
     #[arg(long, value_name = "N", requires = "ttft", default_value_t = 0)]
     pub slow_one_in: u64,
     /// How many times the usual time a slow request takes to start
@@ -46,11 +46,11 @@ pub struct ServeArgs {
     /// Length of the pauses of --stall-every, in which nothing is sent
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "stall_every")]
     pub stall: Option<Duration>,
-    /// Pause every stream this often, for the time that --stall says
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires_all = ["stall", "ttft"])]
+    /// Time from the start of one pause of --stall to the start of the next
+    #[arg(long, value_name = "DUR", value_parser = above_zero, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control
-    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 
@@ -61,6 +61,14 @@ Examples:
   conformance serve exemplar --mutant list             every mutant and its fault
   conformance serve exemplar --ttft 50ms --gap 10ms    answers at this pace, for `bench` to measure
   conformance serve --trivial ok-empty                 answers OK and nothing else";
+
+fn above_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("a duration above zero is needed".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {

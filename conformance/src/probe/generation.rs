@@ -11,10 +11,14 @@ use crate::verdict::NotPassed;
 
 /// A target that streams for ever is cut off here; no legal bound in this suite allows so many messages.
 const MAX_RESPONSES: usize = 50_000;
+/// Responses beyond a request's bound: a token may be cut into several characters, and empty chunks may come between.
+const RESPONSES_A_TOKEN: usize = 4;
+/// Responses that any request may have, however small its bound is.
+const SPARE_RESPONSES: usize = 2_048;
 /// Bytes: a text equal to a prompt of this length is an echo, not a coincidence.
 const ECHO: usize = 16;
-/// How often a call that was not processed is opened again.
-const REOPENED: u32 = 3;
+/// Bytes that a kept response takes beside its text.
+const HELD_BESIDE: usize = 128;
 /// Between two attempts at a server that says it is full.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -201,7 +205,12 @@ impl Stream {
 
     /// Reads to the end.
     pub async fn finish(self, request: GenerationRequest) -> Generation {
-        self.read(request, false).await
+        self.read(request, false, None).await
+    }
+
+    /// Reads to the end, for so long at most; a generation that has no end by then ends with [`End::TimedOut`].
+    pub async fn finish_within(self, request: GenerationRequest, most: Duration) -> Generation {
+        self.read(request, false, Some(most)).await
     }
 
     /// Reads to the end, and half-closes when the last message of the first generation has come.
@@ -209,19 +218,34 @@ impl Stream {
     /// A stream on which no last message comes is half-closed when patience ends, and read on: what is missing is
     /// then the check's to say.
     pub async fn half_close_after_last(self, request: GenerationRequest) -> Generation {
-        self.read(request, true).await
+        self.read(request, true, None).await
     }
 
-    async fn read(mut self, request: GenerationRequest, mut close: bool) -> Generation {
+    async fn read(
+        mut self,
+        request: GenerationRequest,
+        mut close: bool,
+        most: Option<Duration>,
+    ) -> Generation {
+        let began = std::time::Instant::now();
         let mut generation = Generation { request, responses: Vec::new(), end: End::Closed(String::new()) };
         generation.end = loop {
-            match self.next().await {
+            let patience = match most.map(|most| most.saturating_sub(began.elapsed())) {
+                Some(Duration::ZERO) => break End::TimedOut(began.elapsed()),
+                Some(left) => self.patience.min(left),
+                None => self.patience,
+            };
+            match self.next_within(patience).await {
                 StreamItem::Response(response) => {
                     if close && response.message.end_of_stream {
                         close = false;
                         self.half_close();
                     }
+                    let held = self.record.hold(HELD_BESIDE + response.message.chunk.len());
                     generation.responses.push(*response);
+                    if let Err(why) = held {
+                        break End::Malformed(why);
+                    }
                 }
                 StreamItem::End(End::TimedOut(_)) if close => {
                     close = false;
@@ -230,8 +254,12 @@ impl Stream {
                 StreamItem::Undecodable(why) => break End::Malformed(why),
                 StreamItem::End(end) => break end,
             }
-            if generation.responses.len() >= MAX_RESPONSES {
-                break End::Malformed(format!("more than {MAX_RESPONSES} responses to one request"));
+            let most = most_responses(&generation.request);
+            if generation.responses.len() >= most {
+                let asked = sampling(&generation.request);
+                break End::Malformed(format!(
+                    "more than {most} responses to one request, which had {asked}"
+                ));
             }
         };
         generation
@@ -239,23 +267,33 @@ impl Stream {
 }
 
 impl Probe {
-    /// Runs one generation to its end: send, half-close, read. A server that says it is full is asked again, and a call
-    /// that it has not begun to process is opened again, as every gRPC client does.
+    /// Runs one generation to its end: send, half-close, read. A server that says it is full is asked again.
     pub async fn predict(&self, request: GenerationRequest) -> Result<Generation, NotPassed> {
+        self.generate(request, None).await
+    }
+
+    /// The same, read for so long at most.
+    pub async fn predict_within(
+        &self,
+        request: GenerationRequest,
+        most: Duration,
+    ) -> Result<Generation, NotPassed> {
+        self.generate(request, Some(most)).await
+    }
+
+    async fn generate(
+        &self,
+        request: GenerationRequest,
+        most: Option<Duration>,
+    ) -> Result<Generation, NotPassed> {
         let began = std::time::Instant::now();
-        let mut reopened = 0;
+        let patience = most.unwrap_or_else(|| self.patience());
         loop {
             let mut stream = self.stream().await?;
             stream.send(&request);
             stream.half_close();
-            let generation = stream.finish(request.clone()).await;
-            let again = if generation.end.not_processed() {
-                reopened += 1;
-                self.forget_connection().await;
-                reopened <= REOPENED
-            } else {
-                generation.end.is_full() && began.elapsed() < self.patience()
-            };
+            let generation = stream.read(request.clone(), false, most).await;
+            let again = generation.end.is_full() && began.elapsed() < patience;
             if !(again && generation.responses.is_empty()) {
                 return Ok(generation);
             }
@@ -297,10 +335,10 @@ pub struct Streamer {
 }
 
 impl Streamer {
-    /// Waits longer for each item, e.g. where many streams queue for few slots.
+    /// Waits longer for a place on the connection and for each item, e.g. where many streams queue for few slots.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { patience, options: CallOptions { patience, ..self.options }, ..self }
     }
 
     /// Opens a call.
@@ -308,6 +346,15 @@ impl Streamer {
         let call = connection.call(&self.path, &self.options, &self.record).await;
         let (path, record) = (self.path.clone(), self.record.clone());
         Stream { call, path, record, dialect: self.dialect, patience: self.patience }
+    }
+}
+
+/// How many responses a request can have before the target is taken to ignore its bound.
+fn most_responses(request: &GenerationRequest) -> usize {
+    let bound = request.sampling.map_or(0, |sampling| sampling.max_new_tokens);
+    match usize::try_from(bound) {
+        Ok(bound @ 1..) => (bound.saturating_mul(RESPONSES_A_TOKEN) + SPARE_RESPONSES).min(MAX_RESPONSES),
+        _ => MAX_RESPONSES,
     }
 }
 

@@ -1,110 +1,270 @@
-//! Background load: a few generations that never stop, while a check measures something else.
+//! Background load: generations that run side by side while a check measures something else, and how many of them the
+//! server runs at a time.
+//!
+//! Nothing is left behind: what is cancelled here was no longer than was asked for, and [`Probe::settled`] waits for it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 use tonic::Code;
 
-use super::{Probe, StreamItem};
+use super::{
+    Pace, Probe, StreamItem, Streamer,
+    wire::{Connection, End},
+};
 use crate::verdict::NotPassed;
 
-/// Generations that run until the value is dropped; each is started again when it ends.
+/// Between two attempts of a generation that the server refused.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// No new generation has started for so long, at least, before the rest is taken to be waiting.
+const QUIET: Duration = Duration::from_millis(300);
+/// The same as a multiple of what a start takes on this server.
+const QUIET_STARTS: u32 = 6;
+/// They wait for each other; how long anybody waits for them is the owner's to say.
+const WAIT: Duration = Duration::from_mins(10);
+/// A generation that is shorter shows nothing.
+const LEAST_BOUND: i64 = 32;
+
+/// Generations side by side, each started again when it ends or is refused.
 #[derive(Debug)]
 pub struct Load {
     workers: JoinSet<()>,
-    counts: Arc<Counts>,
+    board: Arc<Board>,
+    width: usize,
+    pace: Pace,
+    /// max_new_tokens of each, as the server took it.
+    pub bound: i64,
+    /// When the first were sent.
+    pub began: Instant,
+    /// When the last were.
+    grown: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Board {
     running: AtomicUsize,
-    ever: AtomicUsize,
+    ended: AtomicUsize,
+    starts: Mutex<Vec<Instant>>,
+    refusal: Mutex<Option<End>>,
+    changed: Notify,
 }
 
 impl Load {
-    /// Starts `width` generations, as long as the server takes them, each on a connection of its own, and waits for the
-    /// first text of any of them: a server may take fewer at a time.
-    pub async fn start(probe: &Probe, width: usize) -> Result<Self, NotPassed> {
-        let counts = Arc::new(Counts::default());
-        let bound = probe.longest_bound().await?;
-        let mut workers = JoinSet::new();
-        let (ready, mut readied) = tokio::sync::mpsc::channel::<()>(1);
-        for _ in 0..width {
-            let connection = probe.connect().await?;
-            let streamer = probe.streamer();
-            let request = probe.request(bound);
-            let (counts, ready) = (Arc::clone(&counts), ready.clone());
-            workers.spawn(async move {
-                loop {
-                    let mut stream = streamer.open(&connection).await;
-                    stream.send(&request);
-                    stream.half_close();
-                    let mut counted = false;
-                    while let StreamItem::Response(response) = stream.next().await {
-                        if !counted && !response.message.chunk.is_empty() {
-                            counted = true;
-                            counts.running.fetch_add(1, Ordering::Relaxed);
-                            counts.ever.fetch_add(1, Ordering::Relaxed);
-                            let _ = ready.try_send(());
-                        }
-                    }
-                    if counted {
-                        counts.running.fetch_sub(1, Ordering::Relaxed);
-                    } else {
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                    }
+    /// Starts `width` generations that last about `lasting` each, spread over the connections, and waits for the first
+    /// text of any of them: a server may take fewer at a time.
+    pub async fn start(
+        probe: &Probe,
+        connections: &[Connection],
+        pace: Pace,
+        width: usize,
+        lasting: Duration,
+    ) -> Result<Self, NotPassed> {
+        let mut bound = pace.bound(lasting);
+        loop {
+            let load = Self::launch(probe, connections, width, bound, pace);
+            match load.first_text(probe).await {
+                Ok(()) => return Ok(load),
+                // Beyond the server's context: a shorter one is asked for.
+                Err(end) if end.code() == Some(Code::InvalidArgument) && bound > LEAST_BOUND => bound /= 2,
+                Err(End::TimedOut(patience)) => {
+                    return Err(NotPassed::Inconclusive(format!(
+                        "none of {width} generations of {bound} tokens at once showed text within {:.1} s: nothing shows \
+                         which of them run",
+                        patience.as_secs_f64()
+                    )));
                 }
-            });
+                Err(end) => {
+                    return Err(NotPassed::Fail(format!(
+                        "none of {width} legal generations of {bound} tokens at once sent any text; one of them {}",
+                        end.told()
+                    )));
+                }
+            }
         }
-        drop(ready);
-        let _ = tokio::time::timeout(probe.patience(), readied.recv()).await;
-        let load = Self { workers, counts };
-        if load.counts.ever.load(Ordering::Relaxed) == 0 {
-            return Err(NotPassed::Fail(format!(
-                "none of {width} legal generations sent any text within {:?}",
-                probe.patience()
-            )));
+    }
+
+    /// The same at once and with a bound that the server takes, without a wait for any text.
+    pub fn start_anew(
+        probe: &Probe,
+        connections: &[Connection],
+        pace: Pace,
+        width: usize,
+        bound: i64,
+    ) -> Self {
+        Self::launch(probe, connections, width, bound, pace)
+    }
+
+    fn launch(probe: &Probe, connections: &[Connection], width: usize, bound: i64, pace: Pace) -> Self {
+        let (board, workers) = (Arc::new(Board::default()), JoinSet::new());
+        let mut load =
+            Self { workers, board, width: 0, pace, bound, began: Instant::now(), grown: Instant::now() };
+        load.grow(probe, connections, width);
+        load
+    }
+
+    /// Starts more of them, until there are `width`.
+    pub fn grow(&mut self, probe: &Probe, connections: &[Connection], width: usize) {
+        for at in self.width..width {
+            let (board, connection) = (Arc::clone(&self.board), connections[at % connections.len()].clone());
+            let (streamer, request) = (probe.streamer().with_patience(WAIT), probe.request(self.bound));
+            self.workers.spawn(async move { board.work(&streamer, &connection, &request).await });
         }
-        Ok(load)
+        self.width = width;
+        self.grown = Instant::now();
+    }
+
+    async fn first_text(&self, probe: &Probe) -> Result<(), End> {
+        let deadline = Instant::now() + probe.patience();
+        loop {
+            let changed = self.board.changed.notified();
+            if !self.board.starts().is_empty() {
+                return Ok(());
+            }
+            let refusal = self.board.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match refusal {
+                Some(end) if !end.is_full() && !end.not_processed() => return Err(end),
+                refusal if left.is_zero() => {
+                    return Err(refusal.unwrap_or(End::TimedOut(probe.patience())));
+                }
+                _ => drop(tokio::time::timeout(left, changed).await),
+            }
+        }
     }
 
     /// How many generations are between their first text and their end right now.
     pub fn running(&self) -> usize {
-        self.counts.running.load(Ordering::Relaxed)
+        self.board.running.load(Ordering::Relaxed)
     }
 
-    /// Cancels them all.
-    pub async fn stop(mut self) {
+    /// How many have come to their ends so far.
+    pub fn ended(&self) -> usize {
+        self.board.ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no more of them start, and says how many run. Fewer than all: the server has no room for more, and the
+    /// rest waits, or was refused.
+    pub async fn steady(&self) -> usize {
+        loop {
+            let changed = self.board.changed.notified();
+            if self.running() == self.width {
+                return self.width;
+            }
+            let starts = self.board.starts();
+            let gaps = starts.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]));
+            let first = starts.first().map_or(Duration::ZERO, |s| s.saturating_duration_since(self.began));
+            let slowest = gaps.max().unwrap_or_default().min(first.max(QUIET / QUIET_STARTS));
+            let quiet = (slowest.max(first).max(self.pace.first) * QUIET_STARTS).max(QUIET);
+            let last = starts.last().copied().unwrap_or(self.grown).max(self.grown);
+            let left = quiet.saturating_sub(last.elapsed());
+            if left.is_zero() || self.ended() > 0 {
+                return self.running().max(1);
+            }
+            let _ = tokio::time::timeout(left, changed).await;
+        }
+    }
+
+    /// Waits until so many run at once, and says whether they did in time.
+    pub async fn reaches(&self, wanted: usize, deadline: Instant) -> bool {
+        loop {
+            let changed = self.board.changed.notified();
+            if self.running() >= wanted {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let _ = tokio::time::timeout(left, changed).await;
+        }
+    }
+
+    /// From sending the last of them to the last start so far.
+    pub fn started_within(&self) -> Duration {
+        let last = self.board.starts().last().copied().unwrap_or(self.grown);
+        last.saturating_duration_since(self.grown).max(self.pace.first)
+    }
+
+    /// Cancels them all; at most so much work may still go on, where it does not stop.
+    pub async fn cancel(mut self) -> Duration {
         self.workers.shutdown().await;
+        self.pace.lasting(self.bound) * self.width as u32
     }
 }
 
-/// Asked for until one is taken.
-const BOUNDS: [i64; 4] = [16_384, 4096, 1024, 256];
-
-impl Probe {
-    /// The largest bound that the server takes: one beyond its context may be INVALID_ARGUMENT.
-    pub async fn longest_bound(&self) -> Result<i64, NotPassed> {
-        for bound in BOUNDS {
-            let mut stream = self.stream().await?;
-            stream.send(&self.request(bound));
+impl Board {
+    async fn work(
+        &self,
+        streamer: &Streamer,
+        connection: &Connection,
+        request: &ai_inference_proto::GenerationRequest,
+    ) {
+        loop {
+            let mut stream = streamer.open(connection).await;
+            stream.send(request);
             stream.half_close();
-            match stream.next().await {
-                StreamItem::End(end) if end.code() == Some(Code::InvalidArgument) => {}
-                StreamItem::End(end) if !end.is_full() => {
-                    return Err(NotPassed::Fail(format!("a generation of {bound} tokens {}", end.told())));
+            let mut counted = false;
+            let end = loop {
+                match stream.next().await {
+                    StreamItem::Response(response) if !counted && !response.message.chunk.is_empty() => {
+                        counted = true;
+                        self.running.fetch_add(1, Ordering::Relaxed);
+                        self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                        self.changed.notify_waiters();
+                    }
+                    StreamItem::Response(_) => {}
+                    StreamItem::Undecodable(why) => break End::Malformed(why),
+                    StreamItem::End(end) => break end,
                 }
-                _ => {
-                    stream.cancel();
-                    return Ok(bound);
-                }
+            };
+            if counted {
+                self.running.fetch_sub(1, Ordering::Relaxed);
+                self.ended.fetch_add(1, Ordering::Relaxed);
+            } else {
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+                self.changed.notify_waiters();
+                tokio::time::sleep(BACK_OFF).await;
             }
         }
-        Err(NotPassed::Fail(format!(
-            "no long generation was served: bounds of {BOUNDS:?} are all INVALID_ARGUMENT"
-        )))
+    }
+
+    fn starts(&self) -> Vec<Instant> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+impl Probe {
+    /// As many connections as the server takes, up to `wanted`; fewer are a legal freedom, none is a failure.
+    pub async fn connections(&self, wanted: usize) -> Result<Vec<Connection>, NotPassed> {
+        let mut connections = vec![self.connect().await?];
+        while connections.len() < wanted {
+            match self.connect().await {
+                Ok(connection) => connections.push(connection),
+                Err(_) => break,
+            }
+        }
+        Ok(connections)
+    }
+}
+
+impl Pace {
+    /// The smallest bound whose generation lasts so long on this server.
+    pub fn bound(&self, lasting: Duration) -> i64 {
+        let tokens = lasting.as_secs_f64() / self.token.as_secs_f64().max(1e-6);
+        (tokens.ceil() as i64).clamp(LEAST_BOUND, MOST_BOUND)
+    }
+
+    /// How long a generation of so many tokens lasts.
+    pub fn lasting(&self, bound: i64) -> Duration {
+        self.first + self.token * u32::try_from(bound).unwrap_or(u32::MAX)
+    }
+}
+
+/// More is never asked for: a server that does not stop on cancel would go on for too long.
+const MOST_BOUND: i64 = 16_384;

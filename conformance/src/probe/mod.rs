@@ -6,9 +6,11 @@ mod expect;
 mod generation;
 mod grpcurl;
 mod load;
+mod pool;
 mod record;
 mod reflection;
 mod schema;
+mod settled;
 mod trace;
 mod unary;
 
@@ -29,9 +31,12 @@ pub use ::wire;
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
+pub use pool::refused;
 pub use record::Record;
+pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
+pub use settled::Pace;
 use trace::Trace;
 pub use unary::Unary;
 pub(crate) use wire::quote;
@@ -117,6 +122,16 @@ impl Probe {
         self.record.waited()
     }
 
+    /// Whether a connection was lost so far, or none could be made.
+    pub fn lost(&self) -> bool {
+        self.record.lost()
+    }
+
+    /// Whether this side's own library ended a call so far.
+    pub fn own_fault(&self) -> bool {
+        self.record.own_fault()
+    }
+
     /// The evidence so far, and how many exchanges it leaves out.
     pub fn evidence(&self) -> (Vec<Exchange>, usize) {
         self.record.take()
@@ -179,9 +194,10 @@ impl Probe {
     /// A new connection of its own.
     pub async fn connect(&self) -> Result<Connection, NotPassed> {
         let address = &self.endpoint.addresses[0];
-        Connection::open(address, &self.endpoint.tls, self.patience())
-            .await
-            .map_err(|error| NotPassed::Fail(format!("no connection to {address}: {error}")))
+        Connection::open(address, &self.endpoint.tls, self.patience()).await.map_err(|error| {
+            wire::Observer::lost(&self.record);
+            NotPassed::Fail(format!("no connection to {address}: {error}"))
+        })
     }
 
     /// The path of one of the service's methods in the dialect in use.

@@ -4,18 +4,22 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use wire::Observer;
+use wire::{Observer, time};
 
 use crate::evidence::{Direction, Exchange};
 
 /// The first and the last exchanges are what explains a failure; the middle of a long stream is not.
 const KEPT_AT_START: usize = 60;
 const KEPT_AT_END: usize = 60;
+/// Characters of one exchange; what is longer loses its middle.
+const LONGEST: usize = 600;
+/// Bytes of answers that one check keeps at a time or in turn. No legal answer to what the checks ask comes near it.
+const HELD: usize = 32 << 20;
 /// Requests kept to be shown as commands, and the bytes of one: a longer command helps nobody.
 const KEPT_REQUESTS: usize = 32;
 const LONGEST_REQUEST: usize = 2000;
@@ -31,6 +35,9 @@ struct Inner {
     began: Instant,
     calls: AtomicU32,
     waited: AtomicBool,
+    lost: AtomicBool,
+    own_fault: AtomicBool,
+    held: AtomicUsize,
     log: Mutex<Log>,
     requests: Mutex<VecDeque<SentRequest>>,
 }
@@ -57,6 +64,9 @@ impl Record {
                 began: Instant::now(),
                 calls: AtomicU32::new(0),
                 waited: AtomicBool::new(false),
+                lost: AtomicBool::new(false),
+                own_fault: AtomicBool::new(false),
+                held: AtomicUsize::new(0),
                 log: Mutex::default(),
                 requests: Mutex::default(),
             }),
@@ -70,7 +80,7 @@ impl Record {
 
     fn add(&self, call: u32, direction: Direction, what: String) {
         let at_ms = (self.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let exchange = Exchange { at_ms, call, direction, what };
+        let exchange = Exchange { at_ms, call, direction, what: shortened(what, LONGEST) };
         let mut log = self.inner.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if log.start.len() < KEPT_AT_START {
             log.start.push(exchange);
@@ -105,6 +115,28 @@ impl Record {
         self.inner.waited.load(Ordering::Relaxed)
     }
 
+    /// Whether a connection was lost, or none could be made.
+    pub fn lost(&self) -> bool {
+        self.inner.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether this side's own library ended a call.
+    pub fn own_fault(&self) -> bool {
+        self.inner.own_fault.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of an answer that are kept; an error says that there are too many.
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), String> {
+        let held = self.inner.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held > HELD {
+            return Err(format!(
+                "the target has sent more than {} MB of answers to this one check",
+                HELD >> 20
+            ));
+        }
+        Ok(())
+    }
+
     /// The exchanges kept, and how many were left out between them.
     pub fn take(&self) -> (Vec<Exchange>, usize) {
         let mut log = self.inner.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -128,8 +160,27 @@ impl Observer for Record {
 
     fn waited(&self, call: u32, patience: Duration) {
         self.inner.waited.store(true, Ordering::Relaxed);
-        self.add(call, Direction::Received, format!("nothing for {}", wire::time(patience)));
+        self.add(call, Direction::Received, format!("nothing for {}", time(patience)));
     }
+
+    fn lost(&self) {
+        self.inner.lost.store(true, Ordering::Relaxed);
+    }
+
+    fn own_fault(&self) {
+        self.inner.own_fault.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The text, without its middle where it is longer than `most` characters.
+pub(crate) fn shortened(text: String, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text;
+    }
+    let head: String = text.chars().take(most / 2).collect();
+    let tail: String = text.chars().skip(count - most / 2).collect();
+    format!("{head} … ({} characters left out) … {tail}", count - most / 2 * 2)
 }
 
 impl Default for Record {

@@ -8,7 +8,7 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
     server_reflection_response::MessageResponse,
 };
-use wire::{End, Item};
+use wire::{End, Item, quote};
 
 use super::Probe;
 use crate::verdict::NotPassed;
@@ -17,7 +17,10 @@ use crate::verdict::NotPassed;
 const SERVICES: [&str; 2] =
     ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 /// Files are asked for one by one; a schema of one service needs far fewer.
-const MAX_FILES: usize = 32;
+const MAX_QUESTIONS: usize = 32;
+/// Files and bytes in all answers; more is not read.
+const MAX_FILES: usize = 1024;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Whether reflection is served.
 #[derive(Clone, Debug)]
@@ -62,20 +65,33 @@ impl Probe {
         let mut wanted = vec![MessageRequest::ListServices(String::new())];
         wanted.push(MessageRequest::FileContainingSymbol(service.to_owned()));
         wanted.reverse();
-        let mut asked = BTreeSet::new();
+        let (mut known, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        let mut bytes = 0;
         while let Some(question) = wanted.pop() {
-            let what = format!("ServerReflectionRequest {{ {question:?} }}");
+            let what = format!("ServerReflectionRequest {{ {} }}", asked_for(&question));
             let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
             call.send(&request.encode_to_vec(), &what);
             let answer = match call.next(self.patience()).await {
                 Item::End(end) => return Ok(Err(end)),
-                Item::Message(message) => ServerReflectionResponse::decode(message.bytes),
+                Item::Message(message) => {
+                    bytes += message.bytes.len();
+                    if bytes > MAX_BYTES {
+                        reflected.error = format!("the description is larger than {} MiB", MAX_BYTES >> 20);
+                        break;
+                    }
+                    ServerReflectionResponse::decode(message.bytes)
+                }
             };
+            let seen = reflected.files.len();
             match answer.map(|a| a.message_response) {
                 Ok(Some(MessageResponse::ListServicesResponse(list))) => {
                     reflected.services = list.service.into_iter().map(|s| s.name).collect();
                 }
                 Ok(Some(MessageResponse::FileDescriptorResponse(files))) => {
+                    if seen + files.file_descriptor_proto.len() > MAX_FILES {
+                        reflected.error = format!("the description has more than {MAX_FILES} files");
+                        break;
+                    }
                     for bytes in files.file_descriptor_proto {
                         match FileDescriptorProto::decode(bytes.as_slice()) {
                             Ok(file) => reflected.files.push(file),
@@ -87,16 +103,32 @@ impl Probe {
                 Ok(_) => reflected.error = String::from("an answer of another kind"),
                 Err(error) => return Ok(Err(End::Malformed(error.to_string()))),
             }
-            for file in &reflected.files {
-                for name in &file.dependency {
-                    let known = reflected.files.iter().any(|f| f.name() == name);
-                    if !known && asked.len() < MAX_FILES && asked.insert(name.clone()) {
-                        wanted.push(MessageRequest::FileByFilename(name.clone()));
-                    }
+            // Each file is looked at once: an answer may hold very many.
+            let new = &reflected.files[seen..];
+            known.extend(new.iter().map(|file| file.name().to_owned()));
+            for name in new.iter().flat_map(|file| &file.dependency) {
+                if asked.len() == MAX_QUESTIONS {
+                    break;
+                }
+                if !known.contains(name) && asked.insert(name.clone()) {
+                    wanted.push(MessageRequest::FileByFilename(name.clone()));
                 }
             }
         }
         call.half_close();
         Ok(Ok(reflected))
+    }
+}
+
+fn asked_for(question: &MessageRequest) -> String {
+    match question {
+        MessageRequest::ListServices(_) => "list_services".to_owned(),
+        MessageRequest::FileContainingSymbol(symbol) => {
+            format!("file_containing_symbol: {}", quote(symbol, 80))
+        }
+        MessageRequest::FileByFilename(name) => format!("file_by_filename: {}", quote(name, 80)),
+        MessageRequest::FileContainingExtension(_) | MessageRequest::AllExtensionNumbersOfType(_) => {
+            "extensions".to_owned()
+        }
     }
 }

@@ -83,6 +83,17 @@ impl Probe {
         payload: &[(&str, &str)],
     ) -> Result<Unary<ControlMessage>, NotPassed> {
         let connection = self.connection().await?;
+        Ok(self.control_on(&connection, trace_id, command, payload).await)
+    }
+
+    /// Control on a given connection.
+    pub async fn control_on(
+        &self,
+        connection: &Connection,
+        trace_id: &str,
+        command: &str,
+        payload: &[(&str, &str)],
+    ) -> Unary<ControlMessage> {
         let payload: BTreeMap<_, _> =
             payload.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let what = format!(
@@ -94,9 +105,9 @@ impl Probe {
         let request =
             contract::ControlMessage { trace_id: trace_id.to_owned(), command: command.to_owned(), payload };
         let raw =
-            self.unary_on(&connection, "Control", &request.encode_to_vec(), &what, &self.options()).await;
+            self.unary_on(connection, "Control", &request.encode_to_vec(), &what, &self.options()).await;
         let name = format!("Control({})", quote(command, 40));
-        Ok(decode(raw, &name, |bytes| contract::ControlMessage::decode(bytes).map(ControlMessage::from)))
+        decode(raw, &name, |bytes| contract::ControlMessage::decode(bytes).map(ControlMessage::from))
     }
 
     /// Any method of the service, with the request's bytes as given.

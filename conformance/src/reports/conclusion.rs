@@ -8,7 +8,12 @@ mod english;
 
 use present::Tone;
 
-use super::{language::Language, outcome::Outcome, run::Run};
+use super::{
+    cause::{Cause, common_cause},
+    language::Language,
+    outcome::Outcome,
+    run::Run,
+};
 use crate::{
     events::{CheckResult, Verdict},
     exit::Exit,
@@ -60,6 +65,7 @@ impl Standing {
 /// Which kind of end a run had; the first that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
+    BrokeOff,
     MustFailed,
     CutShort,
     SuiteBroke,
@@ -92,6 +98,10 @@ struct Tally<'a> {
     results: usize,
     planned: usize,
     cut_short: bool,
+    /// Why the rest could not be judged: the target went away.
+    broke_off: Option<&'a str>,
+    /// What most failures have in common.
+    cause: Option<Cause>,
 }
 
 /// What the run comes down to. A run that saw nothing is never conformant.
@@ -105,15 +115,18 @@ pub(super) fn conclude(run: &Run, language: Language) -> Conclusion {
     Conclusion { standing: case.standing(), sentence, exit: exit(case, &tally, run) }
 }
 
-/// An interruption comes first, then the suite's own fault: what was judged before is in the sentence.
+/// An interruption comes first, then a target that went away, then the suite's own fault: what was judged before is in
+/// the sentence.
 fn exit(case: Case, tally: &Tally<'_>, run: &Run) -> Exit {
     match &run.finished {
         Some(finished) if finished.interrupted => return Exit::Interrupted,
         None => return Exit::Harness,
+        Some(_) if case == Case::BrokeOff => return Exit::Unreachable,
         Some(_) if !tally.broken.is_empty() => return Exit::Harness,
         Some(_) => {}
     }
     match case {
+        Case::BrokeOff => Exit::Unreachable,
         Case::MustFailed | Case::StaleKnownFailure | Case::NotStrictly => Exit::NonConformant,
         Case::CutShort | Case::SuiteBroke => Exit::Harness,
         Case::NothingHeld if tally.warned.is_empty() && tally.held_of_any_level == 0 => Exit::NothingJudged,
@@ -129,7 +142,9 @@ impl Case {
     fn standing(self) -> Standing {
         match self {
             Self::MustFailed | Self::StaleKnownFailure | Self::NotStrictly => Standing::NotConformant,
-            Self::CutShort | Self::SuiteBroke | Self::NoMustAsked | Self::NothingHeld => Standing::Unknown,
+            Self::BrokeOff | Self::CutShort | Self::SuiteBroke | Self::NoMustAsked | Self::NothingHeld => {
+                Standing::Unknown
+            }
             Self::PartlyUnseen | Self::ConformantButForKnown | Self::Conformant => Standing::Conformant,
         }
     }
@@ -162,12 +177,16 @@ impl<'a> Tally<'a> {
             results: run.results.len(),
             planned: run.planned(),
             cut_short: !run.complete(),
+            broke_off: run.finished.as_ref().and_then(|finished| finished.broke_off.as_deref()),
+            cause: common_cause(&run.results),
         }
     }
 
     fn case(&self, strict: bool) -> Case {
         let unmet = self.warned.len() + self.unseen.len();
-        if !self.failed.is_empty() {
+        if self.broke_off.is_some() {
+            Case::BrokeOff
+        } else if !self.failed.is_empty() {
             Case::MustFailed
         } else if self.cut_short {
             Case::CutShort

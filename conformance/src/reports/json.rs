@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{language::Language, run::Run};
 use crate::{
-    events::{SCHEMA, Summary, Verdict},
+    events::{SCHEMA, Subject, Summary, Verdict},
     evidence::Exchange,
     vocabulary::{Level, Role},
 };
@@ -74,6 +74,9 @@ pub struct Target {
     pub metrics: BTreeMap<String, String>,
     /// What a reader must know before believing the rest.
     pub warnings: Vec<String>,
+    /// What its target file calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
 }
 
 /// One requirement's result.
@@ -140,6 +143,7 @@ impl JsonReport {
                 model: survey.model.clone(),
                 metrics: survey.metrics.clone(),
                 warnings: survey.warnings.clone(),
+                subject: survey.subject.clone(),
             },
             roles: started.map(|s| s.roles.clone()).unwrap_or_default(),
             profile: started.map(|s| s.profile.clone()).unwrap_or_default(),

@@ -5,6 +5,7 @@
 //!
 //! Everything that a target said is escaped here before it reaches a terminal or a page, see [`present::text`].
 
+pub mod cause;
 pub mod conclusion;
 mod ctrf;
 mod decisive;

@@ -48,7 +48,7 @@ impl Run {
 
     /// Whether the run came to its end.
     pub fn complete(&self) -> bool {
-        self.finished.as_ref().is_some_and(|finished| !finished.interrupted)
+        self.finished.as_ref().is_some_and(|finished| !finished.interrupted && finished.broke_off.is_none())
     }
 
     /// How many requirements were to be asked.
@@ -117,6 +117,7 @@ impl Run {
         let survey = &self.survey;
         let metric = |name: &str| survey.metrics.get(name).cloned().unwrap_or_default();
         let mut facts = Vec::new();
+        facts.extend(survey.subject.as_ref().map(|subject| ("name", subject.to_string())));
         if let Some(started) = &self.started {
             facts.push(("target", started.addresses.join(", ")));
         }

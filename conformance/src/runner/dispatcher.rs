@@ -1,26 +1,42 @@
 //! Runs a plan and tells what happens, in the plan's order. The only place that counts verdicts while a run goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+};
 
 use super::{
-    executor::{Bench, execute},
+    executor::{Bench, Ran, broken, execute},
     plan::Plan,
+    presence::gone,
+    redact::Redactor,
+    schedule::{Schedule, Turn},
     survey::Surveyed,
 };
 use crate::{
-    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary},
+    events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Verdict},
     known_failures::KnownFailures,
+    requirement::Requirement,
     vocabulary::{Profile, Role},
 };
 
 /// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
 const SILENT_JOBS: usize = 64;
+/// A target whose generations never end is asked by so many checks at a time: each of them takes its whole limit.
+const ENDLESS_JOBS: usize = 8;
+/// A check's time, however quick the target is; and the longest that any check may take.
+const LEAST_LIMIT: Duration = Duration::from_secs(25);
+const MOST_LIMIT: Duration = Duration::from_mins(2);
+/// Of a target that says nothing, or never ends, nothing more is to be learnt by waiting.
+const HOPELESS_LIMIT: Duration = Duration::from_secs(15);
+/// A check's time as a multiple of what one short generation took.
+const GENERATIONS: u32 = 60;
 /// Events that wait for slow reports.
 const CHANNEL: usize = 64;
 
@@ -37,7 +53,8 @@ pub struct Conduct {
     pub profile: Profile,
     /// Everything random follows from it.
     pub seed: u64,
-    /// Checks at a time. One is the default: checks measure time and capacity, and must not disturb each other.
+    /// Checks at a time, at most. How many it is follows from the target's own capacity, and only checks that may be
+    /// beside others are.
     pub jobs: usize,
     /// The command line that reaches the same target, for rerun hints.
     pub command: String,
@@ -63,17 +80,30 @@ type Sent = Result<(), mpsc::error::SendError<()>>;
 async fn run(conduct: Conduct, events: &mpsc::Sender<Event>, stop: impl Future<Output = ()>) -> Sent {
     let began = Instant::now();
     let mut summary = Summary::default();
-    let interrupted = tokio::select! {
-        ended = dispatch(conduct, events, &mut summary) => ended.map(|()| false)?,
-        () = stop => true,
+    let teller = Teller { events, redactor: Redactor::new(conduct.target.endpoint.token.as_deref()) };
+    let (interrupted, broke_off) = tokio::select! {
+        ended = dispatch(conduct, &teller, &mut summary) => (false, ended?),
+        () = stop => (true, None),
     };
     let duration_ms = millis(began.elapsed());
-    tell(events, Event::RunFinished(RunFinished { summary, duration_ms, interrupted })).await
+    teller.tell(Event::RunFinished(RunFinished { summary, duration_ms, interrupted, broke_off })).await
 }
 
-async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut Summary) -> Sent {
-    let Surveyed { endpoint, facts, .. } = conduct.target;
-    let jobs = if facts.silent { SILENT_JOBS } else { conduct.jobs.max(1) };
+/// Runs the plan; returns why it broke off before its end, if it did.
+async fn dispatch(
+    conduct: Conduct,
+    teller: &Teller<'_>,
+    summary: &mut Summary,
+) -> Result<Option<String>, mpsc::error::SendError<()>> {
+    let Surveyed { endpoint, facts, generation, width, endless, .. } = conduct.target;
+    let requirements = conduct.plan.requirements;
+    let mut schedule = if facts.silent {
+        Schedule::at_once(requirements.len(), SILENT_JOBS)
+    } else if endless {
+        Schedule::at_once(requirements.len(), ENDLESS_JOBS)
+    } else {
+        Schedule::new(requirements.iter().map(|r| r.isolation), width.min(conduct.jobs.max(1)))
+    };
     let started = RunStarted {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -82,50 +112,145 @@ async fn dispatch(conduct: Conduct, events: &mpsc::Sender<Event>, summary: &mut 
         profile: conduct.profile.name().to_owned(),
         seed: conduct.seed,
         started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
-        planned: conduct.plan.requirements.len(),
+        planned: requirements.len(),
         strict: conduct.strict,
     };
-    tell(events, Event::RunStarted(started)).await?;
+    teller.tell(Event::RunStarted(started)).await?;
+    let hopeless = facts.silent || endless;
+    let wanted = generation * GENERATIONS;
     let bench = Bench {
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
-        silent: facts.silent,
         reflected: facts.reflection.is_some(),
+        hopeless,
+        limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
+        too_slow: wanted > MOST_LIMIT && !hopeless,
         vain: Arc::default(),
         command: conduct.command,
     };
-    tell(events, Event::Surveyed(facts)).await?;
+    let spoke = !facts.services.is_empty();
+    teller.tell(Event::Surveyed(facts)).await?;
 
-    let mut waiting = conduct.plan.requirements.into_iter().enumerate();
-    let mut running: JoinSet<(usize, CheckResult)> = JoinSet::new();
-    let mut finished: BTreeMap<usize, CheckResult> = BTreeMap::new();
-    let mut next = 0;
+    let mut checks = Checks::default();
+    let known_failures = &conduct.known_failures;
+    let mut told = Told { summary, known_failures, finished: BTreeMap::new(), next: 0 };
     loop {
-        while running.len() < jobs
-            && let Some((at, requirement)) = waiting.next()
-        {
-            tell(events, Event::CheckStarted { id: requirement.id.to_owned() }).await?;
-            let bench = bench.clone();
-            running.spawn(async move { (at, execute(requirement, &bench).await) });
+        while let Some(turn) = schedule.next() {
+            let Some(requirement) = requirements.get(turn.at) else { continue };
+            if checks.first_time(turn) {
+                teller.tell(Event::CheckStarted { id: requirement.id.to_owned() }).await?;
+            }
+            checks.begin(turn, requirement, &bench);
         }
-        let Some(done) = running.join_next().await else { return Ok(()) };
-        if let Ok((at, result)) = done {
-            finished.insert(at, result);
-        }
-        while let Some(mut result) = finished.remove(&next) {
-            conduct.known_failures.mark(&mut result);
-            next += 1;
-            // Counted and told in one go, so that a run that is stopped here counts what it told.
-            let place = events.reserve().await?;
-            summary.add(&result);
-            place.send(Event::CheckFinished(Box::new(result)));
+        let Some((turn, requirement, ran)) = checks.ended().await else { return Ok(None) };
+        schedule.ended();
+        let result = match ran {
+            Ok(ran) => {
+                if ran.result.verdict == Verdict::Fail && ran.lost && gone(&bench.endpoint, spoke).await {
+                    told.the_rest(teller).await?;
+                    let id = requirement.id;
+                    return Ok(Some(format!("the target went away during {id}; the rest was not judged")));
+                }
+                if turn.beside && !hopeless && !matches!(ran.result.verdict, Verdict::Pass | Verdict::Skip) {
+                    schedule.again(turn.at);
+                    continue;
+                }
+                ran.result
+            }
+            Err(why) => broken(requirement, &bench, &why),
+        };
+        told.add(turn.at, result, teller).await?;
+    }
+}
+
+/// The checks under way.
+#[derive(Default)]
+struct Checks {
+    running: JoinSet<Ran>,
+    turns: HashMap<Id, (Turn, &'static Requirement)>,
+    begun: std::collections::BTreeSet<usize>,
+}
+
+impl Checks {
+    /// Whether this check has not been begun before.
+    fn first_time(&mut self, turn: Turn) -> bool {
+        self.begun.insert(turn.at)
+    }
+
+    fn begin(&mut self, turn: Turn, requirement: &'static Requirement, bench: &Bench) {
+        let bench = bench.clone();
+        let task = self.running.spawn(async move { execute(requirement, &bench).await });
+        self.turns.insert(task.id(), (turn, requirement));
+    }
+
+    /// Waits for a check to end. A task that broke is an error of the suite for its own requirement alone.
+    async fn ended(&mut self) -> Option<(Turn, &'static Requirement, Result<Ran, String>)> {
+        loop {
+            let (id, ran) = match self.running.join_next_with_id().await? {
+                Ok((id, ran)) => (id, Ok(ran)),
+                Err(error) => (error.id(), Err(error.to_string())),
+            };
+            if let Some((turn, requirement)) = self.turns.remove(&id) {
+                return Some((turn, requirement, ran));
+            }
         }
     }
 }
 
-async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Sent {
-    events.reserve().await?.send(event);
-    Ok(())
+/// The results, told in the plan's order.
+struct Told<'a> {
+    summary: &'a mut Summary,
+    known_failures: &'a KnownFailures,
+    finished: BTreeMap<usize, CheckResult>,
+    next: usize,
+}
+
+impl Told<'_> {
+    async fn add(&mut self, at: usize, result: CheckResult, teller: &Teller<'_>) -> Sent {
+        self.finished.insert(at, result);
+        while let Some(result) = self.finished.remove(&self.next) {
+            self.next += 1;
+            self.tell(result, teller).await?;
+        }
+        Ok(())
+    }
+
+    /// What waits for a result that will not come.
+    async fn the_rest(&mut self, teller: &Teller<'_>) -> Sent {
+        while let Some((_, result)) = self.finished.pop_first() {
+            self.tell(result, teller).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, result: CheckResult, teller: &Teller<'_>) -> Sent {
+        // Marked as it is told: a list that is written from reports has no secrets either.
+        let mut event = teller.redactor.event(Event::CheckFinished(Box::new(result)));
+        if let Event::CheckFinished(result) = &mut event {
+            self.known_failures.mark(result);
+        }
+        // Counted and told in one go, so that a run that is stopped here counts what it told.
+        let place = teller.events.reserve().await?;
+        if let Event::CheckFinished(result) = &event {
+            self.summary.add(result);
+        }
+        place.send(event);
+        Ok(())
+    }
+}
+
+/// Sends events; secrets never get out.
+struct Teller<'a> {
+    events: &'a mpsc::Sender<Event>,
+    redactor: Redactor,
+}
+
+impl Teller<'_> {
+    async fn tell(&self, event: Event) -> Sent {
+        let place = self.events.reserve().await?;
+        place.send(self.redactor.event(event));
+        Ok(())
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -9,72 +9,99 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use wire::time;
+
 use crate::{
     events::{CheckResult, Verdict},
-    probe::{Endpoint, Probe},
+    probe::{Endpoint, Probe, shortened},
     requirement::Requirement,
     verdict::{Judgement, NotPassed},
 };
 
-/// A check that found nothing in so many times the patience has a target that keeps it busy for ever.
-const CHECK_LIMIT: u32 = 8;
-/// A check's time, however quick the target is.
-const LEAST_CHECK_LIMIT: Duration = Duration::from_secs(20);
-/// After so many second attempts in vain the target's silence is no accident, and nobody waits for more.
+/// After so many checks that waited in vain the target's silence is no accident, and nobody waits for more.
 const HOPELESS: usize = 3;
 /// The second attempt's patience, as a multiple of the first's.
 const MORE_PATIENCE: u32 = 3;
+/// Characters of a reason.
+const LONGEST_REASON: usize = 2_000;
 
 /// What an executor needs to know besides the requirement.
 #[derive(Clone, Debug)]
 pub(super) struct Bench {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seed: u64,
-    pub(super) silent: bool,
     /// The target describes its schema by reflection.
     pub(super) reflected: bool,
-    /// Second attempts so far that waited in vain like the first.
+    /// Nothing is tried twice: the target says nothing at all, or never ends.
+    pub(super) hopeless: bool,
+    /// How long a check may take.
+    pub(super) limit: Duration,
+    /// Longer than the longest limit is what the checks would need on so slow a target.
+    pub(super) too_slow: bool,
+    /// Checks so far that waited in vain at each attempt.
     pub(super) vain: Arc<AtomicUsize>,
     /// The command line that reaches the same target, without `--only`.
     pub(super) command: String,
+}
+
+/// A check's result, and what the runner must know of how it came about.
+pub(super) struct Ran {
+    pub(super) result: CheckResult,
+    /// A connection was lost, or none could be made.
+    pub(super) lost: bool,
 }
 
 /// Runs a check to its verdict.
 ///
 /// A failure of a talking target in which something was waited for in vain is tried once more with three times the
 /// patience: one slow answer is the machine's, two are the target's.
-pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> CheckResult {
+pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> Ran {
     let began = std::time::Instant::now();
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (mut result, waited) = attempt(requirement, bench, &bench.endpoint).await;
-    let hopeless = bench.silent || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
-    if result.verdict == Verdict::Fail && waited && !hopeless {
+    let (mut ran, waited) = attempt(requirement, bench, &bench.endpoint).await;
+    let hopeless = bench.hopeless || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
+    if ran.result.verdict == Verdict::Fail && waited && !hopeless {
         let mut patient = Endpoint::clone(&bench.endpoint);
         patient.patience *= MORE_PATIENCE;
-        (result, _) = attempt(requirement, bench, &Arc::new(patient)).await;
-        result.attempts = 2;
-        if result.verdict == Verdict::Fail {
+        (ran, _) = attempt(requirement, bench, &Arc::new(patient)).await;
+        ran.result.attempts = 2;
+        if ran.result.verdict == Verdict::Fail {
             bench.vain.fetch_add(1, Ordering::Relaxed);
         }
     }
-    result.started_at_ms = u64::try_from(started_at.as_millis()).unwrap_or(u64::MAX);
-    result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    result
+    ran.result.started_at_ms = u64::try_from(started_at.as_millis()).unwrap_or(u64::MAX);
+    ran.result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ran
+}
+
+/// The result of a check whose task broke outside the check.
+pub(super) fn broken(requirement: &'static Requirement, bench: &Bench, why: &str) -> CheckResult {
+    let probe = Probe::new(Arc::clone(&bench.endpoint), bench.seed);
+    result(requirement, bench, &probe, Err(NotPassed::Harness(format!("the suite itself broke: {why}"))))
 }
 
 /// One run of the check, and whether it waited for anything in vain.
-async fn attempt(
+async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> (Ran, bool) {
+    let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
+    let (judgement, cut) = judge(requirement, bench, &probe).await;
+    let result = result(requirement, bench, &probe, judgement);
+    (Ran { result, lost: probe.lost() }, probe.waited() && !cut)
+}
+
+fn result(
     requirement: &'static Requirement,
     bench: &Bench,
-    endpoint: &Arc<Endpoint>,
-) -> (CheckResult, bool) {
-    let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
-    let judgement = judge(requirement, bench, &probe).await;
+    probe: &Probe,
+    judgement: Judgement,
+) -> CheckResult {
     let (verdict, reason) = match judgement {
         Ok(()) if probe.exercised() == 0 => {
             (Verdict::Inconclusive, "the check made no assertion: it saw nothing".to_owned())
         }
         Ok(()) => (Verdict::Pass, String::new()),
+        Err(NotPassed::Fail(why)) if probe.own_fault() => {
+            (Verdict::Error, format!("a limit of the suite's own HTTP/2 library ended a call, so that {why}"))
+        }
         Err(NotPassed::Fail(why)) => (Verdict::Fail, why),
         Err(NotPassed::Skip(why)) => (Verdict::Skip, why),
         Err(NotPassed::Inconclusive(why)) => (Verdict::Inconclusive, why),
@@ -82,7 +109,7 @@ async fn attempt(
     };
     let (evidence, evidence_omitted) = probe.evidence();
     let grpcurl = probe.grpcurl(&reason, bench.reflected).unwrap_or_default();
-    let result = CheckResult {
+    CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
         role: requirement.role,
@@ -91,7 +118,7 @@ async fn attempt(
         verdict,
         known: false,
         known_because: String::new(),
-        reason,
+        reason: shortened(reason, LONGEST_REASON),
         evidence,
         evidence_omitted,
         exercised: probe.exercised(),
@@ -101,31 +128,44 @@ async fn attempt(
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
         grpcurl,
         trace: probe.trace(),
-    };
-    (result, probe.waited())
+    }
 }
 
-async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Probe>) -> Judgement {
+/// The check's judgement, and whether it ran into its limit.
+async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Probe>) -> (Judgement, bool) {
     if !requirement.dialects.contains(&bench.endpoint.dialect) {
-        return Err(NotPassed::Skip(format!(
-            "it cannot be seen in the dialect {}, which this run speaks",
-            bench.endpoint.dialect
-        )));
+        let why =
+            format!("it cannot be seen in the dialect {}, which this run speaks", bench.endpoint.dialect);
+        return (Err(NotPassed::Skip(why)), false);
     }
     let checking = Arc::clone(probe);
     // In a task of its own, so that a panic in a check is the suite's error and not the end of the run.
-    let task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
-    let abort = task.abort_handle();
-    let limit = (probe.patience() * CHECK_LIMIT).max(LEAST_CHECK_LIMIT);
-    match tokio::time::timeout(limit, task).await {
-        Ok(Ok(judgement)) => judgement,
-        Ok(Err(panic)) => Err(NotPassed::Harness(format!("the check itself broke: {panic}"))),
-        Err(_) => {
-            abort.abort();
-            Err(NotPassed::Fail(format!(
-                "the target kept the check busy for {CHECK_LIMIT:?} without an end in sight"
-            )))
-        }
+    let mut task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
+    let _ended = AbortOnDrop(task.abort_handle());
+    match tokio::time::timeout(bench.limit, &mut task).await {
+        Ok(Ok(judgement)) => (judgement, false),
+        Ok(Err(panic)) => (Err(NotPassed::Harness(format!("the check itself broke: {panic}"))), false),
+        Err(_) => (Err(without_end(bench)), true),
+    }
+}
+
+fn without_end(bench: &Bench) -> NotPassed {
+    let limit = time(bench.limit);
+    if bench.too_slow {
+        return NotPassed::Inconclusive(format!(
+            "the check was not over after {limit}, which is the most that one check may take: the target is too slow \
+             for it to be seen"
+        ));
+    }
+    NotPassed::Fail(format!("the target kept the check busy for {limit} without an end in sight"))
+}
+
+/// Ends a check's task with the run that waits for it.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,15 +1,23 @@
-//! Plan → executor → dispatcher: select requirements, run one, put all in one order.
+//! Preflight → survey → plan → executor → dispatcher: see that the target can be judged, look at it, select requirements,
+//! run one, put all in one order.
 //!
 //! Talks to: the requirements, the probe. Emits [`crate::events`]; knows nothing of reports.
 
 mod dispatcher;
 mod executor;
+mod names;
 mod pattern;
 mod plan;
+mod preflight;
+mod presence;
+mod redact;
+mod schedule;
 mod survey;
 
 pub use dispatcher::{Conduct, conduct};
 pub(crate) use pattern::{Pattern, nearest};
 pub use plan::{BadSelection, Plan, Selection};
 pub(crate) use plan::{contract, patterns};
+pub use preflight::{Asked, Refusal, ready};
+pub use redact::Redactor;
 pub use survey::{Surveyed, Unreachable, survey};

@@ -13,9 +13,9 @@ use crate::{
 /// because the values of one request rise and fall together: only whole requests may be resampled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Side(pub Vec<Vec<u64>>);
+pub struct Samples(pub Vec<Vec<u64>>);
 
-impl Side {
+impl Samples {
     /// Requests with one value each.
     pub fn singles(values: impl IntoIterator<Item = u64>) -> Self {
         Self(values.into_iter().map(|value| vec![value]).collect())
@@ -26,9 +26,9 @@ impl Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// What is compared with.
-    pub baseline: Side,
+    pub baseline: Samples,
     /// What is judged.
-    pub candidate: Side,
+    pub candidate: Samples,
 }
 
 /// `ln(quantile(candidate) / quantile(baseline))` over each side's pooled values.
@@ -46,7 +46,7 @@ pub fn log_ratios(blocks: &[Block], q: f64) -> Result<Vec<f64>, Error> {
     blocks.iter().enumerate().map(of_one).collect()
 }
 
-fn log_quantile(side: &Side, q: f64) -> Option<f64> {
+fn log_quantile(side: &Samples, q: f64) -> Option<f64> {
     let mut values: Vec<f64> = side.0.iter().flatten().map(|value| *value as f64).collect();
     values.sort_by(f64::total_cmp);
     quantile(&values, q).filter(|value| *value > 0.0).map(f64::ln)
@@ -58,16 +58,16 @@ mod tests {
 
     #[test]
     fn a_ratio_is_of_pooled_values() {
-        let baseline = Side(vec![vec![10, 20], vec![], vec![30]]);
-        let block = Block { baseline, candidate: Side::singles([40, 10, 90]) };
+        let baseline = Samples(vec![vec![10, 20], vec![], vec![30]]);
+        let block = Block { baseline, candidate: Samples::singles([40, 10, 90]) };
         assert!((log_ratio(&block, 0.5).unwrap() - 2.0_f64.ln()).abs() < 1e-12);
         assert!((log_ratio(&block, 1.0).unwrap() - 3.0_f64.ln()).abs() < 1e-12);
     }
 
     #[test]
     fn no_values_and_zeros_have_no_ratio() {
-        let some = Side::singles([1]);
-        for nothing in [Side::default(), Side(vec![vec![]]), Side::singles([0, 0])] {
+        let some = Samples::singles([1]);
+        for nothing in [Samples::default(), Samples(vec![vec![]]), Samples::singles([0, 0])] {
             let block = Block { baseline: some.clone(), candidate: nothing };
             assert_eq!(log_ratio(&block, 0.5), None);
             let fine = Block { baseline: some.clone(), candidate: some.clone() };

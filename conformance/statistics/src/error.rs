@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// The looks of a plan grow, the first has two blocks or more, and alpha lies between 0 and one half.
     #[error("the plan is not one: looks must grow from 2 blocks on, and alpha must lie between 0 and 0.5")]
-    Plan,
+    LookSchedule,
     /// The plan has no such look.
     #[error("the plan has {planned} looks; look {given} is none of them")]
     Look {

@@ -196,12 +196,12 @@ fn studentised(distance: f64, error: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Side;
+    use crate::block::Samples;
 
     /// A block whose every request takes `ratio` times as long on the candidate's side.
     fn block(ratio: f64) -> Block {
         let side = |factor: f64| {
-            Side::singles((0..50).map(|i| (1e6 * factor * (1.0 + f64::from(i) / 500.0)) as u64))
+            Samples::singles((0..50).map(|i| (1e6 * factor * (1.0 + f64::from(i) / 500.0)) as u64))
         };
         Block { baseline: side(1.0), candidate: side(ratio) }
     }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn blocks_without_noise_have_no_width() {
-        let same = Block { baseline: Side::singles([100; 9]), candidate: Side::singles([120; 9]) };
+        let same = Block { baseline: Samples::singles([100; 9]), candidate: Samples::singles([120; 9]) };
         for count in [2, 9] {
             let estimate = interval(&vec![same.clone(); count], 0.99, 0.99, 200, 1).unwrap();
             assert!((estimate.low - 1.2).abs() < 1e-9 && (estimate.high - 1.2).abs() < 1e-9, "{estimate:?}");

@@ -67,14 +67,14 @@ pub fn calibrate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{block::Side, distributions::normal_point};
+    use crate::{block::Samples, distributions::normal_point};
 
     /// Blocks whose log ratios are normal with deviation 3 % about `bias`.
     fn same(count: u32, bias: f64) -> Vec<Block> {
         let ratio = |i: u32| (bias + 0.03 * normal_point((f64::from(i) + 0.5) / f64::from(count))).exp();
         let block = |i| Block {
-            baseline: Side::singles([1_000_000; 5]),
-            candidate: Side::singles([(1e6 * ratio(i)) as u64; 5]),
+            baseline: Samples::singles([1_000_000; 5]),
+            candidate: Samples::singles([(1e6 * ratio(i)) as u64; 5]),
         };
         (0..count).map(block).collect()
     }

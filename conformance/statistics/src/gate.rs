@@ -18,7 +18,7 @@ use crate::{
     error::{Error, share},
     estimate::Evidence,
     holm::step_down,
-    plan::Plan,
+    plan::LookSchedule,
 };
 
 /// The power at which the detectable effect is stated.
@@ -61,14 +61,16 @@ pub struct Finding {
     pub quantile: f64,
     /// The Hodges–Lehmann centre of the blocks' ratios.
     pub centre: f64,
-    /// The lower limit, at the level of this look after Holm: above 1 + `delta` the verdict is FAIL.
+    /// The lower limit, at the level of this look after Holm: above 1 + `threshold` the verdict is FAIL.
     pub low: f64,
-    /// The upper limit, at the level of this look: below 1 + `delta` the verdict is PASS.
+    /// The upper limit, at the level of this look: below 1 + `threshold` the verdict is PASS.
     pub high: f64,
-    /// The least effect that was used: the one given, or the host's floor if that is higher.
-    pub delta: f64,
-    /// The least effect that was given.
-    pub allowed: f64,
+    /// The least effect that was used: the one requested, or the host's noise floor if that is higher.
+    #[serde(alias = "delta")]
+    pub threshold: f64,
+    /// The least effect that was requested.
+    #[serde(alias = "allowed")]
+    pub requested: f64,
     /// The host's floor, as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<f64>,
@@ -94,7 +96,7 @@ pub struct Judgement {
 }
 
 /// Judges `figures` at a look of `plan`, counted from 1. Every figure needs as many blocks as the look has.
-pub fn judge(figures: &[Figure], look: usize, plan: &Plan) -> Result<Judgement, Error> {
+pub fn judge(figures: &[Figure], look: usize, plan: &LookSchedule) -> Result<Judgement, Error> {
     let no_look = Error::Look { planned: plan.looks.len(), given: look };
     let at = look.checked_sub(1).filter(|at| *at < plan.looks.len()).ok_or(no_look)?;
     if figures.is_empty() {
@@ -134,7 +136,7 @@ struct Weighed<'a> {
 }
 
 impl<'a> Weighed<'a> {
-    fn of(figure: &'a Figure, plan: &Plan, needed: usize, seed: u64) -> Result<Self, Error> {
+    fn of(figure: &'a Figure, plan: &LookSchedule, needed: usize, seed: u64) -> Result<Self, Error> {
         let delta = figure.floor.map_or(figure.delta, |floor| figure.delta.max(floor));
         if !(figure.delta >= 0.0 && delta.is_finite()) {
             return Err(Error::Delta { metric: figure.metric.clone(), delta: figure.delta });
@@ -165,8 +167,8 @@ impl<'a> Weighed<'a> {
             centre: evidence.centre.exp(),
             low: low.exp(),
             high: high.exp(),
-            delta: self.delta,
-            allowed: self.figure.delta,
+            threshold: self.delta,
+            requested: self.figure.delta,
             floor: self.figure.floor,
             detectable: (self.threshold + errors * evidence.standard_error()).exp_m1(),
             verdict,
@@ -178,11 +180,11 @@ impl<'a> Weighed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Side;
+    use crate::block::Samples;
 
     /// Blocks whose ratios lie around `ratio`, give or take 1 %.
     fn figure(metric: &str, ratio: f64, blocks: u32) -> Figure {
-        let side = |by: f64| Side::singles((0..40).map(|i| (by * (1e6 + 1e3 * f64::from(i))) as u64));
+        let side = |by: f64| Samples::singles((0..40).map(|i| (by * (1e6 + 1e3 * f64::from(i))) as u64));
         let block = |i: u32| Block {
             baseline: side(1.0),
             candidate: side(ratio * (1.0 + 0.01 * (f64::from(i * 7 % 5) - 2.0) / 2.0)),
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn clear_cases_are_clear_at_the_first_look() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let judgement = judge(&[figure("ttft", 1.3, 6), figure("e2e", 1.05, 6)], 1, &plan).unwrap();
         assert_eq!(judgement.verdict, Verdict::Fail);
         assert_eq!(judgement.next, None);
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_lies_at_the_least_effect_asks_for_more_until_the_last_look() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let next = |look, blocks| {
             let judgement = judge(&[figure("ttft", 1.05, blocks)], look, &plan).unwrap();
             assert_eq!(judgement.verdict, Verdict::Inconclusive);
@@ -223,12 +225,12 @@ mod tests {
 
     #[test]
     fn a_hosts_floor_raises_the_least_effect_and_never_lowers_it() {
-        let plan = Plan { looks: vec![6], ..Plan::default() };
+        let plan = LookSchedule { looks: vec![6], ..LookSchedule::default() };
         let with = |floor| {
             let figure = Figure { floor: Some(floor), ..figure("ttft", 1.1, 6) };
             let judgement = judge(&[figure], 1, &plan).unwrap();
-            let Finding { delta, allowed, floor, .. } = judgement.findings[0];
-            (judgement.verdict, delta, allowed, floor)
+            let Finding { threshold, requested, floor, .. } = judgement.findings[0];
+            (judgement.verdict, threshold, requested, floor)
         };
         assert_eq!(with(0.001), (Verdict::Fail, 0.05, 0.05, Some(0.001)));
         assert_eq!(with(0.2), (Verdict::Pass, 0.2, 0.05, Some(0.2)));
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn more_metrics_make_each_alarm_harder() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let low = |others: usize| {
             let mut figures = vec![figure("ttft", 1.1, 12)];
             figures.extend((0..others).map(|_| figure("e2e", 1.0, 12)));
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_judgement_survives_json() {
-        let judgement = judge(&[figure("ttft", 1.3, 6)], 1, &Plan::default()).unwrap();
+        let judgement = judge(&[figure("ttft", 1.3, 6)], 1, &LookSchedule::default()).unwrap();
         let json = serde_json::to_string(&judgement).unwrap();
         assert!(json.contains(r#""verdict":"FAIL""#), "{json}");
         let back: Judgement = serde_json::from_str(&json).unwrap();
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_is_said() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let few = judge(&[figure("ttft", 1.0, 6)], 2, &plan);
         assert_eq!(few, Err(Error::TooFewBlocks { needed: 12, given: 6 }));
         assert_eq!(judge(&[], 1, &plan), Err(Error::NoFigures));

@@ -2,7 +2,7 @@
 //!
 //! Two runs of the same program seconds apart differ by a few percent on any machine, so the unit of evidence is a
 //! [`Block`]: both programs, run side by side on the same requests. Each block yields one log ratio of a quantile;
-//! [`interval`] says where the true ratio lies, [`judge`] decides on several metrics at once, at looks that a [`Plan`]
+//! [`interval`] says where the true ratio lies, [`judge`] decides on several metrics at once, at looks that a [`LookSchedule`]
 //! fixes beforehand, [`calibrate`] measures what a host cannot tell apart, and [`change_points`] reads histories.
 //!
 //! Pure: no clock, no files, no threads. The same input and seed give the same output on every machine. Nothing
@@ -22,7 +22,7 @@ mod order;
 mod plan;
 mod resample;
 
-pub use block::{Block, Side, log_ratio, log_ratios};
+pub use block::{Block, Samples, log_ratio, log_ratios};
 pub use change::{ChangePoint, change_points};
 pub use distributions::student_t_quantile;
 pub use error::Error;
@@ -31,4 +31,4 @@ pub use floor::{Floor, calibrate};
 pub use gate::{Figure, Finding, Judgement, Verdict, judge};
 pub use holm::{Step, adjusted, step_down};
 pub use order::{hodges_lehmann, median, quantile};
-pub use plan::Plan;
+pub use plan::LookSchedule;

@@ -22,7 +22,7 @@ const BOTTOM: f64 = 7.0;
 
 /// When to look and how sure to be; fixed before the first block is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct LookSchedule {
     /// The number of blocks at each look, growing.
     pub looks: Vec<usize>,
     /// The chance, over all looks and metrics, of a FAIL for a candidate that is no slower than the least effect; and
@@ -34,19 +34,19 @@ pub struct Plan {
     pub seed: u64,
 }
 
-impl Default for Plan {
+impl Default for LookSchedule {
     fn default() -> Self {
         Self { looks: vec![6, 12, 20], alpha: 0.05, resamples: 2000, seed: 1 }
     }
 }
 
-impl Plan {
+impl LookSchedule {
     /// The one-sided level of each look if `alpha` is spent over all of them.
     pub fn levels(&self, alpha: f64) -> Result<Vec<f64>, Error> {
         let grows = self.looks.is_sorted_by(|before, after| before < after);
         let starts = self.looks.first().is_some_and(|first| *first >= 2);
         if !(grows && starts && alpha > 0.0 && alpha < 0.5) {
-            return Err(Error::Plan);
+            return Err(Error::LookSchedule);
         }
         let last = self.looks.last().copied().unwrap_or_default() as f64;
         let shares: Vec<f64> = self.looks.iter().map(|look| *look as f64 / last).collect();
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn one_look_spends_all() {
-        let plan = Plan { looks: vec![20], ..Plan::default() };
+        let plan = LookSchedule { looks: vec![20], ..LookSchedule::default() };
         assert!((plan.levels(0.05).unwrap()[0] - 0.05).abs() < 1e-9);
     }
 
     #[test]
     fn many_looks_cross_as_often_as_was_promised() {
-        let plan = Plan::default();
+        let plan = LookSchedule::default();
         let bounds: Vec<f64> = plan.levels(0.05).unwrap().into_iter().map(normal_point).collect();
         let mut rng = generator(3);
         let trials = 20_000;
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn early_looks_are_strict_and_late_looks_close_together_are_fine() {
-        let levels = Plan::default().levels(0.05).unwrap();
+        let levels = LookSchedule::default().levels(0.05).unwrap();
         assert!(levels[0] < 0.001 && levels[1] < 0.02 && levels[2] > 0.04, "{levels:?}");
-        let dense = Plan { looks: (6..=20).collect(), ..Plan::default() };
+        let dense = LookSchedule { looks: (6..=20).collect(), ..LookSchedule::default() };
         let levels = dense.levels(0.05).unwrap();
         assert!(levels.is_sorted() && levels[14] > 0.02 && levels[14] < 0.05, "{levels:?}");
     }
@@ -179,10 +179,13 @@ mod tests {
     #[test]
     fn a_plan_that_is_none_is_refused() {
         for looks in [vec![], vec![1, 5], vec![6, 6], vec![9, 3]] {
-            assert_eq!(Plan { looks, ..Plan::default() }.levels(0.05), Err(Error::Plan));
+            assert_eq!(
+                LookSchedule { looks, ..LookSchedule::default() }.levels(0.05),
+                Err(Error::LookSchedule)
+            );
         }
         for alpha in [0.0, 0.5, f64::NAN] {
-            assert_eq!(Plan::default().levels(alpha), Err(Error::Plan));
+            assert_eq!(LookSchedule::default().levels(alpha), Err(Error::LookSchedule));
         }
     }
 }

@@ -12,7 +12,7 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use crate::{
-    block::{Block, Side},
+    block::{Block, Samples},
     error::Error,
     order::{between, hodges_lehmann_in},
 };
@@ -46,7 +46,7 @@ pub(crate) fn centres(
     let within = (resamples / OUTER_PER_INNER).clamp(WITHIN_LEAST, WITHIN_MOST);
     let mut pools = Vec::with_capacity(blocks.len());
     for (at, block) in blocks.iter().enumerate() {
-        let mut pool = |side: &Side| log_quantiles(side, q, within, &mut rng);
+        let mut pool = |side: &Samples| log_quantiles(side, q, within, &mut rng);
         let pair = pool(&block.candidate).zip(pool(&block.baseline));
         pools.push(pair.ok_or(Error::NoRatio { block: at })?);
     }
@@ -84,7 +84,7 @@ fn variance(values: &[f64]) -> f64 {
 }
 
 /// The logs of the quantile of `times` resamples of whole requests; `None` for a side without values.
-fn log_quantiles(side: &Side, q: f64, times: usize, rng: &mut Xoshiro256PlusPlus) -> Option<Vec<f64>> {
+fn log_quantiles(side: &Samples, q: f64, times: usize, rng: &mut Xoshiro256PlusPlus) -> Option<Vec<f64>> {
     let requests: Vec<&Vec<u64>> = side.0.iter().filter(|values| !values.is_empty()).collect();
     if requests.is_empty() {
         return None;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_resamples() {
-        let side = |by: u64| Side::singles((0..30).map(|i| 1000 + i * by));
+        let side = |by: u64| Samples::singles((0..30).map(|i| 1000 + i * by));
         let blocks: Vec<Block> =
             (1..10).map(|i| Block { baseline: side(i), candidate: side(11 - i) }).collect();
         let ratios = crate::block::log_ratios(&blocks, 0.5).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn whole_requests_are_drawn() {
         // One request holds all the slow gaps: they come together or not at all, so the median takes few values.
-        let side = Side(vec![vec![10; 5], vec![1000; 5]]);
+        let side = Samples(vec![vec![10; 5], vec![1000; 5]]);
         let logs = log_quantiles(&side, 0.5, 200, &mut generator(1)).unwrap();
         let (slow, fast) = (1000_f64.ln(), 10_f64.ln());
         let middle = 505_f64.ln();

@@ -4,11 +4,11 @@ mod noise;
 
 use noise::{Effect, Noise, tally};
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
-use statistics::{Plan, Verdict};
+use statistics::{LookSchedule, Verdict};
 
 /// Enough resamples for a verdict, few enough for a build without optimisation.
-fn quick() -> Plan {
-    Plan { resamples: 250, ..Plan::default() }
+fn quick() -> LookSchedule {
+    LookSchedule { resamples: 250, ..LookSchedule::default() }
 }
 
 /// A name, how often, on which machine, what differs, and the quantiles with their least effects.
@@ -71,7 +71,7 @@ fn one_outlier_never_fails() {
 #[test]
 #[ignore = "minutes long: cargo test --release -p statistics --test gate -- --ignored --nocapture"]
 fn at_length() {
-    let plan = Plan::default();
+    let plan = LookSchedule::default();
     let p99 = &[(0.99, 0.05)];
     let both: &[(f64, f64)] = &[(0.5, 0.04), (0.99, 0.05)];
     let long = |requests, noise: Noise| Noise { requests, ..noise };

@@ -28,9 +28,22 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
     judge_through(address, &Tls::default(), profile).await
 }
 
+/// Serves a behaviour and runs the requirements of these ids against it.
+pub(crate) async fn judge_only(behaviour: Arc<dyn Behaviour>, only: &[&str]) -> Vec<CheckResult> {
+    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
+    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
+    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, only).await
+}
+
 /// Runs every requirement against an address.
 pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
-    let selection = Selection { roles: vec![Role::Server], profile, only: vec![], skip: vec![], shard: None };
+    judge_some(address, tls, profile, &[]).await
+}
+
+/// Runs the requirements of these ids, or all, against an address.
+async fn judge_some(address: &Address, tls: &Tls, profile: Profile, only: &[&str]) -> Vec<CheckResult> {
+    let only = only.iter().map(|id| (*id).to_owned()).collect();
+    let selection = Selection { roles: vec![Role::Server], profile, only, skip: vec![], shard: None };
     let target = survey(
         std::slice::from_ref(address),
         tls,

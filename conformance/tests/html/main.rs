@@ -18,7 +18,7 @@ use latency::{
     report::{Objectives, Report},
 };
 use proptest::prelude::*;
-use statistics::{Plan, Verdict};
+use statistics::{LookSchedule, Verdict};
 use told::{NASTY, comparison, pair, pairs, recording, setup};
 
 #[test]
@@ -57,7 +57,7 @@ fn a_comparison_leaves_a_page_beside_a_document_that_keeps_its_schema() {
 
 #[test]
 fn a_comparison_of_any_outcome_keeps_its_schema_and_says_which_it_is() {
-    let plan = Plan { looks: vec![6], ..Plan::default() };
+    let plan = LookSchedule { looks: vec![6], ..LookSchedule::default() };
     for (slower, delta, conclusion) in
         [(1.0, 0.05, Conclusion::Pass), (1.2, 0.05, Conclusion::Fail), (1.05, 0.05, Conclusion::Inconclusive)]
     {
@@ -101,7 +101,7 @@ fn who_is_faster_in_all_is_said_to_be_and_who_is_slower_within_what_is_allowed_t
         "PASS: the candidate is faster. Its time to the first token is 50 % shorter [40 %, 60 %]"
     );
 
-    let plan = Plan { looks: vec![6], ..Plan::default() };
+    let plan = LookSchedule { looks: vec![6], ..LookSchedule::default() };
     let notes = |slower, floor| {
         let goals = goals(0.5, 0.5).map(|goal| Goal { floor, ..goal });
         let (mut found, _) = judge(&pairs(6, slower), &goals, &plan, false).unwrap().unwrap();
@@ -244,7 +244,9 @@ fn pages() -> [(&'static str, String); 3] {
     let pairs: Vec<Pair> = pairs(20, 1.2);
     let goals = goals(0.05, 0.1).map(|goal| Goal { floor: Some(0.03), ..goal });
     let (found, _) =
-        judge(&pairs, &goals, &Plan { looks: vec![20], ..Plan::default() }, false).unwrap().expect("a look");
+        judge(&pairs, &goals, &LookSchedule { looks: vec![20], ..LookSchedule::default() }, false)
+            .unwrap()
+            .expect("a look");
     let comparison = html::comparison(&found, &pairs).unwrap();
     let value = |n: u32| (if n < 30 { 20.0 } else { 24.0 }) + told::noise(n);
     let points: Vec<_> = (0..60).map(|n| (format!("{:07x}", n * 0x9_1f3a), value(n))).collect();

@@ -28,6 +28,7 @@ pub(crate) fn setup(target: &str) -> Setup {
         most_running: None,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: "a machine, 2 cores".to_owned(),
     }
@@ -46,6 +47,7 @@ pub(crate) fn request() -> RequestRecord {
         server_ttft_ms: None,
         server_tokens_per_second: None,
         freed: None,
+        message: None,
     }
 }
 
@@ -113,15 +115,15 @@ pub(crate) fn comparison(
         centre,
         low,
         high,
-        delta: 0.05,
-        allowed: 0.05,
+        threshold: 0.05,
+        requested: 0.05,
         floor: None,
         detectable: 0.04,
         verdict,
         ratios: vec![low, centre, high],
     };
     Comparison {
-        schema: "ai-inference-bench/comparison/1".to_owned(),
+        schema: "ai-inference-bench/comparison/2".to_owned(),
         conclusion,
         invalid: Vec::new(),
         baseline: "localhost:50051".to_owned(),

@@ -9,18 +9,24 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream, client};
 use http::HeaderMap;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    connection::Connection,
-    end::{End, Status},
+    connection::{CallOptions, Connection, Unopened},
+    end::{End, Status, own_doing, untouched},
     framing::{deframe, framed},
     observer::Observer,
     shown::hex,
 };
 
 /// A message larger than this is refused, so that a broken target cannot take all memory.
-const MAX_MESSAGE: usize = 64 << 20;
+const MAX_MESSAGE: usize = 16 << 20;
+/// How often a call that was not processed is opened again.
+const REOPENED: u32 = 3;
+/// Before a call is opened again, multiplied by the number of the attempt.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// A call that has sent more than this is not opened again: nothing more of it is kept.
+const KEPT: usize = 8 << 20;
 
 /// One gRPC call. Dropping it resets the stream with CANCEL, as a client that goes away does.
 ///
@@ -37,7 +43,17 @@ pub struct Call {
     head: Option<Head>,
     opened: Instant,
     received: usize,
-    _connection: Connection,
+    connection: Connection,
+    opening: Opening,
+}
+
+/// What opens the call again, should the target not begin to process it.
+struct Opening {
+    path: String,
+    options: CallOptions,
+    sent: Vec<Bytes>,
+    half_closed: bool,
+    reopened: u32,
 }
 
 enum State {
@@ -75,7 +91,13 @@ pub struct Message {
 
 impl Call {
     /// A call that has a number and no stream yet.
-    pub(crate) fn unopened(id: u32, observer: Arc<dyn Observer>, connection: Connection) -> Self {
+    pub(crate) fn unopened(
+        id: u32,
+        observer: Arc<dyn Observer>,
+        connection: Connection,
+        path: &str,
+        options: &CallOptions,
+    ) -> Self {
         Self {
             id,
             observer,
@@ -85,32 +107,91 @@ impl Call {
             head: None,
             opened: Instant::now(),
             received: 0,
-            _connection: connection,
+            connection,
+            opening: Opening {
+                path: path.to_owned(),
+                options: options.clone(),
+                sent: Vec::new(),
+                half_closed: false,
+                reopened: 0,
+            },
         }
     }
 
-    /// The call has its stream.
-    pub(crate) fn begin(&mut self, response: client::ResponseFuture, send: SendStream<Bytes>) {
-        self.send = Some(send);
-        self.state = State::AwaitingHead(response);
+    /// Opens the call's stream; on a connection whose target has said goodbye, on the one that follows it.
+    pub(crate) async fn open(&mut self) {
+        loop {
+            match self.connection.stream(&self.opening.path, &self.opening.options).await {
+                Ok((response, mut send)) => {
+                    for message in &self.opening.sent {
+                        let _ = send.send_data(message.clone(), false);
+                    }
+                    if self.opening.half_closed {
+                        let _ = send.send_data(Bytes::new(), true);
+                    } else {
+                        self.send = Some(send);
+                    }
+                    self.state = State::AwaitingHead(response);
+                    return;
+                }
+                Err(Unopened::GoingAway(end)) if self.follow(&end).await => {}
+                Err(Unopened::OwnFault(end)) => {
+                    self.observer.own_fault();
+                    self.state = State::Ended(end);
+                    return;
+                }
+                Err(Unopened::GoingAway(end) | Unopened::Because(end)) => {
+                    if matches!(end, End::Closed(_)) {
+                        self.observer.lost();
+                    }
+                    self.state = State::Ended(end);
+                    return;
+                }
+            }
+        }
     }
 
-    /// The call got no stream; `end` says why.
-    pub(crate) fn end_with(&mut self, end: End) {
-        self.state = State::Ended(end);
+    /// Makes ready to open the call again after `end`, if it may be. Until it is, it has ended.
+    ///
+    /// A refused stream is opened once more on its own connection, where only that stream may have been too many; after
+    /// that, and after a goodbye, on a new one.
+    async fn follow(&mut self, end: &End) -> bool {
+        self.state = State::Ended(end.clone());
+        let opening = &mut self.opening;
+        if opening.reopened >= REOPENED || opening.sent.iter().map(Bytes::len).sum::<usize>() > KEPT {
+            return false;
+        }
+        opening.reopened += 1;
+        self.observer.received(self.id, format!("{end}, before any answer: the call is opened again"));
+        sleep(BACK_OFF * (opening.reopened - 1)).await;
+        if opening.reopened == 1 && matches!(end, End::Reset(_)) {
+            return true;
+        }
+        match Box::pin(self.connection.successor()).await {
+            Ok(connection) => {
+                self.connection = connection;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Sends one message. A send that fails shows in how the call ends.
     pub fn send(&mut self, message: &[u8], what: &str) {
         self.observer.sent(self.id, what.to_owned());
+        let message = framed(message);
         if let Some(send) = &mut self.send {
-            let _ = send.send_data(framed(message), false);
+            let _ = send.send_data(message.clone(), false);
+        }
+        if matches!(self.state, State::AwaitingHead(_)) {
+            self.opening.sent.push(message);
         }
     }
 
     /// Ends the client's half of the stream.
     pub fn half_close(&mut self) {
         self.observer.sent(self.id, "half-close".to_owned());
+        self.opening.half_closed = true;
         if let Some(mut send) = self.send.take() {
             let _ = send.send_data(Bytes::new(), true);
         }
@@ -160,16 +241,20 @@ impl Call {
                     Ok(response) => {
                         let (parts, body) = response.into_parts();
                         self.head = Some(Head { status: parts.status.as_u16(), headers: parts.headers });
+                        self.opening.sent = Vec::new();
                         self.state = State::Body(body);
                     }
-                    Err(error) => return Item::End(End::of(&error)),
+                    Err(error) if untouched(&error) && self.follow(&End::of(&error)).await => {
+                        Box::pin(self.open()).await;
+                    }
+                    Err(error) => return Item::End(self.broken(&error)),
                 },
                 State::Body(body) => match body.data().await {
                     Some(Ok(data)) => {
                         let _ = body.flow_control().release_capacity(data.len());
                         self.buffer.extend_from_slice(&data);
                     }
-                    Some(Err(error)) => return Item::End(End::of(&error)),
+                    Some(Err(error)) => return Item::End(self.broken(&error)),
                     None => {
                         let trailers = body.trailers().await;
                         return Item::End(self.ended(trailers));
@@ -189,10 +274,21 @@ impl Call {
         deframe(&mut self.buffer, MAX_MESSAGE)
     }
 
+    /// The end that an error of HTTP/2 makes.
+    fn broken(&self, error: &h2::Error) -> End {
+        let end = End::of(error);
+        if own_doing(error) {
+            self.observer.own_fault();
+        } else if matches!(end, End::Closed(_)) {
+            self.observer.lost();
+        }
+        end
+    }
+
     fn ended(&self, trailers: Result<Option<HeaderMap>, h2::Error>) -> End {
         let trailers = match trailers {
             Ok(trailers) => trailers,
-            Err(error) => return End::of(&error),
+            Err(error) => return self.broken(&error),
         };
         let Some(head) = &self.head else { return End::NoStatus { http: 0 } };
         if !self.buffer.is_empty() && head.status == 200 {

@@ -2,7 +2,8 @@
 //!
 //! Why not a gRPC client library: it hides what a suite must see. tonic, for one, takes a stream that ends without
 //! trailers for a clean end. Here a missing grpc-status is [`End::NoStatus`], a reset is [`End::Reset`], and nothing
-//! is ever retried or invented.
+//! is ever invented. One thing is done as every gRPC client does it: a call that the target says it has not begun to process
+//! is opened again, on a new connection (gRPC A6, "Transparent retries").
 
 use std::{
     fmt, io,
@@ -11,14 +12,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client;
+use h2::{
+    SendStream,
+    client::{self, ResponseFuture},
+};
 use http::{HeaderName, HeaderValue, Request};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 
 use crate::{
     address::Address,
     call::Call,
-    end::{End, closed_by},
+    end::{End, closed_by, own_doing, untouched},
     observer::Observer,
     shown::quote,
     tls::Tls,
@@ -29,9 +33,27 @@ use crate::{
 #[derive(Clone)]
 pub struct Connection {
     requests: client::SendRequest<Bytes>,
-    origin: String,
+    place: Arc<Place>,
     fate: Arc<OnceLock<String>>,
     _driver: Arc<Driver>,
+}
+
+/// Where a connection goes, and the one that follows it once the target has said goodbye.
+struct Place {
+    address: Address,
+    tls: Tls,
+    patience: Duration,
+    successor: Mutex<Option<Connection>>,
+}
+
+/// Why a call got no stream.
+pub(crate) enum Unopened {
+    /// The target takes no more calls here, and says so without an error.
+    GoingAway(End),
+    /// For any other reason.
+    Because(End),
+    /// This side's library has given the connection up.
+    OwnFault(End),
 }
 
 /// Drives a connection; aborted with the last of those who hold it.
@@ -46,14 +68,18 @@ impl Drop for Driver {
 impl Connection {
     /// Connects; each step takes at most `patience`.
     pub async fn open(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Self> {
-        Self::handshake(dial(address, tls, patience).await?, address).await
+        let place =
+            Place { address: address.clone(), tls: tls.clone(), patience, successor: Mutex::new(None) };
+        Self::handshake(dial(address, tls, patience).await?, place).await
     }
 
-    async fn handshake(io: Box<dyn Transport>, address: &Address) -> io::Result<Self> {
+    async fn handshake(io: Box<dyn Transport>, place: Place) -> io::Result<Self> {
         let mut builder = client::Builder::new();
         // One call, and no more until the target's SETTINGS say how many it takes at a time.
         builder.initial_max_send_streams(1);
         builder.initial_window_size(1 << 20).initial_connection_window_size(8 << 20).enable_push(false);
+        // The library's own limits on small frames and odd resets are for servers that strangers call.
+        builder.data_frame_budget(SMALL_FRAMES).max_local_error_reset_streams(None);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         let fate = Arc::new(OnceLock::new());
         let told = Arc::clone(&fate);
@@ -63,7 +89,7 @@ impl Connection {
                 Err(error) => closed_by(&error),
             });
         });
-        Ok(Self { requests, origin: address.origin(), fate, _driver: Arc::new(Driver(driver)) })
+        Ok(Self { requests, place: Arc::new(place), fate, _driver: Arc::new(Driver(driver)) })
     }
 
     /// Whether the connection has ended, and how.
@@ -80,25 +106,48 @@ impl Connection {
     ) -> Call {
         let id = observer.next_call();
         observer.sent(id, format!("call {path}{}", options.shown()));
-        let mut call = Call::unopened(id, Arc::new(observer.clone()), self.clone());
-        match timeout(options.patience, self.requests.clone().ready()).await {
-            Err(_) => call.end_with(End::TimedOut(options.patience)),
-            Ok(Err(error)) => call.end_with(End::of(&error)),
-            Ok(Ok(mut requests)) => match self.request(path, options) {
-                Ok(request) => match requests.send_request(request, false) {
-                    Ok((response, send)) => call.begin(response, send),
-                    Err(error) => call.end_with(End::of(&error)),
-                },
-                Err(error) => call.end_with(End::Closed(format!("not a request: {error}"))),
-            },
-        }
+        let mut call = Call::unopened(id, Arc::new(observer.clone()), self.clone(), path, options);
+        call.open().await;
         call
+    }
+
+    /// A stream for a call.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        options: &CallOptions,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Unopened> {
+        let refused = |error: &h2::Error| match End::of(error) {
+            end if untouched(error) => Unopened::GoingAway(end),
+            end if own_doing(error) => Unopened::OwnFault(end),
+            end => Unopened::Because(end),
+        };
+        let mut requests = match timeout(options.patience, self.requests.clone().ready()).await {
+            Err(_) => return Err(Unopened::Because(End::TimedOut(options.patience))),
+            Ok(ready) => ready.map_err(|error| refused(&error))?,
+        };
+        let request = self
+            .request(path, options)
+            .map_err(|error| Unopened::Because(End::Closed(format!("not a request: {error}"))))?;
+        requests.send_request(request, false).map_err(|error| refused(&error))
+    }
+
+    /// The connection that follows this one; all of its clones share one.
+    pub(crate) async fn successor(&self) -> io::Result<Self> {
+        let mut successor = self.place.successor.lock().await;
+        if let Some(open) = successor.as_ref().filter(|open| open.closed().is_none()) {
+            return Ok(open.clone());
+        }
+        let Place { address, tls, patience, .. } = &*self.place;
+        let open = Self::open(address, tls, *patience).await?;
+        *successor = Some(open.clone());
+        Ok(open)
     }
 
     fn request(&self, path: &str, options: &CallOptions) -> http::Result<Request<()>> {
         let mut request = Request::builder()
             .method("POST")
-            .uri(format!("{}{path}", self.origin))
+            .uri(format!("{}{path}", self.place.address.origin()))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
@@ -111,9 +160,12 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({}, closed: {:?})", self.origin, self.closed())
+        write!(f, "Connection({}, closed: {:?})", self.place.address, self.closed())
     }
 }
+
+/// Bytes of small frames that may wait to be read.
+const SMALL_FRAMES: usize = 64 << 20;
 
 /// What goes with a call besides its path.
 #[derive(Clone, Debug)]

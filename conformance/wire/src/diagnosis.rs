@@ -42,6 +42,69 @@ pub async fn diagnose(address: &Address, tls: &Tls) -> Option<String> {
     }
 }
 
+/// What answers at an address that gave no gRPC answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/2.
+    Http2,
+    /// HTTP/1.
+    Http1,
+    /// Bytes that are neither.
+    Other,
+    /// Nothing: the connection is closed at once.
+    HangsUp,
+    /// Nothing: the connection stays open.
+    Silent,
+}
+
+/// Opens HTTP/2 and, where that gets no answer of HTTP/2, asks as an HTTP/1 client does.
+pub async fn speaks(address: &Address, tls: &Tls) -> Speaks {
+    let opened = answer(address, tls, OPENING).await;
+    if let Answer::Bytes(bytes) = &opened
+        && matches!(bytes[..], [_, _, _, 0x4 | 0x7, _, 0, 0, 0, 0, ..])
+    {
+        return Speaks::Http2;
+    }
+    let host = address.authority();
+    let question = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let asked = answer(address, tls, question.as_bytes()).await;
+    let http_1 = |answer: &Answer| matches!(answer, Answer::Bytes(bytes) if bytes.starts_with(b"HTTP/1"));
+    match (&opened, &asked) {
+        _ if http_1(&opened) || http_1(&asked) => Speaks::Http1,
+        (Answer::Bytes(_), _) | (_, Answer::Bytes(_)) => Speaks::Other,
+        (Answer::Closed, _) => Speaks::HangsUp,
+        (Answer::Nothing, _) => Speaks::Silent,
+    }
+}
+
+enum Answer {
+    Bytes(Vec<u8>),
+    Closed,
+    Nothing,
+}
+
+/// Sends `bytes` on a connection of its own and reads the first bytes of the answer.
+async fn answer(address: &Address, tls: &Tls, bytes: &[u8]) -> Answer {
+    let look = async {
+        let mut stream = dial(address, tls, LISTENING).await?;
+        stream.write_all(bytes).await?;
+        let mut first = Vec::new();
+        let mut part = [0; 64];
+        while first.len() < 9 {
+            match stream.read(&mut part).await? {
+                0 => break,
+                count => first.extend_from_slice(&part[..count]),
+            }
+        }
+        io::Result::Ok(first)
+    };
+    match timeout(LISTENING, look).await {
+        Ok(Ok(first)) if !first.is_empty() => Answer::Bytes(first),
+        Ok(_) => Answer::Closed,
+        Err(_) => Answer::Nothing,
+    }
+}
+
 /// Dials, sends nothing, and waits for a word against it: with TLS 1.3, a server refuses a client after the handshake.
 async fn refusal(address: &Address, tls: &Tls) -> io::Result<()> {
     let mut stream = dial(address, tls, LISTENING).await?;

@@ -149,11 +149,27 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
+/// The target says that it has not begun to process a call, so that gRPC clients open it again by themselves: REFUSED_STREAM,
+/// or a GOAWAY without an error that leaves the call out (gRPC A6, "Transparent retries").
+pub(crate) fn untouched(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// This side's library gave the connection up, though the target broke no rule of HTTP/2: it had a limit of its own.
+pub(crate) fn own_doing(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
 /// How a connection ended, in words.
 pub(crate) fn closed_by(error: &h2::Error) -> String {
     let words = error.to_string();
     if words.contains("close_notify") {
         return "closed by the target without TLS's close_notify".to_owned(); // rustls adds a link to its manual
+    }
+    if own_doing(error) {
+        return format!("this side's HTTP/2 library gave the connection up: {words}");
     }
     if error.is_go_away() { format!("GOAWAY: {words}") } else { words }
 }

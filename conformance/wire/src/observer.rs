@@ -15,4 +15,10 @@ pub trait Observer: Send + Sync {
 
     /// Nothing came while the call waited.
     fn waited(&self, call: u32, patience: Duration);
+
+    /// The connection was lost, or none could be made.
+    fn lost(&self) {}
+
+    /// This side's own library ended a call: what follows from it is not the target's fault.
+    fn own_fault(&self) {}
 }

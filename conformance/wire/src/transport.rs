@@ -8,14 +8,15 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::{address::Address, shown::time, tls::Tls};
+use crate::{address::Address, shown::time, sieve::Sieve, tls::Tls};
 
 /// A connection's bytes, whatever carries them.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 
-/// Connects; each step, the connection and the TLS handshake, takes at most `patience`.
+/// Connects; each step, the connection and the TLS handshake, takes at most `patience`. Empty DATA frames of HTTP/2 that come
+/// in are left out.
 pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Box<dyn Transport>> {
     let late = |step: &'static str| {
         move |_: Elapsed| {
@@ -25,17 +26,17 @@ pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Resul
     match address {
         Address::Unix(path) => {
             let stream = timeout(patience, UnixStream::connect(path)).await.map_err(late("connection"))??;
-            Ok(Box::new(stream))
+            Ok(Box::new(Sieve::new(stream)))
         }
         Address::Tcp { host, port } => {
             let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
-            Ok(Box::new(stream))
+            Ok(Box::new(Sieve::new(stream)))
         }
         Address::Tls { host, port } => {
             let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
             let stream =
                 timeout(patience, tls.handshake(stream, host)).await.map_err(late("TLS handshake"))??;
-            Ok(Box::new(stream))
+            Ok(Box::new(Sieve::new(stream)))
         }
     }
 }

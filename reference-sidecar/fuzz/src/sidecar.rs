@@ -14,10 +14,11 @@ use ai_inference_proto::contract;
 use anyhow::Context as _;
 use prost::Message as _;
 use reference_sidecar::{
+    adapters::Adapters,
     backends::onnx::{Kernels, OnnxOptions, Provider, Runtime},
     config::Address,
     listen::{Listener, Places},
-    models::{Adapters, Loader, Registry},
+    registry::{Loader, Registry},
     service::{self, Exposed, State},
     text::Tokenizer,
 };

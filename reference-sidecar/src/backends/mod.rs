@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
-use crate::models::Adapter;
+use crate::package::Adapter;
 
 /// What a backend offers; constant while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

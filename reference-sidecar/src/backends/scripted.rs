@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Backend, BackendError, Capacity, Interrupter, Row};
-use crate::models::Adapter;
+use crate::package::Adapter;
 
 /// Deterministic, and strict where a real backend would silently compute nonsense.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::{
     backends::onnx::{OnnxOptions, Runtime},
     config::{Generate, ResolvedGenerate},
     engine::Job,
-    models::Loader,
+    registry::Loader,
     text::Incremental,
 };
 

@@ -13,7 +13,8 @@ use crate::{
         onnx::{OnnxBackend, OnnxOptions, Runtime},
     },
     config::{Measure, ResolvedOnnx},
-    models::{LoadError, Package},
+    package::Package,
+    registry::LoadError,
 };
 
 /// Prints a table, or JSON lines.

@@ -14,6 +14,7 @@ pub use serve::serve;
 use thiserror::Error;
 
 use crate::{
+    adapters::AdaptersDirError,
     backends::{
         BackendError,
         onnx::{LibraryError, ProviderError},
@@ -21,7 +22,8 @@ use crate::{
     config::ConfigError,
     engine::{EngineError, SubmitError},
     listen::ListenError,
-    models::{AdaptersDirError, DirectoryError, LoadError, PackageError},
+    package::PackageError,
+    registry::{DirectoryError, LoadError},
     text::TokenizerError,
 };
 

@@ -9,7 +9,8 @@ use crate::{
         onnx::{OnnxBackend, OnnxOptions, Runtime},
     },
     config::{Check, List, Models, ModelsCommand, ResolvedOnnx, models_dir},
-    models::{LoadError, Package, packages},
+    package::Package,
+    registry::{LoadError, packages},
     text::Tokenizer,
 };
 

@@ -11,12 +11,13 @@ use tokio::{net::TcpListener, runtime, sync::watch, task::JoinSet, time::timeout
 
 use super::Failure;
 use crate::{
+    adapters::Adapters,
     backends::onnx::{OnnxOptions, Runtime},
     config::{ResolvedServe, Serve, TcpAddress},
     drain::{self, LAST_BYTES, LAST_STEP, Signals},
     listen::{Listener, Places},
     metrics,
-    models::{Adapters, Loader, Registry},
+    registry::{Loader, Registry},
     service::{self, Exposed, State},
     telemetry,
 };

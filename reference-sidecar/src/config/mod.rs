@@ -19,9 +19,7 @@ pub use keys::explain;
 pub use origin::Given;
 pub use parse::{parse, parse_from};
 pub use raw::{Check, Cli, Command, Generate, List, Measure, Models, ModelsCommand, OnnxArgs, Serve};
-pub use resolved::{
-    ConfigError, ResolvedGenerate, ResolvedOnnx, ResolvedServe, Token, cache_dir, models_dir,
-};
+pub use resolved::{ConfigError, ResolvedGenerate, ResolvedOnnx, ResolvedServe, Token, models_dir};
 pub use tls::{Tls, TlsError};
 
 #[cfg(test)]

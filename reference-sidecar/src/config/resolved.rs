@@ -14,6 +14,7 @@ use super::{Address, Generate, OnnxArgs, Serve, TcpAddress, Tls, TlsError, defau
 use crate::{
     backends::onnx::{Kernels, ProviderChoice},
     engine::{ParameterError, SamplingParameters},
+    paths::cache_dir,
     telemetry::{LogFilter, LogFilterError, LogFormat},
 };
 
@@ -259,15 +260,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
-}
-
-/// The cache that `ci/` fills.
-pub fn cache_dir() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("AI_INFERENCE_CACHE").or_else(|| {
-        let home = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-        home.map(|cache| cache.join("ai-inference"))
-    })
 }
 
 /// The models directory: the one named, else the cache's.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError, Capacity},
-    models::Adapter,
+    package::Adapter,
     scheduler::{Limits, SequenceId},
 };
 

@@ -9,7 +9,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use crate::models::Adapter;
+use crate::package::Adapter;
 
 /// A match shorter than this does not move anybody: most prompts of a model begin with the same few tokens. It is still
 /// used where it happens to be in place.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError, Row},
-    models::Adapter,
+    package::Adapter,
 };
 
 pub(super) struct Seats<B> {

@@ -8,7 +8,7 @@ use super::{
     events::EventWriter,
     handle::{Job, Place},
 };
-use crate::{backends::Row, models::Adapter, scheduler::SequenceId};
+use crate::{backends::Row, package::Adapter, scheduler::SequenceId};
 
 /// What reaches the engine's thread.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use super::ledger::Ledger;
-use crate::{engine::Gauges, models::LoadedModel};
+use crate::{engine::Gauges, registry::LoadedModel};
 
 /// A figure that only grows, over all the loads of a model.
 struct Grows {

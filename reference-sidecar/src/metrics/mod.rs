@@ -22,7 +22,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::models::LoadedModel;
+use crate::registry::LoadedModel;
 
 /// Everything that `/metrics` shows.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use tracing::{Span, field::Empty};
 use super::{Counted, Refusal, State};
 use crate::{
     metrics::{Ended, Outcome},
-    models::LoadedModel,
+    registry::LoadedModel,
     telemetry::{self, TraceParent},
 };
 

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Phase, Refusal, State};
 use crate::{
     engine::{EventReader, Job, SamplingParameters},
-    models::LoadedModel,
+    registry::LoadedModel,
 };
 
 /// ERROR-003.

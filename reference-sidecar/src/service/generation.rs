@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::EventReader,
-    models::LoadedModel,
+    registry::LoadedModel,
     telemetry::TraceParent,
     text::{Incremental, Tokenizer},
 };

@@ -9,10 +9,11 @@ use tokio::sync::watch;
 
 use super::{Counters, Intake};
 use crate::{
+    adapters::Adapters,
     backends::onnx::Provider,
     config::Token,
     metrics::{Endpoint, Metrics},
-    models::{Adapters, Registry},
+    registry::Registry,
 };
 
 /// Where the server is in its life. Only ever moves on.

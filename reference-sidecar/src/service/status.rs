@@ -8,9 +8,10 @@ use tonic::{Code, Status};
 
 use super::{admission::MOST_CHARACTERS, stream_predict::LONGEST_TRACE};
 use crate::{
+    adapters::AdapterError,
     engine::{EngineError, ParameterError, SubmitError},
     metrics::Outcome,
-    models::{AdapterError, RegistryError},
+    registry::RegistryError,
 };
 
 /// Why a call ends without OK.

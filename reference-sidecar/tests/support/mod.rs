@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use ai_inference_proto::Sampling;
 use reference_sidecar::{
     backends::onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
-    config::cache_dir,
     engine::SamplingParameters,
-    models::Package,
+    package::Package,
+    paths::cache_dir,
     text::Tokenizer,
 };
 

@@ -66,6 +66,7 @@ pub(crate) fn run(options: &Options, package: &Path, runtime: &Runtime) -> anyho
         most_running: usize::MAX,
         per_stream: 1,
         cancel_share: 0.0,
+        requests: None,
         limit: Duration::from_mins(1),
         seed: options.seed,
     };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use reference_sidecar::{config::cache_dir, models::Package};
+use reference_sidecar::{package::Package, paths::cache_dir};
 use serde_json::Value;
 
 /// Makes the copy, or takes the one that is there.

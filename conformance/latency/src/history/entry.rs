@@ -146,6 +146,7 @@ mod tests {
             server_ttft_ms: None,
             server_tokens_per_second: None,
             freed: None,
+            message: None,
         };
         let setup =
             Setup { host: "a".into(), started: "then".into(), load: "closed:1".into(), ..Setup::default() };

@@ -47,14 +47,14 @@ pub struct Traffic {
 #[derive(Clone, Debug, Default)]
 pub struct Block {
     /// From the client to the tap.
-    pub direct: Side,
+    pub direct: Leg,
     /// Through the proxy.
-    pub through: Side,
+    pub through: Leg,
 }
 
 /// One way's messages.
 #[derive(Clone, Debug, Default)]
-pub struct Side {
+pub struct Leg {
     /// How long each request was under way.
     pub up: Vec<Nanos>,
     /// How long each message was.
@@ -67,21 +67,26 @@ pub struct Side {
     pub faults: Faults,
     /// Generations whose request the tap has seen.
     pub tapped: u64,
+    /// HTTP requests that came to the tap meanwhile.
+    pub arrived: u64,
+    /// What the first generation that failed ended with.
+    pub failed_with: Option<String>,
 }
 
 /// Goes one way over one connection; `next` numbers generations over all ways.
-pub(super) async fn ride(
+pub(super) async fn measure_leg(
     endpoint: &Arc<Endpoint>,
     tap: &Arc<Tap>,
     clock: Clock,
     traffic: &Traffic,
     next: &Arc<AtomicU32>,
-) -> std::io::Result<Side> {
+) -> std::io::Result<Leg> {
     let connection = Connection::open(endpoint, CONNECT_LIMIT).await?;
+    let arrived = tap.arrived();
     // The first on a new connection pays for it, and for the proxy's own behind it: it is not counted.
     let first = next.fetch_add(1, Ordering::Relaxed);
     tap.expect(first);
-    travel(&connection, clock, traffic, first).await;
+    generate(&connection, clock, traffic, first).await;
     tap.take(first);
     let began = Instant::now();
     let mut streams = JoinSet::new();
@@ -89,11 +94,11 @@ pub(super) async fn ride(
         let (connection, tap, traffic, next) =
             (connection.clone(), Arc::clone(tap), traffic.clone(), Arc::clone(next));
         streams.spawn(async move {
-            let mut side = Side::default();
+            let mut side = Leg::default();
             loop {
                 let generation = next.fetch_add(1, Ordering::Relaxed);
                 tap.expect(generation);
-                let journey = travel(&connection, clock, &traffic, generation).await;
+                let journey = generate(&connection, clock, &traffic, generation).await;
                 let failed = journey.outcome != Outcome::Complete;
                 side.add(&journey, &tap);
                 if began.elapsed() >= traffic.length {
@@ -105,16 +110,20 @@ pub(super) async fn ride(
             }
         });
     }
-    let mut whole = Side::default();
+    let mut whole = Leg::default();
     for side in streams.join_all().await {
         whole.extend(side);
     }
+    whole.arrived = tap.arrived() - arrived;
     Ok(whole)
 }
 
-impl Side {
+impl Leg {
     fn add(&mut self, journey: &Journey, tap: &Tap) {
         let settled = journey.settle(&tap.take(journey.generation));
+        if self.failed_with.is_none() {
+            self.failed_with = ended_with(&journey.outcome);
+        }
         self.tapped += u64::from(settled.up.is_some());
         self.up.extend(settled.up);
         self.down.extend(settled.down);
@@ -124,6 +133,7 @@ impl Side {
     }
 
     fn extend(&mut self, more: Self) {
+        self.failed_with = self.failed_with.take().or(more.failed_with);
         self.tapped += more.tapped;
         self.up.extend(more.up);
         self.down.extend(more.down);
@@ -133,7 +143,19 @@ impl Side {
     }
 }
 
-async fn travel(connection: &Connection, clock: Clock, traffic: &Traffic, generation: u32) -> Journey {
+/// In words, where it is not as asked.
+fn ended_with(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Complete => None,
+        Outcome::Status(name) => Some(name.clone()),
+        Outcome::Broken(why) => Some(why.clone()),
+        Outcome::Late | Outcome::TooLong | Outcome::Cut | Outcome::Cancelled => {
+            Some("no end within the time limit".to_owned())
+        }
+    }
+}
+
+async fn generate(connection: &Connection, clock: Clock, traffic: &Traffic, generation: u32) -> Journey {
     let mut journey = Journey { generation, sent: 0, messages: Vec::new(), outcome: Outcome::Late };
     if let Ok(outcome) = timeout(traffic.limit, exchange(connection, clock, traffic, &mut journey)).await {
         journey.outcome = outcome.err().unwrap_or(Outcome::Complete);

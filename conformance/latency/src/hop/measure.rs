@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wire::Address;
 
 use super::{
-    block::{Block, Side, Traffic, ride},
+    block::{Block, Leg, Traffic, measure_leg},
     tap::{Clock, Tap},
 };
 use crate::{client::Endpoint, metrics::quantile};
@@ -43,13 +43,35 @@ pub enum HopError {
         error: io::Error,
     },
     /// Something answers, and it is not the backend.
-    #[error("{front} answers, but no request has come through it to the backend at {back}")]
+    #[error("{front} answers, but no request has come through it to the backend at {back}{}", ending(.failed_with.as_ref()))]
     NotForwarded {
         /// The proxy.
         front: Address,
         /// The backend.
         back: Address,
+        /// What a call ended with.
+        failed_with: Option<String>,
     },
+    /// The proxy reaches the backend, and its calls fail all the same.
+    #[error(
+        "{front} reaches the backend at {back} ({arrived} HTTP requests came), but no generation of this client was \
+         recognised there: the proxy changes the method, the prompt or the message{}",
+        ending(.failed_with.as_ref())
+    )]
+    NotRecognised {
+        /// The proxy.
+        front: Address,
+        /// The backend.
+        back: Address,
+        /// HTTP requests that the backend got.
+        arrived: u64,
+        /// What a call ended with.
+        failed_with: Option<String>,
+    },
+}
+
+fn ending(failed_with: Option<&String>) -> String {
+    failed_with.map_or_else(String::new, |what| format!(". A call ended with: {what}"))
 }
 
 impl Measurement {
@@ -64,13 +86,17 @@ impl Measurement {
             for proxied in [first, !first] {
                 let (endpoint, side) =
                     if proxied { (&self.through, &mut block.through) } else { (&direct, &mut block.direct) };
-                *side = ride(endpoint, &self.tap, self.clock, &self.traffic, &next)
+                *side = measure_leg(endpoint, &self.tap, self.clock, &self.traffic, &next)
                     .await
                     .map_err(|error| HopError::Connect { address: endpoint.address.clone(), error })?;
             }
             if number == 0 && block.through.tapped == 0 {
                 let (front, back) = (self.through.address.clone(), self.tap.address.clone());
-                return Err(HopError::NotForwarded { front, back });
+                let Leg { arrived, failed_with, .. } = block.through;
+                return Err(match arrived {
+                    0 => HopError::NotForwarded { front, back, failed_with },
+                    _ => HopError::NotRecognised { front, back, arrived, failed_with },
+                });
             }
             each(number + 1, &block);
             blocks.push(block);
@@ -79,7 +105,7 @@ impl Measurement {
     }
 }
 
-impl Side {
+impl Leg {
     /// The median time of a message on its way down, in milliseconds; not a number where there is none.
     pub fn median_down(&self) -> f64 {
         quantile(self.down.clone(), 0.5).map_or(f64::NAN, |nanos| nanos / 1e6)

@@ -17,7 +17,7 @@ mod report;
 mod table;
 mod tap;
 
-pub use block::{Block, Side, Traffic};
+pub use block::{Block, Leg, Traffic};
 pub use journey::{Faults, Settled};
 pub use measure::{HopError, Measurement};
 pub use report::{HopReport, HopSetup, Row};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use statistics::{hodges_lehmann, student_t_quantile};
 
 use super::{
-    block::{Block, Side},
+    block::{Block, Leg},
     journey::Faults,
 };
 use crate::{
@@ -122,16 +122,16 @@ impl HopReport {
     }
 }
 
-fn row(name: &str, of: fn(&Side) -> &Vec<Nanos>, q: f64, blocks: &[Block]) -> Option<Row> {
+fn row(name: &str, of: fn(&Leg) -> &Vec<Nanos>, q: f64, blocks: &[Block]) -> Option<Row> {
     let at = |values: &Vec<Nanos>| quantile(values.clone(), q).map(|nanos| nanos / 1e6);
-    let pooled = |side: fn(&Block) -> &Side| -> Vec<Nanos> {
+    let pooled = |side: fn(&Block) -> &Leg| -> Vec<Nanos> {
         blocks.iter().flat_map(|block| of(side(block)).iter().copied()).collect()
     };
     let (direct, through) = (pooled(|block| &block.direct), pooled(|block| &block.through));
     let fewest = blocks.iter().flat_map(|b| [of(&b.direct).len(), of(&b.through).len()]).min()?;
     let fewest_pooled = direct.len().min(through.len()) as u64;
     // A tail is there when there are enough values for one: in all blocks together, and some in each.
-    if q > 0.95 && (fewest_pooled < LEAST_FOR_P99 || (fewest as u64) < LEAST_FOR_P99 / 3) {
+    if q > 0.95 && (fewest_pooled < LEAST_POOLED || (fewest as u64) < LEAST_FOR_P99) {
         return None;
     }
     let difference = |block: &Block| Some(at(of(&block.through))? - at(of(&block.direct))?);
@@ -160,16 +160,18 @@ fn interval(differences: &[f64]) -> Option<(f64, f64, f64)> {
     Some((centre, (mean - t * error).min(centre), (mean + t * error).max(centre)))
 }
 
-fn together(blocks: &[Block], side: fn(&Block) -> &Side) -> f64 {
+fn together(blocks: &[Block], side: fn(&Block) -> &Leg) -> f64 {
     let pairs: u64 = blocks.iter().map(|block| side(block).pairs).sum();
     let together: u64 = blocks.iter().map(|block| side(block).together).sum();
     if pairs == 0 { 0.0 } else { together as f64 / pairs as f64 }
 }
 
-type Direction = (&'static str, fn(&Side) -> &Vec<Nanos>);
+type Direction = (&'static str, fn(&Leg) -> &Vec<Nanos>);
 
 const DIRECTIONS: [Direction; 2] = [("hop_up", |side| &side.up), ("hop_down", |side| &side.down)];
 pub(super) const MEDIAN: f64 = 0.5;
+/// Values in all blocks together, below which a 99th percentile is not shown.
+const LEAST_POOLED: u64 = 300;
 const CONFIDENCE: f64 = 0.95;
 
 #[cfg(test)]
@@ -194,11 +196,11 @@ mod tests {
 
     /// Blocks on a machine that gets slower; the proxy adds a millisecond, and a little more or less.
     fn blocks() -> Vec<Block> {
-        let side = |base: u64| Side {
+        let side = |base: u64| Leg {
             up: vec![base; 3],
             down: (0..100).map(|i| base + i * 1_000).collect(),
             pairs: 99,
-            ..Side::default()
+            ..Leg::default()
         };
         let block = |at: u64| {
             let base = 200_000 + at * 100_000;

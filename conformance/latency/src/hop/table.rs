@@ -2,23 +2,36 @@
 
 use std::fmt::Write as _;
 
+use super::super::columns::Columns;
 use super::report::{HopReport, HopSetup, MEDIAN, Row};
 
 impl HopReport {
-    /// A table for terminals, and as Markdown for a pull request.
+    /// For terminals.
     pub fn table(&self) -> String {
+        self.written(false)
+    }
+
+    /// For a pull request.
+    pub fn markdown(&self) -> String {
+        self.written(true)
+    }
+
+    fn written(&self, markdown: bool) -> String {
         let HopSetup { front, streams, gap_ms, chunk_bytes, .. } = &self.setup;
         let mut text = format!(
-            "What {front} adds, {streams} at once, a message of {chunk_bytes} bytes every {gap_ms} ms:\n\n\
-             | | direct | through | added | interval |\n|---|---|---|---|---|\n"
+            "What {front} adds, {streams} at once, a message of {chunk_bytes} bytes every {gap_ms} ms:\n\n"
         );
+        let mut columns = Columns::new(&["", "direct", "through", "added", "interval"]);
         for Row { metric, quantile, direct_ms, through_ms, added_ms, low_ms, high_ms, .. } in &self.rows {
-            let _ = writeln!(
-                text,
-                "| {metric} p{} | {direct_ms:.3} ms | {through_ms:.3} ms | {added_ms:+.3} ms | {low_ms:+.3} to {high_ms:+.3} |",
-                quantile * 100.0
-            );
+            columns.row(vec![
+                format!("{metric} p{}", quantile * 100.0),
+                format!("{direct_ms:.3} ms"),
+                format!("{through_ms:.3} ms"),
+                format!("{added_ms:+.3} ms"),
+                format!("{low_ms:+.3} to {high_ms:+.3}"),
+            ]);
         }
+        text += &columns.written(markdown);
         let _ = writeln!(
             text,
             "\n{} messages in {} blocks; of neighbours that left apart, {:.1} % arrived together (direct: {:.1} %)",

@@ -5,14 +5,17 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use ai_inference_proto::{Dialect, GenerationRequest};
 use bytes::Bytes;
-use exemplar::{self, Behaviour, Conformant, Responses, Script, State};
+use exemplar::{self, Behaviour, Conformant, HttpRequest, HttpResponse, Next, Responses, Script, State};
 use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -56,6 +59,8 @@ struct Log {
     gap: Duration,
     /// Only of generations that the client has announced: others can make it no larger.
     seen: Mutex<HashMap<u32, Seen>>,
+    /// HTTP requests of any kind, whatever became of them.
+    arrived: AtomicU64,
 }
 
 /// One generation as the tap saw it.
@@ -76,7 +81,14 @@ impl Tap {
         chunk_bytes: usize,
         gap: Duration,
     ) -> io::Result<Self> {
-        let log = Arc::new(Log { clock, chunks, chunk_bytes, gap, seen: Mutex::default() });
+        let log = Arc::new(Log {
+            clock,
+            chunks,
+            chunk_bytes,
+            gap,
+            seen: Mutex::default(),
+            arrived: AtomicU64::new(0),
+        });
         let (behaviour, listen) = (Stamped(Arc::clone(&log)), listen.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = oneshot::channel();
@@ -93,6 +105,11 @@ impl Tap {
         thread::Builder::new().name("tap".to_owned()).spawn(move || runtime.block_on(serve))?;
         let address = told.await.map_err(io::Error::other)??;
         Ok(Self { address, log, _stop: stop })
+    }
+
+    /// HTTP requests that have come so far, whether they were understood or not.
+    pub(super) fn arrived(&self) -> u64 {
+        self.log.arrived.load(Ordering::Relaxed)
     }
 
     /// A generation is about to be asked for.
@@ -127,7 +144,13 @@ impl Log {
 /// The exemplar, with its log.
 struct Stamped(Arc<Log>);
 
+#[tonic::async_trait]
 impl Behaviour for Stamped {
+    async fn http(&self, request: HttpRequest, next: Next<'_>) -> HttpResponse {
+        self.0.arrived.fetch_add(1, Ordering::Relaxed);
+        next.run(request).await
+    }
+
     fn decode(&self, dialect: Dialect, bytes: &Bytes) -> Result<GenerationRequest, Status> {
         let request = Conformant.decode(dialect, bytes)?;
         if let Some(generation) = self.0.ours(&request) {

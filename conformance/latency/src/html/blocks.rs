@@ -36,14 +36,14 @@ pub(super) fn blocks(finding: &Finding) -> Figure {
         );
     }
     layer("", Ink::Quiet, Shape::Line(vec![(0.0, 0.0), (all + 1.0, 0.0)]));
-    layer("allowed", Ink::Bad, Shape::Level(finding.delta * 100.0));
+    layer("allowed", Ink::Bad, Shape::Level(finding.threshold * 100.0));
     layer("a block", Ink::A, Shape::Marks(Mark::Round, spots.collect()));
     layer("all blocks, with limits", Ink::B, Shape::Interval { x: all, low, high, told: told.clone() });
     layer("", Ink::B, Shape::Marks(Mark::Round, vec![Spot { at: (all, centre), told }]));
 
     let numbers = (1..=count).map(|number| (number as f64, number.to_string()));
     let heights =
-        finding.ratios.iter().map(|ratio| percent(*ratio)).chain([low, high, finding.delta * 100.0, 0.0]);
+        finding.ratios.iter().map(|ratio| percent(*ratio)).chain([low, high, finding.threshold * 100.0, 0.0]);
     let heights = heights.chain(floor.map(|floor| percent(1.0 + floor)));
     let heights: Vec<f64> = heights.filter(|height| height.is_finite()).collect();
     let (least, most) = heights.iter().fold((0.0_f64, 0.0_f64), |(l, m), h| (l.min(*h), m.max(*h)));

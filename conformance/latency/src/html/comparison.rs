@@ -107,14 +107,14 @@ impl Row {
             candidate: words::milliseconds(row.candidate_ms),
             change: change(finding),
             allowed: match finding.floor {
-                Some(floor) if floor > finding.allowed => {
+                Some(floor) if floor > finding.requested => {
                     format!(
                         "{} longer, as this host's noise; {} were asked for",
-                        share(finding.delta),
-                        share(finding.allowed)
+                        share(finding.threshold),
+                        share(finding.requested)
                     )
                 }
-                _ => format!("{} longer", share(finding.delta)),
+                _ => format!("{} longer", share(finding.threshold)),
             },
             detectable: share(finding.detectable),
             verdict,
@@ -128,12 +128,12 @@ fn sentence(comparison: &Comparison) -> String {
     let findings = comparison.rows.iter().map(|row| &row.finding);
     // How far beyond what is allowed, or how near to it.
     let worst = |wanted: Verdict| {
-        let excess = |finding: &Finding| finding.centre / (1.0 + finding.delta);
+        let excess = |finding: &Finding| finding.centre / (1.0 + finding.threshold);
         let of_kind = findings.clone().filter(|finding| finding.verdict == wanted);
         of_kind.max_by(|a, b| excess(a).total_cmp(&excess(b)))
     };
     let said = |finding: &Finding| {
-        let (subject, change, allowed) = (subject(finding), change(finding), share(finding.delta));
+        let (subject, change, allowed) = (subject(finding), change(finding), share(finding.threshold));
         format!("the candidate's {subject} is {change}; {allowed} were allowed")
     };
     if let (Conclusion::Inconclusive, Some(why)) = (comparison.conclusion, &comparison.withheld) {

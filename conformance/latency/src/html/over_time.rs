@@ -118,6 +118,7 @@ fn failure(request: &RequestRecord, due: f64) -> String {
         Outcome::Status(name) => visible(name),
         Outcome::Broken(why) => format!("broken: {}", cut(&visible(why), REASON)),
         Outcome::Late => "given up after the time limit".to_owned(),
+        Outcome::TooLong => "given up, because its answer had no end".to_owned(),
         Outcome::Cancelled => "cancelled by this client".to_owned(),
         Outcome::Cut => "cut by the end of the run".to_owned(),
     };

@@ -13,7 +13,7 @@ use super::{
     words::{self, counted, digits},
 };
 use crate::{
-    metrics::{Distribution, LEAST_FOR_P99, Metric},
+    metrics::{Distribution, LEAST_FOR_P99, LEAST_FOR_P999, Metric},
     plot::grouped,
     record::RequestRecord,
     report::Report,
@@ -27,9 +27,10 @@ struct Page {
     standing: &'static str,
     under: String,
     invalid: Vec<String>,
+    warnings: Vec<String>,
     facts: Vec<Fact>,
     rows: Vec<Row>,
-    hidden_tails: Option<u64>,
+    hidden_tails: Option<(u64, u64)>,
     figures: Vec<Figure>,
     version: &'static str,
 }
@@ -67,9 +68,10 @@ impl Page {
             standing: if valid { "plain" } else { "invalid" },
             under: under(report),
             invalid: report.invalid.iter().map(|why| visible(why)).collect(),
+            warnings: report.warnings.iter().map(|why| visible(why)).collect(),
             facts: facts(report),
             rows,
-            hidden_tails: hides.then_some(LEAST_FOR_P99),
+            hidden_tails: hides.then_some((LEAST_FOR_P99, LEAST_FOR_P999)),
             figures,
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -133,23 +135,26 @@ fn facts(report: &Report) -> Vec<Fact> {
     let rate = |rate: f64| grouped(rate, 1);
     let mut facts = vec![("target", visible(&report.setup.target))];
     facts.extend(words::load(&report.setup));
-    facts.push((
-        "throughput",
-        format!(
-            "{} requests and {} chunks a second",
-            rate(report.requests_per_second),
-            rate(report.chunks_per_second)
-        ),
-    ));
-    facts.push((
-        "goodput",
-        format!(
-            "{} requests a second met both objectives: first token within {}, later ones every {} on the average",
-            rate(report.goodput),
-            words::milliseconds(objectives.ttft_ms),
-            words::milliseconds(objectives.tpot_ms)
-        ),
-    ));
+    if report.has_rates() {
+        facts.push((
+            "throughput",
+            format!(
+                "{} requests and {} chunks a second",
+                rate(report.requests_per_second),
+                rate(report.chunks_per_second)
+            ),
+        ));
+        facts.push((
+            "goodput",
+            format!(
+                "{} requests a second met both objectives: first token within {}, later ones every {} on the average",
+                rate(report.goodput),
+                words::milliseconds(objectives.ttft_ms),
+                words::milliseconds(objectives.tpot_ms)
+            ),
+        ));
+    }
+    facts.extend(report.tail_limits().map(|limits| ("confidence", limits)));
     if let Some(server) = report.server_ttft_ms {
         let said =
             format!("first token after {} at the median, by its own clock", words::milliseconds(server));

@@ -72,6 +72,7 @@ mod tests {
             server_ttft_ms: None,
             server_tokens_per_second: None,
             freed: None,
+            message: None,
         }
     }
 

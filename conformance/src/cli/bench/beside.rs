@@ -11,15 +11,17 @@ use latency::{
 };
 use tokio::sync::Notify;
 
+use super::values::duration;
+
 /// What to look at.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BesideArgs {
-    /// Read the server's own metrics here before and after, in Prometheus' text format, and show them beside the client's
-    /// figures: http://host:port/metrics
+    /// Read the server's own metrics from this URL before and after the load, in Prometheus' text format, and show them
+    /// beside the client's figures: http://host:port/metrics
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Url>,
-    /// Call Health so often meanwhile, on a connection of its own, and say how fast it answers
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    /// Call Health at this interval during the load, on a connection of its own, and report how fast it answers
+    #[arg(long, value_name = "DUR", value_parser = duration)]
     pub health_every: Option<Duration>,
 }
 

@@ -11,9 +11,10 @@ use latency::{
 use present::text;
 
 use super::{
-    common::{BLOCK, LoadArgs},
+    common::{BLOCK, LoadSettings},
     contestant::{Common, Measured, block, said},
     floors::read,
+    raw::LoadArgs,
     side::Side,
 };
 use crate::{
@@ -25,7 +26,8 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CalibrateArgs {
-    /// What is compared with itself: an address, or cmd:COMMAND or container:IMAGE to start afresh for every block
+    /// The target to compare with itself: an address, or cmd:COMMAND, container:IMAGE or file:TARGET, started anew for each
+    /// block
     /// [default: this program's own exemplar, at a pace that is known]
     #[arg(long, value_name = "SIDE")]
     pub target: Option<Side>,
@@ -64,10 +66,17 @@ Exit codes: 0 stored, 2 wrong usage, 3 the target could not be reached, 4 the fi
 130 interrupted.";
 
 /// Calibrates.
-pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
-    args.load.length.get_or_insert(BLOCK);
+pub(super) async fn run(args: CalibrateArgs) -> anyhow::Result<Exit> {
+    let mut load = match args.load.clone().resolve() {
+        Ok(load) => load,
+        Err(exit) => return Ok(exit),
+    };
+    load.default_length(BLOCK);
+    if let Err(exit) = load.check_arrivals() {
+        return Ok(exit);
+    }
     let measured = tokio::select! {
-        measured = calibrate(&args) => measured,
+        measured = calibrate(&args, &load) => measured,
         () = interrupted() => Err(Exit::Interrupted),
     };
     let (calibration, file, mut store) = match measured {
@@ -83,10 +92,14 @@ pub(super) async fn run(mut args: CalibrateArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, FloorFile, Store), Exit> {
+async fn calibrate(
+    args: &CalibrateArgs,
+    load: &LoadSettings,
+) -> Result<(Calibration, FloorFile, Store), Exit> {
     let target = args.target.clone().map_or_else(exemplar, Ok)?;
     let addresses: Vec<_> = target.address().cloned().into_iter().collect();
-    let (tls, prompts) = args.load.read(&addresses)?;
+    target.read(args.container_port)?;
+    let (tls, prompts) = load.read(&addresses)?;
     let file = args.store.clone().map(FloorFile).or_else(FloorFile::of_user);
     let file =
         file.ok_or_else(|| refuse(Exit::Usage, &"there is no home directory; name a file with --store"))?;
@@ -98,9 +111,9 @@ async fn calibrate(args: &CalibrateArgs) -> Result<(Calibration, FloorFile, Stor
     fs::create_dir_all(&args.output).map_err(|error| {
         refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display()))
     })?;
-    let (load, port) = (&args.load, args.container_port);
+    let port = args.container_port;
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
-    let model = args.load.call.model.as_deref();
+    let model = load.call.model.as_deref();
     let side = || Source::Fresh { contestant: Measured::new(common, &target, model), like: None };
     let (prompts, seed) = (load.prompts.to_string(), load.seed);
     let session = Session::new([side(), side()], &args.output, prompts, seed, load.warm_up);

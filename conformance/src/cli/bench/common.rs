@@ -1,6 +1,6 @@
 //! What every kind of measurement asks for, and the way from there to a job.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
 use latency::{Endpoint, arrivals::Load, load::Job, prompts::Prompts};
@@ -15,59 +15,30 @@ use crate::{
     },
     exit::Exit,
     runner::{Surveyed, Unreachable, survey},
-    targets::Target,
+    target::Target,
 };
 
-/// The load, the same for every endpoint that is measured.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LoadArgs {
-    /// A file that says the options below, as benches/scenarios/chat.toml does; those that are given win over it
-    #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
-    /// When requests are sent: closed:CLIENTS, constant:RATE, poisson:RATE, ramp:FROM..TO or trace:FILE, rates in requests
-    /// a second. Only the last four show what a stall does to those who come meanwhile
-    #[arg(long, value_name = "LOAD", default_value = "closed:1")]
-    pub load: Load,
-    /// How long [default: 30s; where blocks are compared 3s of each side in each block, or as long as what is saved]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
-    pub length: Option<Duration>,
-    /// What is asked: short, long, chinese, mixed, or file:PATH with a prompt a line
-    #[arg(long, value_name = "SET", default_value = "short")]
-    pub prompts: Prompts,
-    /// Tokens to ask for
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    pub tokens: u32,
-    /// Connections to spread requests over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
-    pub connections: usize,
-    /// Requests under way at once; those that are due meanwhile wait [default: no limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub most_running: Option<u32>,
-    /// Requests that share a stream at once; with more than one, streams stay open for later requests too
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub per_stream: u32,
-    /// Share of the requests to cancel after their first text: 0.1 is one in ten, drawn by the seed. With closed:1 it is
-    /// measured how soon the server is free again, if its Health tells
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = cancelled)]
-    pub cancel_share: f64,
-    /// Longest wait for a request
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
-    /// Longest warm-up; it ends when the time to the first token does not change any more
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub warm_up: Duration,
-    /// Prompts and arrivals follow from it
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Calls
-    #[command(flatten)]
-    pub call: CallArgs,
-    /// TLS
-    #[command(flatten)]
-    pub tls: TlsArgs,
+/// A load with every option resolved.
+#[derive(Clone, Debug)]
+pub(super) struct LoadSettings {
+    pub(super) load: Load,
+    /// `None` where neither the command line nor a scenario sets it: the command has its own.
+    pub(super) length: Option<Duration>,
+    pub(super) requests: Option<u64>,
+    pub(super) prompts: Prompts,
+    pub(super) tokens: u32,
+    pub(super) connections: usize,
+    pub(super) most_running: Option<u32>,
+    pub(super) per_stream: u32,
+    pub(super) cancel_share: f64,
+    pub(super) timeout: Duration,
+    pub(super) warm_up: Duration,
+    pub(super) seed: u64,
+    pub(super) call: CallArgs,
+    pub(super) tls: TlsArgs,
 }
 
-impl LoadArgs {
+impl LoadSettings {
     /// Reads what can be wrong before anything is started: the certificates and the prompts.
     pub(super) fn read(&self, targets: &[Address]) -> Result<(Tls, Vec<String>), Exit> {
         let tls = self.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
@@ -105,7 +76,7 @@ impl LoadArgs {
             Ok::<_, Unreachable>(surveyed)
         };
         let surveyed = tokio::select! {
-            surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+            surveyed = told("waiting for the first answers of the target", surveying) => surveyed,
             () = interrupted() => return Err(Exit::Interrupted),
         };
         let Surveyed { endpoint, listed, .. } =
@@ -129,6 +100,7 @@ impl LoadArgs {
             model: endpoint.model,
             load: self.load.clone(),
             length: self.length(),
+            requests: self.requests,
             prompts,
             tokens: self.tokens,
             connections: self.connections,
@@ -140,32 +112,36 @@ impl LoadArgs {
         })
     }
 
+    /// Reads a trace and counts the planned requests, before anything is started; the error is said already.
+    pub(super) fn check_arrivals(&self) -> Result<(), Exit> {
+        self.load.check(self.length(), self.requests).map_err(|bad| refuse(Exit::Usage, &bad))
+    }
+
     /// As given, or long enough for a run that stands alone.
     pub(super) fn length(&self) -> Duration {
-        self.length.unwrap_or(RUN)
+        let counted = self.requests.is_some() && !matches!(self.load, Load::Ramp { .. });
+        self.length.unwrap_or(if counted { LONGEST_RUN } else { RUN })
+    }
+
+    /// Sets the length where neither it nor a number of requests is given.
+    pub(super) fn default_length(&mut self, length: Duration) {
+        if self.requests.is_none() {
+            self.length.get_or_insert(length);
+        }
     }
 }
 
-fn connections(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=10_000) => Ok(number),
-        _ => Err("expected a number from 1 to 10000".to_owned()),
-    }
+/// Says where the reports are, on standard error: standard output may be read by a program.
+pub(super) fn written(output: &Path, files: &[&str]) {
+    eprintln!("reports in {}: {}", output.display(), files.join(", "));
 }
 
-fn cancelled(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=MOST_CANCELLED).contains(&share) => Ok(share),
-        _ => Err(format!("expected a share up to {MOST_CANCELLED}: 0.1 is one request in ten")),
-    }
-}
-
-/// Some must be answered whole, or nothing is measured.
-const MOST_CANCELLED: f64 = 0.9;
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
 /// Characters.
 const LONGEST_LIST: usize = 300;
 const RUN: Duration = Duration::from_secs(30);
+/// Of a run that ends after a number of requests.
+const LONGEST_RUN: Duration = Duration::from_hours(24);
 /// A side in a block: so short that twenty blocks take no more than some minutes.
 pub(super) const BLOCK: Duration = Duration::from_secs(3);

@@ -14,14 +14,16 @@ use latency::{
     saved::Terms,
 };
 use present::text;
-use statistics::Plan;
+use statistics::LookSchedule;
 use wire::Tls;
 
 use super::{
-    common::{BLOCK, LoadArgs},
+    common::{BLOCK, LoadSettings, written},
     contestant::{Common, Measured, block, said},
     floors::FloorArgs,
+    raw::LoadArgs,
     side::Side,
+    values::slowdown,
 };
 use crate::{
     cli::{call::refuse, patience::interrupted},
@@ -32,11 +34,12 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompareArgs {
-    /// What was: an address; cmd:COMMAND or container:IMAGE to start afresh for every block; or saved:PATH, measured
-    /// earlier. A command is ready when it has printed `listening on ADDR`, a container when its port speaks HTTP/2
+    /// The side to compare with: an address; cmd:COMMAND, container:IMAGE or file:TARGET, started anew for each block; or
+    /// saved:PATH, which was measured earlier. A command is ready when it has printed `listening on ADDR`, a container when
+    /// its port speaks HTTP/2
     #[arg(long, value_name = "SIDE")]
     pub baseline: Side,
-    /// What is to be judged, likewise
+    /// The side to judge, written like --baseline: an address, cmd:COMMAND, container:IMAGE or saved:PATH
     #[arg(long, value_name = "SIDE")]
     pub candidate: Side,
     /// The candidate's model, if it is not --model: `--baseline HOST --candidate HOST` compares two models of one server
@@ -45,13 +48,20 @@ pub struct CompareArgs {
     /// Numbers of blocks after which to look whether it is clear
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [6, 12, 20])]
     pub looks: Vec<usize>,
-    /// How much slower the candidate may be at the median: 0.04 is 4 %
-    #[arg(long, value_name = "SHARE", default_value_t = 0.04, value_parser = share)]
+    /// How much slower the candidate may be at the median, as 4% or 0.04
+    #[arg(long, value_name = "SHARE", default_value = "4%", value_parser = slowdown)]
     pub delta: f64,
-    /// And at the 99th percentile, which is judged where a block has a hundred requests
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
+    /// How much slower the candidate may be at the 99th percentile of ttft, as 5% or 0.05. This percentile is judged where
+    /// each block has at least 100 requests of each side
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = slowdown)]
     pub tail_delta: f64,
-    /// Both sides are greedy, and yet may say different things
+    /// Print the comparison as JSON
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print the comparison as Markdown; comparison.md is written in any case
+    #[arg(long)]
+    pub markdown: bool,
+    /// Compare although the sides answer the same prompts with different texts
     #[arg(long)]
     pub texts_may_differ: bool,
     /// The port that containers serve on, inside
@@ -83,19 +93,23 @@ saved: takes a recording (requests.jsonl.gz of `bench run`), or the --output of 
 its candidate's blocks. It must have been measured under the same load and with the same seed, and is judged only if it was \
 on the same host.
 
-Exit codes: 0 PASS, the candidate is no slower than it may be; 1 FAIL, it is; 2 wrong usage; 3 INCONCLUSIVE, or a side could
+Exit codes: 0 PASS, the candidate is not slower than the limits allow; 1 FAIL, it is slower; 2 wrong usage; 3 INCONCLUSIVE, or a side could
 not be reached; 4 INVALID, the sides must not be compared (failed requests, a client that was late, other texts);
 130 interrupted.";
 
 /// Compares.
-pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
-    let prepared = match prepare(&args) {
+pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
+    let resolved = args.load.clone().resolve();
+    let mut prepared = match resolved.and_then(|load| prepare(&args, load)) {
         Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
     // As long as what is saved.
     let saved = prepared.saved.iter().flatten().find_map(|side| side.first().setup.length.parse().ok());
-    args.load.length.get_or_insert(saved.map_or(BLOCK, humantime::Duration::into));
+    prepared.load.default_length(saved.map_or(BLOCK, humantime::Duration::into));
+    if let Err(exit) = prepared.load.check_arrivals() {
+        return Ok(exit);
+    }
     tokio::select! {
         exit = blocks(&args, prepared) => exit,
         () = interrupted() => Ok(Exit::Interrupted),
@@ -104,23 +118,25 @@ pub(super) async fn run(mut args: CompareArgs) -> anyhow::Result<Exit> {
 
 /// Everything that can be wrong before anything is started.
 struct Prepared {
+    load: LoadSettings,
     tls: Tls,
     prompts: Vec<String>,
     saved: [Option<Saved>; 2],
     terms: Terms,
-    plan: Plan,
+    plan: LookSchedule,
     store: Store,
 }
 
-fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
+fn prepare(args: &CompareArgs, load: LoadSettings) -> Result<Prepared, Exit> {
     let sides = [&args.baseline, &args.candidate];
     if args.candidate_model.is_some() && matches!(args.candidate, Side::Saved(_)) {
         let why = "--candidate-model is for a candidate that is measured now; a saved one has its model";
         return Err(refuse(Exit::Usage, &why));
     }
     let addresses: Vec<_> = sides.into_iter().filter_map(Side::address).cloned().collect();
-    let (tls, prompts) = args.load.read(&addresses)?;
-    let mut plan = Plan { looks: args.looks.clone(), seed: args.load.seed, ..Plan::default() };
+    sides.into_iter().try_for_each(|side| side.read(args.container_port))?;
+    let (tls, prompts) = load.read(&addresses)?;
+    let mut plan = LookSchedule { looks: args.looks.clone(), seed: load.seed, ..LookSchedule::default() };
     plan.levels(plan.alpha).map_err(|error| refuse(Exit::Usage, &format!("--looks: {error}")))?;
     let store = args.floors.read()?;
     fs::create_dir_all(&args.output).map_err(|error| {
@@ -132,7 +148,7 @@ fn prepare(args: &CompareArgs) -> Result<Prepared, Exit> {
     if let Some(beforehand) = Saved::beforehand(&saved).map_err(|bad| refuse(Exit::Usage, &bad))? {
         (terms, plan.looks) = beforehand.terms(&plan.looks);
     }
-    Ok(Prepared { tls, prompts, saved, terms, plan, store })
+    Ok(Prepared { load, tls, prompts, saved, terms, plan, store })
 }
 
 /// A side's blocks where it is saved; the error is said already.
@@ -142,11 +158,11 @@ fn saved(side: &Side, output: &Path) -> Result<Option<Saved>, Exit> {
 }
 
 async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> {
-    let Prepared { tls, prompts, saved, terms, plan, store } = prepared;
+    let Prepared { load, tls, prompts, saved, terms, plan, store } = prepared;
     let mut goals = goals(args.delta, args.tail_delta);
     let like: Vec<_> = saved.iter().flatten().map(|side| side.first().setup.clone()).collect();
-    let model = args.load.call.model.as_deref();
-    let (load, port) = (&args.load, args.container_port);
+    let model = load.call.model.as_deref();
+    let (load, port) = (&load, args.container_port);
     let common = Common { load, tls: &tls, prompts: &prompts, port, output: &args.output };
     let source = |side, model, like: Option<Setup>, saved| match saved {
         Some(saved) => Source::Saved(saved),
@@ -191,22 +207,21 @@ async fn blocks(args: &CompareArgs, prepared: Prepared) -> anyhow::Result<Exit> 
 }
 
 fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyhow::Result<Exit> {
-    let table = comparison.table();
-    text::print(&table)?;
+    text::print(&if args.json {
+        serde_json::to_string_pretty(comparison)? + "\n"
+    } else if args.markdown {
+        comparison.markdown()
+    } else {
+        comparison.table()
+    })?;
     fs::write(args.output.join("comparison.json"), serde_json::to_string_pretty(comparison)? + "\n")?;
     fs::write(args.output.join("comparison.html"), html::comparison(comparison, pairs)?)?;
-    fs::write(args.output.join("comparison.md"), table)?;
+    fs::write(args.output.join("comparison.md"), comparison.markdown())?;
+    written(&args.output, &["comparison.html", "comparison.json", "comparison.md", "blocks/"]);
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,
         Conclusion::Fail => Exit::Slower,
         Conclusion::Inconclusive => Exit::Inconclusive,
         Conclusion::Invalid => Exit::InvalidFigures,
     })
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=10.0).contains(&share) => Ok(share),
-        _ => Err("expected a share: 0.04 is 4 %".to_owned()),
-    }
 }

@@ -9,11 +9,11 @@ use crate::{cli::call::refuse, exit::Exit};
 /// Which floors are used.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FloorArgs {
-    /// What `bench calibrate` stored [default: $XDG_STATE_HOME/ai-inference/floors.json, else below ~/.local/state; used if it
+    /// The file of noise floors that `bench calibrate` stored [default: $XDG_STATE_HOME/ai-inference/floors.json, else below ~/.local/state; used if it
     /// is there]
     #[arg(long, value_name = "FILE", conflicts_with = "no_floors")]
     pub floors: Option<PathBuf>,
-    /// Use no floors
+    /// Judge without the noise floors of this host
     #[arg(long)]
     pub no_floors: bool,
 }

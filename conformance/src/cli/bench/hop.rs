@@ -9,23 +9,27 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
+use http::HeaderValue;
 use latency::{
     Endpoint,
     hop::{Clock, HopError, HopReport, HopSetup, Measurement, Tap, Traffic},
     host::Fingerprint,
+    without_secrets,
 };
 use present::text;
-use wire::Address;
+use wire::{Address, Tls};
 
+use super::common::written;
+use super::values::{duration, duration_or_none};
 use crate::{
     cli::{
-        call::{CallArgs, bearer, reach, refuse},
+        call::{CallArgs, bearer, reach, refuse, stop},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
     runner::survey,
-    targets::Target,
+    target::{Start, Target},
 };
 
 /// Arguments of `conformance bench hop`.
@@ -53,7 +57,7 @@ pub struct HopArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub streams: u32,
     /// Time from a message to the next
-    #[arg(long, value_name = "DUR", default_value = "10ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "10ms", value_parser = duration_or_none)]
     pub gap: Duration,
     /// Messages of a generation
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -61,19 +65,19 @@ pub struct HopArgs {
     /// Bytes of a message's text
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(22..=1_000_000))]
     pub chunk_bytes: u32,
-    /// Blocks, each of both ways in an order of its own
+    /// Blocks to measure: each measures both ways, in random order
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=1000))]
     pub blocks: u32,
-    /// How long each way is gone in each block
-    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = humantime::parse_duration)]
+    /// How long each way, direct and through the proxy, is measured in each block
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]
     pub length: Duration,
-    /// Most that the proxy may add at the median, in either direction
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    /// Most time that the proxy may add at the median, in either direction: above it the exit code is 1
+    #[arg(long, value_name = "DUR", value_parser = duration)]
     pub most: Option<Duration>,
     /// Longest wait for a generation
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// The order within blocks follows from it
+    /// Seed of the random order of both ways within each block
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Calls
@@ -83,8 +87,11 @@ pub struct HopArgs {
     #[arg(long, value_name = "DIR", default_value = "target/bench-hop")]
     pub output: PathBuf,
     /// Print the report as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     pub json: bool,
+    /// Print the report as Markdown
+    #[arg(long)]
+    pub markdown: bool,
     /// TLS, in front
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -105,6 +112,10 @@ says which), 130 interrupted.";
 
 /// Measures.
 pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
+    let (tls, token) = match read(&args) {
+        Ok(read) => read,
+        Err(exit) => return Ok(exit),
+    };
     if let Err(error) = fs::create_dir_all(&args.output) {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
@@ -120,17 +131,23 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let measured = tokio::select! {
-        measured = measure(&args, &proxy, &tap, clock) => measured,
+        measured = measure(&args, &proxy, &tap, clock, (tls, token)) => measured,
         () = interrupted() => Ok(Err(Exit::Interrupted)),
     };
-    proxy.stop().await;
+    stop(proxy).await;
     Ok(measured?.unwrap_or_else(|exit| exit))
+}
+
+/// Reads the certificates and the token, before anything is started; the error is said already.
+fn read(args: &HopArgs) -> Result<(Tls, Option<HeaderValue>), Exit> {
+    let tls = args.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
+    Ok((tls, bearer(args.call.token.as_deref())?))
 }
 
 /// The proxy, started if need be.
 async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     let Some(command) = &args.spawn else {
-        return reach(None, args.front.as_slice(), &args.output.join("proxy.log")).await;
+        return reach(Start::address(args.front.as_slice()), &args.output.join("proxy.log")).await;
     };
     let front = match &args.front {
         None if command.contains(FRONT) => Some(free_port().map_err(|error| refuse(Exit::Usage, &error))?),
@@ -138,7 +155,7 @@ async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     };
     let shown = front.as_ref().map(Address::to_string).unwrap_or_default();
     let command = command.replace(BACK, &back.to_string()).replace(FRONT, &shown);
-    reach(Some(&command), front.as_slice(), &args.output.join("proxy.log")).await
+    reach(Start::command(&command, front.as_slice()), &args.output.join("proxy.log")).await
 }
 
 /// One that nobody listens on now; somebody else may take it before the proxy does, and then it says so.
@@ -152,8 +169,9 @@ async fn measure(
     proxy: &Target,
     tap: &Arc<Tap>,
     clock: Clock,
+    credentials: (Tls, Option<HeaderValue>),
 ) -> anyhow::Result<Result<Exit, Exit>> {
-    let (through, model) = match look(args, proxy).await {
+    let (through, model) = match look(args, proxy, credentials).await {
         Ok(looked) => looked,
         Err(exit) => return Ok(Err(exit)),
     };
@@ -173,7 +191,9 @@ async fn measure(
     });
     let blocks = match measured.await {
         Ok(blocks) => blocks,
-        Err(error @ HopError::Connect { .. }) => return Ok(Err(refuse(Exit::Unreachable, &error))),
+        Err(error @ (HopError::Connect { .. } | HopError::NotRecognised { .. })) => {
+            return Ok(Err(refuse(Exit::Unreachable, &error)));
+        }
         Err(error @ HopError::NotForwarded { .. }) => {
             let why = format!(
                 "{error}: make it forward there ({BACK} in --spawn, or --listen-behind at the address that it forwards to)"
@@ -188,8 +208,11 @@ async fn measure(
 }
 
 /// Looks through the proxy: in which dialect it answers, and for which model.
-async fn look(args: &HopArgs, proxy: &Target) -> Result<(Arc<Endpoint>, String), Exit> {
-    let tls = args.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
+async fn look(
+    args: &HopArgs,
+    proxy: &Target,
+    (tls, bearer): (Tls, Option<HeaderValue>),
+) -> Result<(Arc<Endpoint>, String), Exit> {
     let addresses = &proxy.addresses()[..1];
     let CallArgs { dialect, model, token } = &args.call;
     let surveying = survey(
@@ -201,16 +224,18 @@ async fn look(args: &HopArgs, proxy: &Target) -> Result<(Arc<Endpoint>, String),
         token.as_deref(),
         args.timeout,
     );
-    let surveyed = told("looking through the proxy, which takes its time", surveying).await;
+    let surveyed = told("waiting for the first answers through the proxy", surveying).await;
     let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?.endpoint;
-    let token = bearer(token.as_deref())?;
     let address = addresses[0].clone();
-    Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, token }), surveyed.model))
+    Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, token: bearer }), surveyed.model))
 }
 
 fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
     HopSetup {
-        front: args.spawn.clone().unwrap_or_else(|| through.address.to_string()),
+        front: args.spawn.as_deref().map_or_else(
+            || through.address.to_string(),
+            |command| without_secrets(command, args.call.token.as_deref()),
+        ),
         behind: tap.address.to_string(),
         dialect: through.dialect.name().to_owned(),
         streams: args.streams as usize,
@@ -227,8 +252,14 @@ fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
 fn conclude(args: &HopArgs, report: &HopReport) -> anyhow::Result<Exit> {
     let (table, json) = (report.table(), serde_json::to_string_pretty(report)? + "\n");
     fs::write(args.output.join("hop.json"), &json)?;
-    fs::write(args.output.join("hop.md"), &table)?;
-    text::print(if args.json { &json } else { &table })?;
+    let markdown = report.markdown();
+    fs::write(args.output.join("hop.md"), &markdown)?;
+    text::print(match (args.json, args.markdown) {
+        (true, _) => &json,
+        (false, true) => &markdown,
+        (false, false) => &table,
+    })?;
+    written(&args.output, &["hop.json", "hop.md"]);
     Ok(if !report.invalid.is_empty() {
         Exit::Harness
     } else if report.above.is_empty() {

@@ -8,15 +8,14 @@ mod contestant;
 mod floors;
 mod history;
 mod hop;
+mod raw;
 mod run;
-mod scenario;
 mod side;
+mod values;
 
 use clap::Subcommand;
 
 use crate::exit::Exit;
-
-pub use scenario::expand;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -25,7 +24,7 @@ pub enum BenchCommand {
     Run(Box<run::BenchRunArgs>),
     /// Say whether one endpoint is slower than another
     Compare(Box<compare::CompareArgs>),
-    /// Learn which differences this host cannot tell from nothing
+    /// Measure which differences are noise on this host
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Keep results, and say where they changed
     History(history::HistoryArgs),

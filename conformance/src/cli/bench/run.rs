@@ -8,7 +8,7 @@ use std::{
 
 use latency::{
     html,
-    load::{self, CannotStart, Job, Tally},
+    load::{CannotStart, Job, Tally},
     record::{Recording, RequestRecord},
     report::{Objectives, Report, csv},
     warm_up,
@@ -18,12 +18,15 @@ use wire::Address;
 
 use super::{
     beside::{BesideArgs, Seen},
-    common::LoadArgs,
+    common::{LoadSettings, written},
+    raw::LoadArgs,
+    values::duration,
 };
 use crate::{
     cli::{
-        call::{reach, refuse},
+        call::{reach, refuse, stop},
         patience::interrupted,
+        target_args::TargetArgs,
     },
     exit::Exit,
 };
@@ -32,22 +35,24 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchRunArgs {
-    /// The endpoint: unix:///abs/path, host:port or https://host:port. Without it, the reference sidecar beside this program
-    /// is started
+    /// The endpoint: unix:///abs/path, host:port or https://host:port
     #[arg(long, value_name = "ADDR")]
     pub target: Option<Address>,
     /// Start this command first and stop it afterwards; it is ready when --target takes connections or, without
     /// --target, when it has printed `listening on ADDR`
     #[arg(long, value_name = "CMD")]
     pub spawn: Option<String>,
+    /// Its description
+    #[command(flatten)]
+    pub described: TargetArgs,
     /// Beside it
     #[command(flatten)]
     pub beside: BesideArgs,
-    /// Goodput counts requests whose first token came within this time
-    #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = humantime::parse_duration)]
+    /// Goodput counts a request only if its first token came within this time
+    #[arg(long, value_name = "DUR", default_value = "450ms", value_parser = duration)]
     pub ttft: Duration,
-    /// And whose later tokens came at least so often, on the average
-    #[arg(long, value_name = "DUR", default_value = "40ms", value_parser = humantime::parse_duration)]
+    /// Goodput counts a request only if the mean time between its tokens is within this time
+    #[arg(long, value_name = "DUR", default_value = "40ms", value_parser = duration)]
     pub tpot: Duration,
     /// Where report.html, report.json, requests.csv and requests.jsonl.gz go
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
@@ -62,7 +67,7 @@ pub struct BenchRunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  conformance bench run                                               the reference sidecar, one client
+  conformance bench run --target localhost:50051                      one client
   conformance bench run --target localhost:50051 --load closed:8      eight clients in a loop
   conformance bench run --target localhost:50051 --load poisson:20 --length 2m
   conformance bench run --target unix:///tmp/a.sock --prompts mixed --load ramp:1..50
@@ -75,38 +80,58 @@ Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the 
 130 interrupted; what was measured until then is reported.";
 
 /// Measures.
-pub(super) async fn run(args: BenchRunArgs) -> anyhow::Result<Exit> {
-    let (tls, prompts) = match args.load.read(args.target.as_slice()) {
+pub(super) async fn run(mut args: BenchRunArgs) -> anyhow::Result<Exit> {
+    let (targets, spawn) = (args.target.as_slice(), args.spawn.as_deref());
+    let (file, start) = match args.described.resolve(targets, spawn, &mut args.load.call) {
+        Ok(described) => described,
+        Err(exit) => return Ok(exit),
+    };
+    let load = match args.load.clone().resolve() {
+        Ok(load) => load,
+        Err(exit) => return Ok(exit),
+    };
+    let (tls, prompts) = match load.read(&start.addresses) {
         Ok(read) => read,
         Err(exit) => return Ok(exit),
     };
+    if let Err(exit) = load.check_arrivals() {
+        return Ok(exit);
+    }
     if let Err(error) = fs::create_dir_all(&args.output) {
         return Ok(refuse(Exit::Usage, &format!("cannot write into {}: {error}", args.output.display())));
     }
     let log = args.output.join("target.log");
-    let target = match reach(args.spawn.as_deref(), args.target.as_slice(), &log).await {
+    let target = match reach(start, &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = match args.load.job(&target, args.load.call.model.as_deref(), &tls, prompts).await {
-        Ok(job) => measure(&args, &job).await,
+    let exit = match load.job(&target, load.call.model.as_deref(), &tls, prompts).await {
+        Ok(job) => measure(&args, &load, &job, file.map(|file| file.name)).await,
         Err(exit) => Ok(exit),
     };
-    target.stop().await;
+    stop(target).await;
     exit
 }
 
-async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
+async fn measure(
+    args: &BenchRunArgs,
+    load: &LoadSettings,
+    job: &Job,
+    name: Option<String>,
+) -> anyhow::Result<Exit> {
     let (warming, measuring) = (Tally::default(), Tally::default());
+    let tally = measuring.clone();
     let both = [warming.clone(), measuring.clone()];
     // What was measured until a Ctrl-C is reported.
     let watch = tokio::spawn(async move {
         interrupted().await;
         both.iter().for_each(Tally::stop);
     });
-    let target = args.spawn.clone().unwrap_or_else(|| job.endpoint.address.to_string());
-    let setup = job.setup(target, &args.load.prompts.to_string());
-    let loaded = warm_and_load(args, job, &warming, &measuring).await;
+    let container = args.described.container.as_ref().map(|run| format!("container:{run}"));
+    let started = args.spawn.clone().or(container).or(name);
+    let target = started.unwrap_or_else(|| job.endpoint.address.to_string());
+    let setup = job.setup(&target, &load.prompts.to_string());
+    let loaded = warm_and_load((args, load), job, &warming, &measuring).await;
     let was_interrupted = watch.is_finished();
     watch.abort();
     let (requests, seen) = match loaded {
@@ -117,13 +142,16 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
     let milliseconds = |limit: Duration| limit.as_secs_f64() * 1e3;
     let objectives = Objectives { ttft_ms: milliseconds(args.ttft), tpot_ms: milliseconds(args.tpot) };
     let report = Report::new(setup.clone(), &requests, objectives).beside(seen.server, seen.health);
+    let report = report.ended_early(tally.ended_early());
     let invalid = !report.invalid.is_empty();
     let shown = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.table() };
-    let written = write(&args.output, &report, &Recording { setup, requests });
+    let saved = write(&args.output, &report, &Recording { setup, requests });
     text::print(&shown)?;
-    if let Err(error) = written {
+    if let Err(error) = saved {
         return Ok(refuse(Exit::Harness, &format!("cannot write into {}: {error}", args.output.display())));
     }
+    let files = ["report.html", "report.json", "requests.csv", "requests.jsonl.gz"];
+    written(&args.output, &files);
     Ok(match (was_interrupted, invalid) {
         (true, _) => Exit::Interrupted,
         (false, true) => Exit::Harness,
@@ -133,17 +161,21 @@ async fn measure(args: &BenchRunArgs, job: &Job) -> anyhow::Result<Exit> {
 
 /// Warms up until the first token comes no sooner than before, and measures.
 async fn warm_and_load(
-    args: &BenchRunArgs,
+    (args, load): (&BenchRunArgs, &LoadSettings),
     job: &Job,
     warming: &Tally,
     measuring: &Tally,
 ) -> Result<(Vec<RequestRecord>, Seen), CannotStart> {
     let bar = Progress::timing(job.length);
     if bar.is_hidden() {
-        eprintln!("measuring {} for {}…", job.endpoint.address, humantime::format_duration(job.length));
+        let length = match job.requests {
+            Some(requests) => format!("{requests} requests"),
+            None => humantime::format_duration(job.length).to_string(),
+        };
+        eprintln!("measuring {} for {length}…", job.endpoint.address);
     }
     bar.say("warming up".to_owned());
-    warm_up(job, warming, args.load.warm_up).await?;
+    warm_up(job, warming, load.warm_up).await?;
     bar.restart_clock();
     let began = Instant::now();
     let showing = tokio::spawn({
@@ -168,7 +200,7 @@ async fn warm_and_load(
             }
         }
     });
-    let (requests, seen) = args.beside.around(&job.endpoint, load::run(job, measuring)).await;
+    let (requests, seen) = args.beside.around(&job.endpoint, latency::load::run(job, measuring)).await;
     showing.abort();
     bar.clear();
     Ok((requests?, seen))

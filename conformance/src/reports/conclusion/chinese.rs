@@ -6,10 +6,25 @@ pub(super) fn sentence(case: Case, tally: &Tally<'_>) -> String {
     let must_hold = format!("{} 条 MUST 要求成立", tally.held);
     let cut_short = format!("运行中断：{} 项检查只完成 {} 项", tally.planned, tally.results);
     let main = match case {
+        Case::BrokeOff => {
+            let why = tally.broke_off.unwrap_or_default();
+            let so_far = match tally.failed.len() {
+                0 => String::new(),
+                failed => format!(
+                    "（此前 {} 条 MUST 要求中有 {failed} 条失败：{}）",
+                    tally.asked_must,
+                    list(&tally.failed)
+                ),
+            };
+            format!("没有结论：目标在运行中途消失，其余未能判断：{why}{so_far}")
+        }
         Case::MustFailed => {
             let so_far = if tally.cut_short { format!("({cut_short})") } else { String::new() };
             let (failed, judged, ids) = (tally.failed.len(), tally.judged, list(&tally.failed));
-            format!("不符合：{judged} 条 MUST 要求中有 {failed} 条失败：{ids}{so_far}")
+            let cause = tally.cause.map_or_else(String::new, |cause| {
+                format!("{} 项失败中有 {} 项出于同一原因：{}", cause.of, cause.explained, cause.chinese)
+            });
+            format!("{cause}不符合：{judged} 条 MUST 要求中有 {failed} 条失败：{ids}{so_far}")
         }
         Case::CutShort => format!("没有结论：{cut_short}"),
         Case::SuiteBroke => {

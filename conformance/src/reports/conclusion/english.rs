@@ -6,11 +6,23 @@ pub(super) fn sentence(case: Case, tally: &Tally<'_>) -> String {
     let must_hold = counted(tally.held, "MUST requirement holds", "MUST requirements hold");
     let cut_short = format!("cut short after {} of {} checks", tally.results, tally.planned);
     let main = match case {
+        Case::BrokeOff => {
+            let why = tally.broke_off.unwrap_or_default();
+            let asked = counted(tally.asked_must, "MUST requirement", "MUST requirements");
+            let so_far = match tally.failed.len() {
+                0 => String::new(),
+                failed => format!(" ({failed} of {asked} failed before: {})", list(&tally.failed)),
+            };
+            format!("no verdict: {why}{so_far}")
+        }
         Case::MustFailed => {
             let judged = counted(tally.judged, "MUST requirement", "MUST requirements");
             let so_far = if tally.cut_short { format!(" (the run was {cut_short})") } else { String::new() };
             let (failed, ids) = (tally.failed.len(), list(&tally.failed));
-            format!("NOT conformant: {failed} of {judged} failed: {ids}{so_far}")
+            let cause = tally.cause.map_or_else(String::new, |cause| {
+                format!("one cause explains {} of {} failures: {} ", cause.explained, cause.of, cause.english)
+            });
+            format!("{cause}NOT conformant: {failed} of {judged} failed: {ids}{so_far}")
         }
         Case::CutShort => format!("no verdict: the run was {cut_short}"),
         Case::SuiteBroke => {

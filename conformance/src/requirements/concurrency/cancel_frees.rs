@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
-
 use crate::{
     exemplar::Behaviour,
-    probe::{Probe, Stream},
+    probe::{Load, Pace, Probe, wire::Connection},
     requirement::{Judgement, NotPassed},
 };
 
@@ -20,11 +18,14 @@ crate::requirement! {
     /// else.
     ///
     /// # How it is checked
-    /// Eight long generations are started, and cancelled when text has come. Where Health shows `requests_inflight` and
-    /// the number moved as they started, it must be back where it was within two seconds. Then eight short generations
-    /// at once must all be served, within two seconds and the time that they need by themselves: a burst that needs the
-    /// capacity. If the counter does not move and the eight long ones do not keep a short one waiting, nothing shows
-    /// whether their work went on, and the check says so.
+    /// Three generations are started at once; where all of them run, twelve, and then forty: until some of them wait or are
+    /// refused, and the number that runs is the server's capacity. Each is long enough, by the server's own pace, to
+    /// outlast what follows. They are cancelled, and as many new ones are started as ran. All of these must get text
+    /// within two seconds and three times what the first ones needed. While a cancelled one still holds its slot, that
+    /// cannot be, in whatever order the server serves. Late ones are waited for, cancelled in their turn, and measured
+    /// again: twice late is a failure. Where Health shows `requests_inflight` and the number moved as they started, it must
+    /// also be back within two seconds. If neither the counter moves nor the capacity has an end, nothing shows whether
+    /// the work went on, and the check says so; so it does where the longest generation is over too soon to tell.
     ///
     /// # What a violation looks like
     /// `requests_inflight` stays up until the cancelled generations have run to their ends.
@@ -42,75 +43,182 @@ crate::requirement! {
     mutant: RunsOn, fault: "a cancelled generation runs on", seen_as: "requests_inflight",
 }
 
-const WIDTH: usize = 8;
+/// Generations at once; more are started where all of these run.
+const WIDTHS: [usize; 3] = [3, 12, 40];
+/// The contract's.
 const LIMIT: Duration = Duration::from_secs(2);
-const TRIES: usize = 3;
-/// Beyond what the machine needs by itself for a few short generations.
+/// For the machine's own unrest.
 const SLACK: Duration = Duration::from_millis(500);
+/// A start may take so many times as long as it did at first.
+const SLOWER: u32 = 3;
+/// A late answer is waited for so much longer.
+const LONGER: Duration = Duration::from_secs(5);
+/// No other check cancels longer generations.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// One late answer is the machine's.
+const TRIES: usize = 2;
+/// The counter rises as soon as a request is taken.
+const RISES: usize = 10;
 
 async fn check(probe: &Probe) -> Judgement {
-    let alone = time_short(probe).await?;
-    let bound = probe.longest_bound().await?;
-    let mut not_passed = None;
-    for _ in 0..TRIES {
-        let before = probe.requests_inflight().await?;
-        let mut running = start(probe, bound).await?;
-        // Looked at while it runs, before any text is waited for: a quick model may be done soon after.
-        let mut counted = rises_above(probe, before).await?;
-        wait_for_text(&mut running).await?;
-        counted = counted || probe.requests_inflight().await? > before;
-        // Not served in time beside them: the capacity is taken, which is a right answer, and shows that it is finite.
-        let beside = tokio::time::timeout(alone * 4 + SLACK, probe.predict(probe.request(8))).await;
-        let felt = !beside.is_ok_and(|g| g.is_ok_and(|g| g.end.is_ok()));
-        let cancelled = Instant::now();
-        running.into_iter().for_each(Stream::cancel);
-
-        let before = before.unwrap_or_default();
-        if counted && let Some(left) = stays_above(probe, before).await? {
-            not_passed = Some(NotPassed::Fail(format!(
-                "requests_inflight is still {left} {LIMIT:?} after {WIDTH} generations were cancelled (it was {before})"
-            )));
-            continue;
-        }
-        let served = burst(probe).await?.saturating_duration_since(cancelled);
-        let allowed = LIMIT + alone * (2 * WIDTH as u32) + SLACK;
-        if served > allowed {
-            not_passed = Some(NotPassed::Fail(format!(
-                "{WIDTH} short generations took until {served:.1?} after {WIDTH} long ones were cancelled, where \
-                 {allowed:.1?} was allowed (one alone takes {alone:.1?})"
-            )));
-            continue;
-        }
-        if counted || felt {
-            return probe.assert(true, String::new);
-        }
-        not_passed = Some(NotPassed::Inconclusive(format!(
-            "Health shows no requests_inflight that moves, and {WIDTH} generations do not keep another one waiting: \
-             nothing shows whether their work went on"
-        )));
-    }
-    match not_passed {
-        Some(NotPassed::Fail(why)) => probe.assert(false, || why),
-        other => other.map_or(Ok(()), Err),
+    match look(probe).await? {
+        Seen::Stopped => probe.assert(true, String::new),
+        Seen::RanOn(why) => probe.assert(false, || why),
+        Seen::Hidden(why) => Err(NotPassed::Inconclusive(why)),
     }
 }
 
-/// Starts the generations all at once, each on a connection of its own.
-async fn start(probe: &Probe, bound: i64) -> Result<Vec<Stream>, NotPassed> {
-    let mut streams = Vec::new();
-    for _ in 0..WIDTH {
-        streams.push(probe.stream_on(&probe.connect().await?).await);
+/// What cancelled generations showed.
+enum Seen {
+    /// The work stopped.
+    Stopped,
+    /// It did not, and how that showed.
+    RanOn(String),
+    /// It could not be seen, and why.
+    Hidden(String),
+}
+
+async fn look(probe: &Probe) -> Result<Seen, NotPassed> {
+    let pace = probe.pace().await?;
+    let connections = probe.connections(WIDTHS[WIDTHS.len() - 1]).await?;
+    let before = probe.requests_inflight().await?;
+    if before.is_none() {
+        // What an earlier check cancelled may still hold slots, and the capacity would be taken for smaller than it is.
+        tokio::time::sleep(LEFT_BEHIND).await;
     }
-    for stream in &mut streams {
-        stream.send(&probe.request(bound));
-        stream.half_close();
+    let (mut load, running, counted) = fill(probe, &connections, pace, before).await?;
+    let (started, bound) = (load.started_within(), load.bound);
+    let allowed = LIMIT + started * SLOWER + SLACK;
+    let mut late = Vec::new();
+    loop {
+        let (elapsed, over) = (load.began.elapsed(), load.ended() > 0);
+        let cancelled = Instant::now();
+        let mut work = load.cancel().await;
+        let before = before.unwrap_or_default();
+        let left = if counted { stays_above(probe, before, cancelled).await? } else { None };
+        let stuck = left.map(|left| format!("requests_inflight was still {left}, not {before}"));
+        let Some(running) = running else {
+            // Room for all of them: only the counter tells.
+            let settled = probe.settled(pace, work).await;
+            let Some(stuck) = stuck else {
+                settled?;
+                return Ok(if counted { Seen::Stopped } else { Seen::Hidden(no_end()) });
+            };
+            late.push(stuck);
+            if late.len() == TRIES {
+                return Ok(Seen::RanOn(counter_words(WIDTHS[0], &late)));
+            }
+            idle_again(probe, before, work).await?;
+            load = Load::start_anew(probe, &connections, pace, WIDTHS[0], bound);
+            load.steady().await;
+            continue;
+        };
+        // A burst that needs the whole capacity: as many as ran.
+        load = Load::start_anew(probe, &connections, pace, running, bound);
+        let in_time = load.reaches(running, cancelled + allowed).await;
+        late.push(match (in_time, stuck) {
+            (true, None) => {
+                work += load.cancel().await;
+                probe.settled(pace, work).await?;
+                if counted {
+                    return Ok(Seen::Stopped);
+                }
+                return long_enough(probe, bound, if over { Duration::MAX } else { elapsed }, allowed).await;
+            }
+            (true, Some(stuck)) => stuck,
+            (false, _) => {
+                // For the next try, and to say how late.
+                let longer = if late.is_empty() { LONGER } else { SLACK };
+                let served = load.reaches(running, cancelled + allowed + longer).await;
+                let took = cancelled.elapsed().as_secs_f64();
+                format!("{} {took:.1} s", if served { "got text only after" } else { "had no text after" })
+            }
+        });
+        if late.len() == TRIES {
+            let work = load.cancel().await;
+            // The cause is said here; what comes next is to meet an idle server, if that can be waited for.
+            let _ = probe.settled(pace, work.min(LONGER)).await;
+            return Ok(Seen::RanOn(words_of(running, &late, allowed, started)));
+        }
     }
-    Ok(streams)
+}
+
+/// Starts generations until some of them wait; how many run then (`None`: it has no end in sight), and whether the counter moved.
+async fn fill(
+    probe: &Probe,
+    connections: &[Connection],
+    pace: Pace,
+    before: Option<i64>,
+) -> Result<(Load, Option<usize>, bool), NotPassed> {
+    let mut load = Load::start(probe, connections, pace, WIDTHS[0], lasting(pace)).await?;
+    let mut counted = rises_above(probe, before).await?;
+    for width in WIDTHS {
+        load.grow(probe, connections, width);
+        let running = load.steady().await;
+        counted = counted || probe.requests_inflight().await? > before;
+        if load.ended() > 0 {
+            break; // over too soon: how many run at once cannot be told
+        }
+        if running < width {
+            return Ok((load, Some(running), counted));
+        }
+    }
+    Ok((load, None, counted))
+}
+
+/// Long enough that the work, if it goes on, outlasts the limit and everything before the cancel.
+fn lasting(pace: Pace) -> Duration {
+    LIMIT + SLACK * 3 + (pace.first * 20).max(SLACK * 2)
+}
+
+fn no_end() -> String {
+    format!(
+        "Health shows no requests_inflight that moves, and {} generations at once do not keep each other waiting, or are \
+         over too soon to tell: nothing shows whether their work went on after the cancel",
+        WIDTHS[WIDTHS.len() - 1]
+    )
+}
+
+fn words_of(running: usize, late: &[String], allowed: Duration, started: Duration) -> String {
+    format!(
+        "after a cancel the work went on: the server takes {running} at a time; after {running} generations were \
+         cancelled, as many new ones {} ({:.1} s were allowed; on the idle server they needed {:.1} s)",
+        late.join(" and in a second try "),
+        allowed.as_secs_f64(),
+        started.as_secs_f64()
+    )
+}
+
+fn counter_words(width: usize, late: &[String]) -> String {
+    format!(
+        "after a cancel the work went on: {} s after {width} generations or more were cancelled, {}",
+        LIMIT.as_secs(),
+        late.join(", and in a second try ")
+    )
+}
+
+/// A pass is worth something only if the cancelled work would have outlasted the limit: one generation is read whole.
+async fn long_enough(
+    probe: &Probe,
+    bound: i64,
+    elapsed: Duration,
+    allowed: Duration,
+) -> Result<Seen, NotPassed> {
+    let generation = probe.predict(probe.request(bound)).await?;
+    generation.served()?;
+    let whole = generation.responses.last().map_or(Duration::ZERO, |r| r.at);
+    if whole.saturating_sub(elapsed) >= allowed {
+        return Ok(Seen::Stopped);
+    }
+    Ok(Seen::Hidden(format!(
+        "a generation of {bound} tokens is over after {:.1} s: too soon to tell whether its work stops on a cancel",
+        whole.as_secs_f64()
+    )))
 }
 
 /// Whether the counter rises soon.
 async fn rises_above(probe: &Probe, before: Option<i64>) -> Result<bool, NotPassed> {
-    for _ in 0..10 {
+    for _ in 0..RISES {
         if probe.requests_inflight().await? > before {
             return Ok(true);
         }
@@ -119,21 +227,8 @@ async fn rises_above(probe: &Probe, before: Option<i64>) -> Result<bool, NotPass
     Ok(false)
 }
 
-/// Waits for text on any of the streams: a server may take fewer at a time, and queue or refuse the others.
-async fn wait_for_text(streams: &mut [Stream]) -> Judgement {
-    let mut refused = Ok(());
-    for stream in streams {
-        match stream.first_text().await {
-            Ok(_) => return Ok(()),
-            Err(why) => refused = refused.and(Err(why)),
-        }
-    }
-    refused
-}
-
 /// Waits for the counter to come back; what it shows at the limit if it does not.
-async fn stays_above(probe: &Probe, before: i64) -> Result<Option<i64>, NotPassed> {
-    let cancelled = Instant::now();
+async fn stays_above(probe: &Probe, before: i64, cancelled: Instant) -> Result<Option<i64>, NotPassed> {
     loop {
         let now = probe.requests_inflight().await?.unwrap_or(before);
         if now <= before {
@@ -146,24 +241,13 @@ async fn stays_above(probe: &Probe, before: i64) -> Result<Option<i64>, NotPasse
     }
 }
 
-/// As many short generations at once as were cancelled; when the last of them was served.
-async fn burst(probe: &Probe) -> Result<Instant, NotPassed> {
-    let short = (0..WIDTH).map(|_| Box::pin(probe.predict(probe.request(8))));
-    for generation in join_all(short).await {
-        generation?.served()?;
+/// Waits for the counter to come back, for as long as the cancelled work could take.
+async fn idle_again(probe: &Probe, before: i64, work: Duration) -> Judgement {
+    let began = Instant::now();
+    while probe.requests_inflight().await? > Some(before) && began.elapsed() < work {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(Instant::now())
-}
-
-/// The best of three short generations.
-async fn time_short(probe: &Probe) -> Result<Duration, NotPassed> {
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        let generation = probe.predict(probe.request(8)).await?;
-        generation.served()?;
-        best = best.min(generation.responses.last().map_or(Duration::MAX, |r| r.at));
-    }
-    Ok(best)
+    Ok(())
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! CONTROL-001.
 
 use ai_inference_proto::ControlMessage;
+use futures_util::future::join_all;
 use tonic::Status;
 
 use crate::{
@@ -19,7 +20,8 @@ crate::requirement! {
     /// # How it is checked
     /// `ping` is sent with an ordinary trace_id, one of 1,000 characters and one in another script with spaces at its
     /// ends and a combining mark; `list_models` and an unknown command with ordinary ones. Each answer must carry the
-    /// same, byte for byte.
+    /// same, byte for byte. Then 32 `ping`s run at once over four connections, three times, each with a trace_id of its
+    /// own that must come back to it.
     ///
     /// # What a violation looks like
     /// Another trace_id, or an empty one.
@@ -51,6 +53,33 @@ async fn check(probe: &Probe) -> Judgement {
                 "{command} with trace_id {} was answered under {}",
                 quote(&trace_id, 60),
                 quote(&answer.trace_id, 60)
+            )
+        })?;
+    }
+    for _ in 0..ROUNDS {
+        all_at_once(probe).await?;
+    }
+    Ok(())
+}
+
+const AT_ONCE: usize = 32;
+const CONNECTIONS: usize = 4;
+const ROUNDS: usize = 3;
+
+async fn all_at_once(probe: &Probe) -> Judgement {
+    let connections = probe.connections(CONNECTIONS).await?;
+    let calls = (0..AT_ONCE).map(|at| {
+        let (trace_id, connection) = (probe.trace_id(), &connections[at % connections.len()]);
+        Box::pin(async move { (probe.control_on(connection, &trace_id, "ping", &[]).await, trace_id) })
+    });
+    for (control, trace_id) in join_all(calls).await {
+        if control.end.is_full() || control.end.not_processed() {
+            continue; // being full is a right answer
+        }
+        let got = &control.ok()?.trace_id;
+        probe.assert(*got == trace_id, || {
+            format!(
+                "of {AT_ONCE} pings at once, the one with trace_id {trace_id:?} was answered under {got:?}"
             )
         })?;
     }

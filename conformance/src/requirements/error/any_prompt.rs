@@ -1,13 +1,21 @@
 //! ERROR-006.
 
+use std::time::{Duration, Instant};
+
 use ai_inference_proto::GenerationRequest;
 use futures_util::future::join_all;
+use proptest::{
+    prelude::any,
+    prop_oneof,
+    strategy::{Strategy as _, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, State},
     probe::{Probe, quote},
-    requirement::Judgement,
+    requirement::{Judgement, NotPassed},
 };
 
 crate::requirement! {
@@ -22,7 +30,8 @@ crate::requirement! {
     /// # How it is checked
     /// First an ordinary prompt must be served. Then some twenty prompts are sent: a fixed list of known traps, and
     /// random strings drawn with the run's seed from control characters, every plane of Unicode and special-token
-    /// text. Each must be answered with at least one response and OK, or with INVALID_ARGUMENT; afterwards the server must still serve.
+    /// text. Each must be answered with at least one response and OK, or with INVALID_ARGUMENT; afterwards the server must
+    /// still serve. A prompt that fails is made smaller for some seconds, and the smallest that still fails is shown.
     ///
     /// # What a violation looks like
     /// INTERNAL or UNKNOWN, a reset, a lost connection, or a hang, on one of them.
@@ -57,18 +66,77 @@ const TRAPS: [&str; 15] = [
 ];
 const RANDOM: usize = 8;
 const AT_ONCE: usize = 4;
+/// Pieces of a random prompt.
+const PIECES: usize = 40;
+/// Making a failing prompt smaller takes no longer, and no more tries.
+const SHRINKING: Duration = Duration::from_secs(5);
+const STEPS: usize = 200;
 
 async fn check(probe: &Probe) -> Judgement {
     probe.predict(probe.request(2)).await?.served()?;
-    let random: Vec<String> = (0..RANDOM).map(|_| random_text(probe)).collect();
+    let mut random = random_texts(probe)?;
     let long = "e".to_owned() + &"\u{301}".repeat(500);
-    let prompts: Vec<&str> =
-        TRAPS.into_iter().chain(random.iter().map(String::as_str)).chain([long.as_str()]).collect();
-    for few in prompts.chunks(AT_ONCE) {
+    let fixed: Vec<String> = TRAPS.into_iter().map(str::to_owned).chain([long]).collect();
+    let drawn: Vec<String> = random.iter().map(ValueTree::current).collect();
+    for (at, few) in fixed.chunks(AT_ONCE).chain(drawn.chunks(AT_ONCE)).enumerate() {
         let judged = join_all(few.iter().map(|prompt| Box::pin(judge(probe, prompt)))).await;
-        judged.into_iter().collect::<Judgement>()?;
+        let Some(place) = judged.iter().position(Result::is_err) else { continue };
+        let why = judged.into_iter().nth(place).unwrap_or(Ok(()));
+        let number = at.checked_sub(fixed.len().div_ceil(AT_ONCE)).map(|at| at * AT_ONCE + place);
+        return match number.and_then(|number| random.get_mut(number)) {
+            Some(tree) => smallest_drawn(probe, tree, why).await,
+            None => smallest_fixed(probe, &few[place], why).await,
+        };
     }
     probe.still_serves("strange prompts").await
+}
+
+/// Simplifies a drawn prompt as proptest does, while it still fails; the last failure.
+async fn smallest_drawn(
+    probe: &Probe,
+    tree: &mut (impl ValueTree<Value = String> + ?Sized),
+    mut why: Judgement,
+) -> Judgement {
+    let began = Instant::now();
+    let mut more = tree.simplify();
+    for _ in 0..STEPS {
+        if !more || began.elapsed() > SHRINKING {
+            break;
+        }
+        more = match judge(probe, &tree.current()).await {
+            Ok(()) => tree.complicate(),
+            smaller => {
+                why = smaller;
+                tree.simplify()
+            }
+        };
+    }
+    why
+}
+
+/// Leaves pieces out of a fixed prompt, large ones first, while it still fails; the last failure.
+async fn smallest_fixed(probe: &Probe, prompt: &str, mut why: Judgement) -> Judgement {
+    let began = Instant::now();
+    let mut letters: Vec<char> = prompt.chars().collect();
+    let mut size = letters.len() / 2;
+    let mut steps = 0;
+    while size > 0 {
+        let mut at = 0;
+        while at < letters.len() && letters.len() > size {
+            steps += 1;
+            if steps > STEPS || began.elapsed() > SHRINKING {
+                return why;
+            }
+            let mut fewer = letters.clone();
+            fewer.drain(at..(at + size).min(letters.len()));
+            match judge(probe, &fewer.iter().collect::<String>()).await {
+                Ok(()) => at += size,
+                smaller => (letters, why) = (fewer, smaller),
+            }
+        }
+        size /= 2;
+    }
+    why
 }
 
 async fn judge(probe: &Probe, prompt: &str) -> Judgement {
@@ -84,18 +152,22 @@ async fn judge(probe: &Probe, prompt: &str) -> Judgement {
     })
 }
 
-/// Text from every corner of Unicode, with control characters and special-token text mixed in.
-fn random_text(probe: &Probe) -> String {
-    let mut text = String::new();
-    for _ in 0..=probe.random(40) {
-        match probe.random(4) {
-            0 => text.push(char::from(probe.random(128) as u8)),
-            1 => text.push_str(["<s>", "</s>", "<|im_start|>", "[INST]", "<0x00>"][probe.random(5)]),
-            // The one gap in Unicode's range, the surrogates, cannot stand in UTF-8 at all.
-            _ => text.extend(char::from_u32(probe.random(0x11_0000) as u32)),
-        }
-    }
-    text
+/// Texts from every corner of Unicode, with control characters and special-token text mixed in; the run's seed draws them.
+fn random_texts(probe: &Probe) -> Result<Vec<impl ValueTree<Value = String> + use<>>, NotPassed> {
+    let seed: Vec<u8> = (0..32).map(|_| probe.random(256) as u8).collect();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let special = ["<s>", "</s>", "<|im_start|>", "[INST]", "<0x00>"];
+    let piece = prop_oneof![
+        1 => proptest::char::range('\0', '\u{7f}').prop_map(String::from),
+        1 => proptest::sample::select(special.to_vec()).prop_map(str::to_owned),
+        2 => any::<char>().prop_map(String::from),
+    ];
+    let text = proptest::collection::vec(piece, 1..=PIECES).prop_map(|pieces| pieces.concat());
+    let draws = (0..RANDOM).map(|_| text.new_tree(&mut runner));
+    draws
+        .collect::<Result<_, _>>()
+        .map_err(|why| NotPassed::Harness(format!("no random prompt could be drawn: {why}")))
 }
 
 #[derive(Default)]

@@ -26,7 +26,7 @@ crate::requirement! {
     ///
     /// # How it is checked
     /// Unknown models, broken bytes, empty streams and negative bounds are sent, seventy of each, more than a server's
-    /// slots; after each kind a good request must be served. Where Health shows `requests_inflight`, it must not have
+    /// slots; after each kind three good requests in a row must be served: the model may not fail every second one. Where Health shows `requests_inflight`, it must not have
     /// grown by as many.
     ///
     /// # What a violation looks like
@@ -46,6 +46,9 @@ crate::requirement! {
 /// More refusals of a kind than a server of this size has slots, so many at a time.
 const BATCHES: usize = 7;
 const BATCH: usize = 10;
+
+/// Good requests in a row: one may succeed where every second fails.
+const GOOD: usize = 3;
 
 const UNKNOWN_MODEL: &str = "requests for an unknown model";
 const BROKEN_BYTES: &str = "requests of broken bytes";
@@ -83,6 +86,11 @@ async fn check(probe: &Probe) -> Judgement {
         refused += ends.iter().flatten().filter(|end| !end.is_ok()).count();
         let sent = ends.len();
         probe.still_serves(&format!("{sent} refused {kind}")).await?;
+        for good in 2..=GOOD {
+            let circumstance =
+                format!("after {sent} refused {kind}, in good request {good} of {GOOD} in a row");
+            probe.predict(probe.request(2)).await?.served().map_err(|why| why.when(&circumstance))?;
+        }
         let (Some(before), Some(after)) = (before, settled(probe, before).await?) else { continue };
         probe.assert(after < before + sent as i64, || {
             format!("after {sent} refused {kind}, requests_inflight went from {before} to {after} and stayed there")

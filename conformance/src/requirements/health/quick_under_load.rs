@@ -7,7 +7,10 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State},
-    probe::{Load, Probe, Within},
+    probe::{
+        Load, Probe, Within,
+        wire::{CallOptions, End},
+    },
     requirement::{Judgement, NotPassed},
 };
 
@@ -20,10 +23,12 @@ crate::requirement! {
     /// server restarted, with all its users.
     ///
     /// # How it is checked
-    /// Four generations, as long as the server takes them, are kept running without a pause. While at least one of them
-    /// is between its first text and its end, Health is called ten times, each time just after one more generation has
-    /// been started on the same connection. Three answers that take longer than a second are the server's; one or two
-    /// are the machine's.
+    /// Four generations of about two seconds, by the server's own pace, are kept running without a pause; where all four
+    /// run at once, twenty-four, more than a usual pool of threads. While at least one of them is between its first text
+    /// and its end, Health is called five times, each time just after one more generation has been started, on the
+    /// same connection if that takes two calls at a time. Three answers that take longer than a second are the server's;
+    /// one or two are the machine's. At the end the generations are cancelled, and the server must be idle again before
+    /// anything else is asked of it; else the check is inconclusive.
     ///
     /// # What a violation looks like
     /// Health is answered only when a generation ends.
@@ -41,16 +46,42 @@ crate::requirement! {
     mutant: WaitsForGeneration, fault: "Health waits for the running generation", seen_as: "while generations were running",
 }
 
-/// Generations that run beside Health; a new one starts where one ends.
-const WIDTH: usize = 4;
+/// Generations that run beside Health: the second number where the server runs all of the first at once.
+const WIDTHS: [usize; 2] = [4, 24];
+/// Each of them: longer than the limit, so that Health shows if it waits for one.
+const LASTING: Duration = Duration::from_secs(2);
+const SAMPLES: usize = 5;
 /// Between the start of one more generation and Health: time to be in the middle of reading its prompt.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A connection that takes a second call takes it at once.
+const SECOND_CALL: Duration = Duration::from_millis(500);
 
 async fn check(probe: &Probe) -> Judgement {
-    let load = Load::start(probe, WIDTH).await?;
-    let within =
-        Within { what: "Health while generations were running", limit: Duration::from_secs(1), samples: 10 };
-    let judged = within
+    let pace = probe.pace().await?;
+    let two_calls = takes_two_calls(probe).await?;
+    for width in WIDTHS {
+        let connections = probe.connections(width).await?;
+        let load = Load::start(probe, &connections, pace, width, LASTING).await?;
+        let running = load.steady().await;
+        let judged = beside(probe, &load, two_calls).await;
+        let work = load.cancel().await;
+        let settled = probe.settled(pace, work).await;
+        judged?;
+        settled?;
+        if running < width {
+            break; // the rest waited for room: no pool had a thread left
+        }
+    }
+    Ok(())
+}
+
+async fn beside(probe: &Probe, load: &Load, two_calls: bool) -> Judgement {
+    let within = Within {
+        what: "Health while generations were running",
+        limit: Duration::from_secs(1),
+        samples: SAMPLES,
+    };
+    within
         .judge(probe, || async {
             let began = Instant::now();
             while load.running() == 0 {
@@ -60,16 +91,27 @@ async fn check(probe: &Probe) -> Judgement {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             // One more is just starting, on Health's own connection.
-            let mut starting = probe.stream().await?;
+            let mut starting = if two_calls {
+                probe.stream().await?
+            } else {
+                probe.stream_on(&probe.connect().await?).await
+            };
             starting.send(&probe.request(8));
             tokio::time::sleep(PAUSE).await;
             let health = probe.health(&probe.trace_id()).await?;
             health.informative().map_err(|why| why.when("while generations were running"))?;
             Ok(health.took)
         })
-        .await;
-    load.stop().await;
-    judged
+        .await
+}
+
+/// Whether a connection takes a second call while one is open (MAX_CONCURRENT_STREAMS may be 1).
+async fn takes_two_calls(probe: &Probe) -> Result<bool, NotPassed> {
+    let connection = probe.connection().await?;
+    let _first = probe.stream_on(&connection).await;
+    let options = CallOptions { patience: SECOND_CALL, ..probe.options() };
+    let second = probe.health_on(&connection, &probe.trace_id(), &options).await;
+    Ok(second.end != End::TimedOut(SECOND_CALL))
 }
 
 #[derive(Default)]

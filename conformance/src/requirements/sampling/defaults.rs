@@ -1,6 +1,9 @@
 //! SAMPLING-001.
 
+use std::collections::BTreeSet;
+
 use ai_inference_proto::{GenerationRequest, Sampling};
+use futures_util::future::join_all;
 use tonic::Status;
 
 use crate::{
@@ -18,10 +21,14 @@ crate::requirement! {
     ///
     /// # How it is checked
     /// A request without a `generation` message and one with an empty one are sent; each must be served with text. Then
-    /// greedy requests with max_new_tokens of 8, of 32 and unset: where 32 gives more text than 8, unset must too.
+    /// greedy requests with max_new_tokens of 8, of 32 and unset: where 32 gives more text than 8, unset must too (which
+    /// number unset means is SAMPLING-010's). At last six requests are sent with temperature and top_p unset, and six with
+    /// the documented 0.7 and 0.9: where the latter give six different texts, the former may not all be one text, as if
+    /// unset were greedy.
     ///
     /// # What a violation looks like
-    /// INVALID_ARGUMENT, or an empty text because unset was read as zero tokens.
+    /// INVALID_ARGUMENT; an empty text because unset was read as zero tokens; the same text each time because an unset
+    /// temperature was read as zero.
     ///
     /// # References
     /// Contract, section 5 and SAMPLING-001; Protocol Buffers, "Default values".
@@ -35,19 +42,54 @@ crate::requirement! {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    for sampling in [None, Some(Sampling::default())] {
-        let generation = probe.predict(GenerationRequest { sampling, ..probe.request(8) }).await?;
-        generation.served()?;
+    let asked = [None, Some(Sampling::default())].map(|sampling| {
+        let request = GenerationRequest { sampling, ..probe.request(8) };
+        Box::pin(probe.predict(request))
+    });
+    for generation in join_all(asked).await {
+        generation?.served()?;
         probe.assert(true, String::new)?;
     }
-    // Unset means 256 tokens: more than eight, where the model has more than eight to say.
+    // Not read as zero, nor as a handful: more than eight, where the model has more than eight to say.
     let eight = length(probe, 8).await?;
     let more = length(probe, 32).await?;
     let unset = length(probe, 0).await?;
     probe.assert(unset > eight || more <= eight, || {
         format!("max_new_tokens unset gave {unset} bytes of text, 8 gave {eight} and 32 gave {more}; unset means 256")
+    })?;
+    spread(probe).await
+}
+
+/// Unset is 0.7 and 0.9: not one and the same text each time, where those give another each time.
+async fn spread(probe: &Probe) -> Judgement {
+    let documented = texts(probe, Sampling { temperature: 0.7, top_p: 0.9, ..Sampling::default() }).await?;
+    if documented.len() < DRAWS {
+        return Ok(()); // the model says the same by itself now and then: nothing can be told from it
+    }
+    let unset = texts(probe, Sampling::default()).await?;
+    probe.assert(unset.len() > 1, || {
+        format!(
+            "temperature and top_p unset gave the same text {DRAWS} times, 0.7 and 0.9 gave {DRAWS} different ones: unset \
+             is read as greedy"
+        )
     })
 }
+
+/// The different texts among some generations at once.
+async fn texts(probe: &Probe, sampling: Sampling) -> Result<BTreeSet<String>, NotPassed> {
+    let sampling = Some(Sampling { max_new_tokens: DRAWN_TOKENS, ..sampling });
+    let draws =
+        (0..DRAWS).map(|_| Box::pin(probe.predict(GenerationRequest { sampling, ..probe.request(1) })));
+    let mut texts = BTreeSet::new();
+    for generation in join_all(draws).await {
+        texts.insert(generation?.served()?.text());
+    }
+    Ok(texts)
+}
+
+/// So many draws cannot all be equal by chance where as many others are all different.
+const DRAWS: usize = 6;
+const DRAWN_TOKENS: i64 = 16;
 
 /// Bytes of a greedy text.
 async fn length(probe: &Probe, max_new_tokens: i64) -> Result<usize, NotPassed> {

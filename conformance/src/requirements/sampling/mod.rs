@@ -4,6 +4,7 @@ mod defaults;
 mod greedy_repeats;
 mod max_new_tokens;
 mod negative_bound;
+mod unset_is_documented;
 
 use crate::requirement::Requirement;
 
@@ -13,6 +14,7 @@ pub(super) static ALL: &[&Requirement] = &[
     &max_new_tokens::REQUIREMENT,
     &greedy_repeats::REQUIREMENT,
     &negative_bound::REQUIREMENT,
+    &unset_is_documented::REQUIREMENT,
 ];
 
 /// What the contract asks and nothing here checks, with the reason.
@@ -22,6 +24,5 @@ pub(super) static UNCHECKED: &[(&str, &str)] = &[
     ("SAMPLING-007", "no check is written yet"),
     ("SAMPLING-008", "no check is written yet"),
     ("SAMPLING-009", "no check is written yet"),
-    ("SAMPLING-010", "no check is written yet"),
     ("SAMPLING-011", "no check is written yet"),
 ];

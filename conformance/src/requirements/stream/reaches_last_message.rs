@@ -1,5 +1,7 @@
 //! STREAM-012.
 
+use std::time::Duration;
+
 use ai_inference_proto::GenerationRequest;
 use tokio_stream::StreamExt as _;
 use tonic::Code;
@@ -19,12 +21,15 @@ crate::requirement! {
     /// it.
     ///
     /// # How it is checked
-    /// Generations of 1, 16, 64 and the default number of tokens, then sixteen at once. Each that ends OK must have had its
-    /// last message, and none may stop in the middle without an end. An end with another status, a reset or a lost
-    /// connection tells the client, and is not this requirement's matter; the first generation must be served.
+    /// Generations of 1 and 16 tokens and of some six tenths of a second by the server's own pace, four more of these at
+    /// once, then sixteen shorter ones at once. Each that ends OK must have had its last message, and none may stop in the
+    /// middle without an end. An end with another status, a reset or a lost connection tells the client, and is not this
+    /// requirement's matter; the first generation must be served. Equal greedy requests must come to the same end: two
+    /// texts that are each only the beginning of another one's were cut, however cleanly they ended; a single one is
+    /// inconclusive.
     ///
     /// # What a violation looks like
-    /// Status OK after twenty responses, none of them the last.
+    /// Status OK after twenty responses, none of them the last; or, now and then, a last message in the middle of a text.
     ///
     /// # References
     /// Contract, STREAM-012.
@@ -37,29 +42,81 @@ crate::requirement! {
     mutant: CutsLongOnes, fault: "long generations end OK without a last message", seen_as: "without a last message",
 }
 
-/// Generations that run at once.
-const TOGETHER: i64 = 16;
+/// A long generation, alone and beside some more of the same.
+const LONG: Duration = Duration::from_millis(600);
+const LONG_TOGETHER: usize = 4;
+/// Short ones at once: more than the seventh of them is the seventh.
+const TOGETHER: usize = 16;
+const SHORT: i64 = 24;
+/// Texts that are the beginning of another, in answer to the same greedy request. One may be a tie that a model breaks
+/// now so and now so.
+const CUTS: usize = 2;
 
 async fn check(probe: &Probe) -> Judgement {
     let first = probe.predict(probe.request(1)).await?;
     ends_well_or_badly(probe, first.served()?)?;
-    for tokens in [16, 64, 0] {
-        ends_well_or_badly(probe, &probe.predict(probe.request(tokens)).await?)?;
+    ends_well_or_badly(probe, &probe.predict(probe.request(16)).await?)?;
+    let bound = probe.pace().await?.bound(LONG);
+    let mut long = vec![probe.predict(probe.request(bound)).await?];
+    long.extend(at_once(probe, bound, LONG_TOGETHER).await?);
+    let short = at_once(probe, SHORT, TOGETHER).await?;
+    let mut cut = Vec::new();
+    for generations in [long, short] {
+        for generation in &generations {
+            ends_well_or_badly(probe, generation)?;
+        }
+        cut.extend(cut_short(&generations));
     }
-    let connection = probe.connection().await?;
-    let mut together = Vec::new();
-    for tokens in 24..24 + TOGETHER {
-        let request = probe.request(tokens);
-        let mut stream = probe.stream_on(&connection).await;
-        stream.send(&request);
-        stream.half_close();
-        together.push(tokio::spawn(stream.finish(request)));
-    }
-    for generation in together {
-        let generation = generation.await.map_err(|e| NotPassed::Harness(e.to_string()))?;
-        ends_well_or_badly(probe, &generation)?;
+    probe.assert(cut.len() < CUTS, || {
+        format!(
+            "{} generations were cut short though they ended OK: equal greedy requests went on where they stopped ({})",
+            cut.len(),
+            cut[0]
+        )
+    })?;
+    if let [cut] = cut.as_slice() {
+        return Err(NotPassed::Inconclusive(format!(
+            "one generation ended where an equal greedy request went on ({cut}): it was cut, or the model wavers"
+        )));
     }
     Ok(())
+}
+
+async fn at_once(probe: &Probe, bound: i64, count: usize) -> Result<Vec<Generation>, NotPassed> {
+    let connection = probe.connection().await?;
+    let mut together = Vec::new();
+    // They may wait for one slot.
+    let patience = probe.patience() + LONG * 2 * count as u32;
+    let streamer = probe.streamer().with_patience(patience);
+    for _ in 0..count {
+        let (request, streamer, connection) = (probe.request(bound), streamer.clone(), connection.clone());
+        together.push(tokio::spawn(async move {
+            let mut stream = streamer.open(&connection).await;
+            stream.send(&request);
+            stream.half_close();
+            stream.finish(request).await
+        }));
+    }
+    let mut generations = Vec::new();
+    for generation in together {
+        generations.push(generation.await.map_err(|e| NotPassed::Harness(e.to_string()))?);
+    }
+    Ok(generations)
+}
+
+/// Those whose text is only the beginning of another's, in words. All answer the same greedy request.
+fn cut_short(generations: &[Generation]) -> Vec<String> {
+    let whole: Vec<String> = generations
+        .iter()
+        .filter(|g| g.end.is_ok() && g.responses.iter().any(|r| r.message.end_of_stream))
+        .map(Generation::text)
+        .collect();
+    let goes_on = |text: &str| whole.iter().find(|other| other.len() > text.len() && other.starts_with(text));
+    whole
+        .iter()
+        .filter_map(|text| Some((text, goes_on(text)?)))
+        .map(|(text, other)| format!("{} and {} bytes of one text", text.len(), other.len()))
+        .collect()
 }
 
 /// Well: with the last message. Badly: so that the client knows.

@@ -5,7 +5,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     exemplar::{Behaviour, Responses},
-    probe::Probe,
+    probe::{Generation, Probe},
     requirement::Judgement,
 };
 
@@ -20,7 +20,7 @@ crate::requirement! {
     /// # How it is checked
     /// Four generations: an ordinary trace_id over 64 tokens, one of 1,000 characters, one in another script with spaces
     /// at its ends and a combining mark, and an upper-case UUID with a line break. Every response of each, the last one
-    /// too, must carry the same bytes.
+    /// too, must carry the same bytes; so must every response to a request with an empty prompt, where that is served.
     ///
     /// # What a violation looks like
     /// The last message has an empty trace_id; the trace_id is trimmed, lower-cased or replaced.
@@ -47,16 +47,21 @@ async fn check(probe: &Probe) -> Judgement {
         request.metadata = Some(Metadata { trace_id: trace_id.clone(), ..Metadata::default() });
         let generation = probe.predict(request).await?;
         generation.served()?;
-        let count = generation.responses.len();
-        for (at, response) in generation.responses.iter().enumerate() {
-            probe.assert(response.message.trace_id == trace_id, || {
-                format!(
-                    "response {} of {count} carries trace_id {:?}, the request {trace_id:?}",
-                    at + 1,
-                    response.message.trace_id
-                )
-            })?;
-        }
+        carries(probe, &generation, "")?;
+    }
+    // What becomes of an empty prompt is ERROR-005's matter; what is answered to it carries the trace_id too.
+    let empty = GenerationRequest { prompt: String::new(), ..probe.request(8) };
+    let generation = probe.predict(empty).await?;
+    carries(probe, &generation, " to an empty prompt")
+}
+
+fn carries(probe: &Probe, generation: &Generation, to: &str) -> Judgement {
+    let (count, wanted) = (generation.responses.len(), generation.request.trace_id());
+    for (at, response) in generation.responses.iter().enumerate() {
+        let got = &response.message.trace_id;
+        probe.assert(got == wanted, || {
+            format!("response {} of {count}{to} carries trace_id {got:?}, the request {wanted:?}", at + 1)
+        })?;
     }
     Ok(())
 }

@@ -22,7 +22,9 @@ crate::requirement! {
     /// bytes are not UTF-8 by themselves is a split character. So is a chunk that ends with U+FFFD where the next begins
     /// with it, the two halves of one character each decoded alone, unless the texts also hold U+FFFD that stand alone:
     /// then the model produces stray bytes of its own, and three or more of them are inconclusive. Text without any
-    /// character beyond ASCII leaves the check blind, and it says so.
+    /// character beyond ASCII leaves the check blind, and it says so. Halves of UTF-16 come as `?` at the end of a chunk
+    /// and `?` at the beginning of the next: beside a joiner, a variation selector or a combining mark, which never
+    /// belongs to a question mark, that is a split character too; many of them alone are inconclusive.
     ///
     /// # What a violation looks like
     /// `"水"` comes as `"\u{fffd}"` and `"\u{fffd}"`.
@@ -50,11 +52,15 @@ const TOKENS: i64 = 48;
 const REPLACEMENT: char = '\u{FFFD}';
 /// A model may produce a stray byte now and then; more than this is not judged in silence.
 const STRAY: usize = 3;
+/// Nobody asks so many questions.
+const MANY_HALVES: usize = 12;
 
 async fn check(probe: &Probe) -> Judgement {
     let mut beyond_ascii = 0;
     let mut split = Vec::new();
     let mut stray = 0;
+    let mut halves = Vec::new();
+    let mut joined = false;
     for prompt in PROMPTS {
         let mut request = probe.request(TOKENS);
         prompt.clone_into(&mut request.prompt);
@@ -76,13 +82,33 @@ async fn check(probe: &Probe) -> Judgement {
                 split.push(format!("{} and {}", quote(pair[0], 30), quote(pair[1], 30)));
             }
         }
+        for pair in chunks.windows(2) {
+            if pair[0].ends_with('?') && pair[1].starts_with('?') {
+                halves.push(format!("{} and {}", quote(pair[0], 30), quote(pair[1], 30)));
+            }
+        }
         let text = generation.text();
+        joined |= joins_question_marks(&text);
         let runs = text.split(|c| c != REPLACEMENT).filter(|run| !run.is_empty());
         stray += runs.filter(|run| run.chars().count() == 1).count();
     }
     probe.assert(split.is_empty() || stray > 0, || {
         format!("a character was split between the chunks {} ({} times in all)", split[0], split.len())
     })?;
+    probe.assert(halves.len() < STRAY || !joined, || {
+        format!(
+            "a character was split into halves of UTF-16 between the chunks {} ({} times in all)",
+            halves[0],
+            halves.len()
+        )
+    })?;
+    if halves.len() >= MANY_HALVES {
+        return Err(NotPassed::Inconclusive(format!(
+            "{} times a chunk ends with a question mark and the next begins with one: the model's own, or halves of \
+             characters beyond the basic plane",
+            halves.len()
+        )));
+    }
     if beyond_ascii == 0 {
         return Err(NotPassed::Inconclusive(
             "the model answered every prompt in ASCII: nothing could be split".into(),
@@ -95,6 +121,14 @@ async fn check(probe: &Probe) -> Judgement {
         )));
     }
     Ok(())
+}
+
+/// Whether a mark that only ever follows a character of its own kind follows a question mark.
+fn joins_question_marks(text: &str) -> bool {
+    let marks = |c: char| matches!(c, '\u{200D}' | '\u{FE0F}' | '\u{20E3}');
+    text.chars()
+        .zip(text.chars().skip(1))
+        .any(|(a, b)| (a == '?' && marks(b)) || (a == '\u{200D}' && b == '?'))
 }
 
 /// Decodes each half of a character alone, as a server that detokenises token by token does.

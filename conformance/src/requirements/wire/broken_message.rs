@@ -10,7 +10,7 @@ use crate::{
         Probe,
         wire::{Connection, End},
     },
-    requirement::{Judgement, NotPassed},
+    requirement::Judgement,
 };
 
 crate::requirement! {
@@ -25,16 +25,18 @@ crate::requirement! {
     /// # How it is checked
     /// On one connection a generation is running while Health, Control and StreamPredict are each sent bytes that are no
     /// protobuf message: a string that announces more bytes than follow, a tag with a wire type that does not exist,
-    /// and, for StreamPredict, a request whose `generation` is truncated. The running generation must reach its end and
-    /// Health must answer on the same connection; each broken call must end with INVALID_ARGUMENT or INTERNAL. UNKNOWN
-    /// is what grpc.aio and grpc-java answer by themselves, before any code of the server runs: where that is all, the
-    /// check says so and is inconclusive.
+    /// and, for StreamPredict, a request whose `generation` is truncated. Each broken call must end with a status other
+    /// than OK; which one is WIRE-016's matter. The running generation must reach its end and Health must answer on the
+    /// same connection. Then the bytes come second on a stream, after a good request: that call must end too, with a
+    /// status other than OK, or with OK after the last message of the good request, where a server takes one request a
+    /// stream.
     ///
     /// # What a violation looks like
-    /// The connection closes; the call hangs; or the bytes are taken for an empty request and answered OK.
+    /// The connection closes; the call hangs or is reset without a status; or the bytes are taken for an empty request and
+    /// answered OK.
     ///
     /// # References
-    /// Contract, WIRE-007; gRPC, "Status codes" (INTERNAL for what cannot be parsed).
+    /// Contract, WIRE-007 and WIRE-016; gRPC, "Status codes" (INTERNAL for what cannot be parsed).
     id: "WIRE-007",
     level: Must,
     dialects: [Contract, CyLlm],
@@ -86,24 +88,37 @@ async fn check(probe: &Probe) -> Judgement {
     let health = probe.health_on(&connection, &probe.trace_id(), &probe.options()).await;
     health.informative()?;
 
-    let mut unknown = Vec::new();
     for (what, end) in &ends {
-        match end.code() {
-            Some(Code::Unknown) => unknown.push(what.as_str()),
-            code => probe.assert(matches!(code, Some(Code::InvalidArgument | Code::Internal)), || {
-                format!("{what} {}, not INVALID_ARGUMENT or INTERNAL", end.told())
-            })?,
-        }
+        probe.assert(end.code().is_some_and(|code| code != Code::Ok), || {
+            format!("{what} {}, not with a status other than OK", end.told())
+        })?;
     }
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(NotPassed::Inconclusive(format!(
-        "the connection and other streams went on, but the code was UNKNOWN, not INVALID_ARGUMENT or INTERNAL ({}): \
-         grpc.aio and grpc-java answer so by themselves, before the server's code is reached; wrap the request \
-         deserialiser to mend it",
-        unknown.join(", ")
-    )))
+    second_on_a_stream(probe, &connection).await
+}
+
+/// A good request, and then bytes that are none.
+async fn second_on_a_stream(probe: &Probe, connection: &Connection) -> Judgement {
+    let what = "a stream with a good request and then a truncated string";
+    let request = probe.request(8);
+    let mut stream = probe.stream_on(connection).await;
+    stream.send(&request);
+    stream.send_bytes(BROKEN[0].1, BROKEN[0].0);
+    stream.half_close();
+    let generation = stream.finish(request).await;
+    let end = &generation.end;
+    probe.assert(!matches!(end, End::Closed(_)), || {
+        format!("{what} {}: the connection is gone", end.told())
+    })?;
+    let last = generation.responses.iter().position(|r| r.message.end_of_stream);
+    // One request a stream: the second is never looked at.
+    let first_only = last.is_some_and(|at| at + 1 == generation.responses.len());
+    probe.assert(end.code().is_some_and(|code| code != Code::Ok || first_only), || {
+        let count = generation.responses.len();
+        format!("{what} {} after {count} responses, not with a status other than OK", end.told())
+    })?;
+    let health = probe.health_on(connection, &probe.trace_id(), &probe.options()).await;
+    health.informative().map_err(|why| why.when(&format!("after {what}")))?;
+    Ok(())
 }
 
 async fn predict_bytes(probe: &Probe, connection: &Connection, bytes: &[u8], what: &str) -> End {

@@ -4,7 +4,7 @@
 use std::f64::consts::TAU;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
-use statistics::{Block, Figure, Judgement, Plan, Side, Verdict, judge};
+use statistics::{Block, Figure, Judgement, LookSchedule, Samples, Verdict, judge};
 
 /// What a simulated machine does.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ impl Noise {
         let mut side = |is_candidate: bool| {
             let twice = if outlier && slow_is_candidate == is_candidate { 2.0 } else { 1.0 };
             let run = 1e8 * shared * (own * normal(rng)).exp() * twice;
-            Side::singles((0..self.requests).map(|at| {
+            Samples::singles((0..self.requests).map(|at| {
                 let tail = if rng.random::<f64>() < self.heavy {
                     rng.random_range(0.1_f64..1.0).recip()
                 } else {
@@ -75,7 +75,7 @@ impl Noise {
 }
 
 /// Looks as a caller does: at each look of the plan in turn, until there is a verdict. The figures share their blocks.
-pub(crate) fn compare(blocks: &[Block], figures: &[(f64, f64)], plan: &Plan) -> Judgement {
+pub(crate) fn compare(blocks: &[Block], figures: &[(f64, f64)], plan: &LookSchedule) -> Judgement {
     for (look, count) in (1..).zip(&plan.looks) {
         let figure = |(quantile, delta): &(f64, f64)| Figure {
             metric: "ttft".into(),
@@ -104,7 +104,13 @@ pub(crate) struct Tally {
 }
 
 /// Compares `count` times, each time with a seed of its own.
-pub(crate) fn tally(count: u64, noise: Noise, effect: Effect, figures: &[(f64, f64)], plan: &Plan) -> Tally {
+pub(crate) fn tally(
+    count: u64,
+    noise: Noise,
+    effect: Effect,
+    figures: &[(f64, f64)],
+    plan: &LookSchedule,
+) -> Tally {
     let most = plan.looks.last().copied().unwrap_or_default();
     let mut tally = Tally::default();
     for seed in 0..count {

@@ -19,7 +19,7 @@ impl Stream {
             return Err(ort::Error::new("CUDA's driver library (libcuda.so.1) was not found"));
         }
         let stream = CudaContext::new(DEVICE).and_then(|context| context.new_stream());
-        stream.map(Self).map_err(|error| failed(&error))
+        stream.map(Self).map_err(failed)
     }
 
     /// For ONNX Runtime, which runs its kernels on it.
@@ -30,12 +30,12 @@ impl Stream {
     /// Bytes of the device's memory that are free.
     pub(super) fn free_memory(&self) -> ort::Result<u64> {
         let free = self.0.context().bind_to_thread().and_then(|()| result::mem_get_info());
-        free.map(|(free, _)| free as u64).map_err(|error| failed(&error))
+        free.map(|(free, _)| free as u64).map_err(failed)
     }
 
     /// Waits until all that was asked for is done.
     pub(super) fn wait(&self) -> ort::Result<()> {
-        self.0.synchronize().map_err(|error| failed(&error))
+        self.0.synchronize().map_err(failed)
     }
 
     /// SAFETY: `to` is `bytes` of the device's memory, not read or written by anything outside this stream.
@@ -98,7 +98,7 @@ impl Stream {
     /// Calls the driver with the device's context bound to this thread.
     fn order(&self, call: impl FnOnce(sys::CUstream) -> Result<(), DriverError>) -> ort::Result<()> {
         let bound = self.0.context().bind_to_thread();
-        bound.and_then(|()| call(self.0.cu_stream())).map_err(|error| failed(&error))
+        bound.and_then(|()| call(self.0.cu_stream())).map_err(failed)
     }
 }
 
@@ -144,7 +144,7 @@ fn address(pointer: NonNull<u8>) -> sys::CUdeviceptr {
     pointer.as_ptr() as sys::CUdeviceptr
 }
 
-fn failed(error: &DriverError) -> ort::Error {
+fn failed(error: DriverError) -> ort::Error {
     ort::Error::new(format!("CUDA's driver: {error}"))
 }
 

@@ -15,7 +15,7 @@ use ort::{
 };
 
 use super::OnnxError;
-use crate::models::{AdaptedLayer, Package};
+use crate::package::{AdaptedLayer, Package};
 
 pub(super) const IDS: &str = "input_ids";
 pub(super) const POSITIONS: &str = "position_ids";

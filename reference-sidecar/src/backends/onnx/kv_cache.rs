@@ -13,7 +13,7 @@ use std::{ffi::CString, sync::Arc};
 use ort::value::TensorElementType;
 
 use super::raw::{Arena, Named, Region, size_of_kind};
-use crate::models::CacheShape;
+use crate::package::CacheShape;
 
 /// The buffers, and every view of them that a step can need.
 pub(super) struct KvCache {

@@ -13,7 +13,7 @@ use ort::environment::Environment;
 use thiserror::Error;
 
 use super::{Provider, ProviderChoice, ProviderError};
-use crate::config::cache_dir;
+use crate::paths::cache_dir;
 
 /// The version this crate is tested with; `ci/onnxruntime` fetches the same.
 const VERSION: &str = "1.31.1";

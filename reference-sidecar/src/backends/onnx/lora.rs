@@ -15,7 +15,7 @@ use super::{
     graph::{Graph, LORA_A, LORA_B, LORA_INDEX},
     raw::{Arena, Element, Named, Region, size_of_kind},
 };
-use crate::models::{AdaptedLayer, Adapter};
+use crate::package::{AdaptedLayer, Adapter};
 
 pub(super) struct Lora {
     layers: Vec<AdaptedLayer>,

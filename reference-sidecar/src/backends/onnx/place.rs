@@ -5,6 +5,15 @@
 //! call. That needs fixed addresses, which [`Arena`] gives, and one thread, which the engine's is. Prompts vary in length
 //! and are launched kernel by kernel.
 
+#![cfg_attr(
+    not(feature = "cuda"),
+    expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "a device may refuse, and knows more than one place"
+    )
+)]
+
 use ort::session::{RunOptions, Session, builder::SessionBuilder};
 
 #[cfg(feature = "cuda")]
@@ -28,10 +37,6 @@ impl Place {
     }
 
     /// Bytes that slots may take here; `None` where the system does not tell.
-    #[cfg_attr(
-        not(feature = "cuda"),
-        expect(clippy::unnecessary_wraps, reason = "a device may fail to answer")
-    )]
     pub(super) fn free_memory(&self) -> Result<Option<u64>, OnnxError> {
         match self {
             Self::Processor => Ok(sizing::free_memory()),
@@ -40,7 +45,6 @@ impl Place {
         }
     }
 
-    #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "a device may refuse"))]
     pub(super) fn arena(&self, session: &Session) -> Result<Arena, OnnxError> {
         let _ = session;
         match self {
@@ -51,7 +55,6 @@ impl Place {
     }
 
     /// Makes the session compute here.
-    #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "a device may refuse"))]
     pub(super) fn prepare(&self, builder: SessionBuilder) -> Result<SessionBuilder, OnnxError> {
         match self {
             Self::Processor => Ok(builder),
@@ -68,7 +71,6 @@ impl Place {
     }
 
     /// How the decode step of so many rows runs: recorded under this number, and then replayed.
-    #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "options may be refused"))]
     pub(super) fn replayed(&self, rows: usize) -> Result<Option<RunOptions>, OnnxError> {
         let _ = rows;
         match self {

@@ -135,6 +135,10 @@ impl Arena {
     }
 
     /// Elements that the last run wrote; waits for the device where it did.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "a device may fail to copy")
+    )]
     pub(super) fn fetch<'a, T: Element>(
         &'a mut self,
         region: &'a Region,
@@ -168,6 +172,10 @@ impl Arena {
 
     /// Copies `rows` runs of `len` elements, one every `pitch` elements from `from` and from `to` on, inside a region. The
     /// two sides must not overlap.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "a device may fail to copy")
+    )]
     pub(super) fn copy_within(
         &mut self,
         region: &Region,
@@ -192,7 +200,7 @@ impl Arena {
             let offset = row * pitch * size;
             // SAFETY: inside the allocation and apart (asserted).
             unsafe {
-                ptr::copy_nonoverlapping(from.add(offset).as_ptr(), to.add(offset).as_ptr(), len * size)
+                ptr::copy_nonoverlapping(from.add(offset).as_ptr(), to.add(offset).as_ptr(), len * size);
             };
         }
         Ok(())
@@ -454,6 +462,10 @@ impl Memory {
     }
 
     /// What the host reads and writes; none for memory that is the device's alone.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "a device has memory of its own")
+    )]
     fn seen_by_host(&self) -> Option<NonNull<u8>> {
         match self {
             Self::Host { .. } => Some(self.start()),

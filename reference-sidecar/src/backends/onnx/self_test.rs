@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::OnnxBackend;
 use crate::{
     backends::{Backend, BackendError, Row},
-    models::{AdaptedLayer, Adapter, LowRank},
+    package::{AdaptedLayer, Adapter, LowRank},
 };
 
 /// Says what is wrong with the backend, whose slots must be free. Leaves them free.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError, Capacity, Interrupter, Row},
-    models::{AdaptedLayer, Adapter, Package},
+    package::{AdaptedLayer, Adapter, Package},
 };
 
 /// How a model is run.

@@ -1,0 +1,122 @@
+//! Which check may begin now: shared ones beside each other, all others alone. Pure.
+//!
+//! The shared ones come first. One that did not pass beside others is run again alone, and what it says then stands: no
+//! verdict hangs on what ran beside it.
+
+use std::collections::VecDeque;
+
+use crate::vocabulary::Isolation;
+
+/// What is still to be run, and what runs.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    shared: VecDeque<usize>,
+    alone: VecDeque<usize>,
+    width: usize,
+    running: usize,
+    somebody_alone: bool,
+}
+
+/// A check that may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Its place in the plan.
+    pub(super) at: usize,
+    /// Others may run beside it.
+    pub(super) beside: bool,
+}
+
+impl Schedule {
+    /// All checks of a plan, `width` of the shared ones at a time. With a width of one, they run in the plan's order.
+    pub(super) fn new(isolations: impl IntoIterator<Item = Isolation>, width: usize) -> Self {
+        let width = width.max(1);
+        let beside = |isolation| width > 1 && isolation == Isolation::Shared;
+        let (shared, alone): (Vec<_>, Vec<_>) =
+            isolations.into_iter().enumerate().partition(|(_, isolation)| beside(*isolation));
+        let places = |of: Vec<(usize, Isolation)>| of.into_iter().map(|(at, _)| at).collect();
+        Self { shared: places(shared), alone: places(alone), width, running: 0, somebody_alone: false }
+    }
+
+    /// All of them at once, so many at a time: nothing can disturb a target that says nothing.
+    pub(super) fn at_once(count: usize, width: usize) -> Self {
+        Self {
+            shared: (0..count).collect(),
+            alone: VecDeque::new(),
+            width: width.max(1),
+            running: 0,
+            somebody_alone: false,
+        }
+    }
+
+    /// The next check that may begin now.
+    pub(super) fn next(&mut self) -> Option<Turn> {
+        if self.somebody_alone {
+            return None;
+        }
+        let turn = if !self.shared.is_empty() {
+            (self.running < self.width).then(|| self.shared.pop_front()).flatten().map(|at| (at, true))
+        } else if self.running == 0 {
+            self.alone.pop_front().map(|at| (at, false))
+        } else {
+            None
+        };
+        let (at, beside) = turn?;
+        self.running += 1;
+        self.somebody_alone = !beside;
+        Some(Turn { at, beside })
+    }
+
+    /// A check has ended.
+    pub(super) fn ended(&mut self) {
+        self.running = self.running.saturating_sub(1);
+        self.somebody_alone = false;
+    }
+
+    /// A check that ran beside others is to be run again, alone.
+    pub(super) fn again(&mut self, at: usize) {
+        self.alone.push_back(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Isolation::{Exclusive, Quiet, Shared};
+
+    use super::*;
+
+    fn next(schedule: &mut Schedule) -> Option<(usize, bool)> {
+        schedule.next().map(|turn| (turn.at, turn.beside))
+    }
+
+    #[test]
+    fn shared_checks_run_beside_each_other_and_all_others_alone() {
+        let mut schedule = Schedule::new([Shared, Exclusive, Shared, Quiet, Shared], 2);
+        assert_eq!(next(&mut schedule), Some((0, true)));
+        assert_eq!(next(&mut schedule), Some((2, true)));
+        assert_eq!(next(&mut schedule), None, "two at a time");
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((4, true)));
+        schedule.ended();
+        assert_eq!(next(&mut schedule), None, "a shared one still runs");
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((1, false)));
+        assert_eq!(next(&mut schedule), None);
+        schedule.again(2);
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((3, false)));
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((2, false)), "again, and alone");
+        schedule.ended();
+        assert_eq!(next(&mut schedule), None);
+    }
+
+    #[test]
+    fn a_width_of_one_is_the_order_of_the_plan() {
+        let mut schedule = Schedule::new([Shared, Exclusive, Shared], 1);
+        for at in 0..3 {
+            assert_eq!(next(&mut schedule), Some((at, false)));
+            assert_eq!(next(&mut schedule), None);
+            schedule.ended();
+        }
+    }
+}

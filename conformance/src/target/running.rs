@@ -1,0 +1,166 @@
+//! A target from its start to its end: started, waited for, looked at, stopped.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
+use wire::{Address, takes_connections};
+
+use super::{
+    command::shell,
+    container::{Container, ContainerError},
+    http2::answers_http2,
+    output::Tail,
+    process::{Launch, Process, SpawnError},
+    secret::Secret,
+    start::{Readiness, Source, Start},
+};
+
+/// A target, and what must be stopped afterwards.
+#[derive(Debug)]
+pub struct Target {
+    running: Running,
+    token: Option<Secret>,
+    /// A folder of its own, which goes with it.
+    _directory: Option<TempDir>,
+}
+
+#[derive(Debug)]
+enum Running {
+    /// Something else serves it.
+    Elsewhere { addresses: Vec<Address>, wait: Option<Duration>, readiness: Readiness },
+    /// Started from a command line.
+    Process(Box<Process>),
+    /// Started in a container.
+    Container(Box<Container>),
+}
+
+/// Why a target could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A command.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// What runs already, and does not answer.
+    #[error("nothing answered at {address} within {}", humantime::format_duration(*.wait))]
+    Late {
+        /// Where.
+        address: Box<Address>,
+        /// The limit.
+        wait: Duration,
+    },
+    /// There is no place for its socket.
+    #[error("cannot make a folder for the target's socket: {0}")]
+    Directory(std::io::Error),
+}
+
+impl StartError {
+    /// Whether it is not the target's: there is no place for the target's output.
+    pub fn is_about_output(&self) -> bool {
+        matches!(self, Self::Spawn(SpawnError::Log { .. }) | Self::Container(ContainerError::Log { .. }))
+    }
+}
+
+impl Target {
+    /// It was started by this run, and ends with it.
+    pub const fn is_ours(&self) -> bool {
+        !matches!(self.running, Running::Elsewhere { .. })
+    }
+
+    /// Starts what must be started. Its output goes to `log`. [`Target::ready`] is next.
+    pub async fn start(start: Start, log: &Path) -> Result<Self, StartError> {
+        let limit = start.start_limit();
+        let Start { source, addresses, wait, readiness, stop, token, env } = start;
+        let mut own = None;
+        let running = match source {
+            Source::Address => {
+                Running::Elsewhere { addresses, wait, readiness: readiness.unwrap_or(Readiness::Connects) }
+            }
+            Source::Command { line, directory } => {
+                let folder = own.insert(tempfile::tempdir().map_err(StartError::Directory)?);
+                let mut command = shell(&line);
+                command.env(DIRECTORY, folder.path());
+                command.envs(env.iter().map(|(name, value)| (name, value.reveal())));
+                if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) {
+                    command.current_dir(directory);
+                }
+                let launch =
+                    Launch { wait: limit, stop, readiness, ..Launch::new(command, &line, &addresses, log) };
+                Running::Process(Box::new(Process::start(launch).await?))
+            }
+            Source::Container(spec) => {
+                Running::Container(Box::new(Container::new(*spec, env, (limit, stop), log)?))
+            }
+        };
+        Ok(Self { running, token, _directory: own })
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) -> Result<(), StartError> {
+        match &mut self.running {
+            Running::Process(process) => Ok(process.ready().await?),
+            Running::Container(container) => Ok(Box::pin(container.ready()).await?),
+            Running::Elsewhere { addresses, wait: Some(wait), readiness } => {
+                let deadline = Instant::now() + *wait;
+                for address in addresses {
+                    while !is_ready(address, *readiness).await {
+                        if Instant::now() > deadline {
+                            return Err(StartError::Late { address: Box::new(address.clone()), wait: *wait });
+                        }
+                        sleep(BETWEEN_LOOKS).await;
+                    }
+                }
+                Ok(())
+            }
+            Running::Elsewhere { wait: None, .. } => Ok(()),
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[Address] {
+        match &self.running {
+            Running::Elsewhere { addresses, .. } => addresses,
+            Running::Process(process) => &process.addresses,
+            Running::Container(container) => &container.addresses,
+        }
+    }
+
+    /// The token that it asks for, where its start knows one.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(Secret::reveal)
+    }
+
+    /// How it ended, if it was started here and has ended by itself, and the end of its output.
+    pub async fn exited(&mut self) -> Option<(String, Tail)> {
+        match &mut self.running {
+            Running::Elsewhere { .. } => None,
+            Running::Process(process) => Some((process.exited()?.to_string(), process.tail())),
+            Running::Container(container) => Some((container.exited().await?, container.tail())),
+        }
+    }
+
+    /// Stops what was started.
+    pub async fn stop(self) {
+        match self.running {
+            Running::Elsewhere { .. } => {}
+            Running::Process(process) => process.stop().await,
+            Running::Container(container) => Box::pin(container.stop()).await,
+        }
+    }
+}
+
+/// Whether a server there is ready.
+pub(super) async fn is_ready(address: &Address, readiness: Readiness) -> bool {
+    match readiness {
+        Readiness::Http2 => answers_http2(address).await,
+        Readiness::Connects | Readiness::Printed => takes_connections(address, CONNECT_LIMIT).await,
+    }
+}
+
+/// The variable that names a started command's own folder: for its socket, say.
+const DIRECTORY: &str = "TARGET_DIRECTORY";
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
