@@ -106,6 +106,45 @@ fn the_conclusion_says_where_the_target_stands() {
 }
 
 #[test]
+fn a_target_that_went_away_is_no_verdict_and_what_failed_before_is_told() {
+    let failed = result("BAD-001", Level::Must, Verdict::Fail, "no");
+    let mut events = run_of(vec![result("GOOD-001", Level::Must, Verdict::Pass, ""), failed], false);
+    let why = "the target went away during BAD-001; the rest was not judged";
+    if let Some(Event::RunFinished(finished)) = events.last_mut() {
+        finished.broke_off = Some(why.to_owned());
+    }
+    let run = Run::of(&events);
+    let conclusion = run.conclusion();
+    assert_eq!((conclusion.standing, conclusion.exit), (Standing::Unknown, Exit::Unreachable));
+    let before = "(1 of 2 MUST requirements failed before: BAD-001)";
+    assert_eq!(conclusion.sentence, format!("no verdict: {why} {before}"));
+    let chinese = Run { language: Language::Chinese, ..run }.conclusion();
+    assert_eq!(chinese.exit, Exit::Unreachable);
+    assert!(chinese.sentence.starts_with("没有结论：目标在运行中途消失"), "{}", chinese.sentence);
+    assert!(
+        chinese.sentence.ends_with("（此前 2 条 MUST 要求中有 1 条失败：BAD-001）"),
+        "{}",
+        chinese.sentence
+    );
+}
+
+#[test]
+fn a_common_cause_comes_first_in_both_languages() {
+    let failed = |id| result(id, Level::Must, Verdict::Fail, "a legal request was answered UNAVAILABLE");
+    let run = Run::of(&run_of(["A-001", "A-002", "A-003"].map(failed).into(), false));
+    let english = run.conclusion().sentence;
+    let cause = "one cause explains 3 of 3 failures: calls were answered UNAVAILABLE; ";
+    assert!(english.starts_with(cause), "{english}");
+    assert!(
+        english.ends_with(" NOT conformant: 3 of 3 MUST requirements failed: A-001, A-002, A-003"),
+        "{english}"
+    );
+    let chinese = Run { language: Language::Chinese, ..run }.conclusion().sentence;
+    assert!(chinese.starts_with("3 项失败中有 3 项出于同一原因：调用得到 UNAVAILABLE；"), "{chinese}");
+    assert!(chinese.contains("不符合：3 条 MUST 要求中有 3 条失败"), "{chinese}");
+}
+
+#[test]
 fn every_format_says_what_made_a_strict_run_red() {
     let mut events = run_of(
         vec![
@@ -178,6 +217,14 @@ fn a_target_that_writes_commands_of_ci_servers_is_quoted_and_not_obeyed() {
             assert_eq!(obeyed, None, "{name}");
             assert!(!is_obeyed(&text), "{name}: {text}");
         }
+    }
+}
+
+#[test]
+fn an_id_behind_the_mark_of_a_link_is_no_command() {
+    for id in ["#[", "#vso[", "#teamcity["] {
+        let failed = result(id, Level::Must, Verdict::Fail, "no");
+        assert!(!is_obeyed(&document(Format::Html, &Run::of(&run_of(vec![failed], false)))), "{id}");
     }
 }
 

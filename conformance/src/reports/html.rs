@@ -151,7 +151,7 @@ impl Problem {
     fn of(result: &CheckResult) -> Self {
         let outcome = Outcome::of(result);
         Self {
-            id: visible(&result.id),
+            id: anchor(&result.id),
             title: visible(&result.title),
             outcome,
             symbol: outcome.symbol(),
@@ -166,7 +166,7 @@ impl Card {
         let told = !matches!(outcome, Outcome::Pass | Outcome::Skip);
         let evidence = if told { result.evidence.as_slice() } else { &[] };
         Self {
-            id: visible(&result.id),
+            id: anchor(&result.id),
             short: visible(result.id.split_once('-').map_or(result.id.as_str(), |(_, number)| number)),
             level: result.level.to_string(),
             role: result.role.to_string(),
@@ -212,6 +212,11 @@ fn counts(counts: &[(Outcome, usize)], language: Language) -> Vec<Count> {
         n: *n,
     };
     counts.iter().map(shown).collect()
+}
+
+/// An id that stands behind the `#` of a link too: a `#` of its own would make a CI server's command of both.
+fn anchor(id: &str) -> String {
+    visible(id).replace('#', "\\u{23}")
 }
 
 fn catalogue(id: &str) -> Option<&'static Requirement> {

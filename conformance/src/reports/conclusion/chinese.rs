@@ -21,10 +21,10 @@ pub(super) fn sentence(case: Case, tally: &Tally<'_>) -> String {
         Case::MustFailed => {
             let so_far = if tally.cut_short { format!("({cut_short})") } else { String::new() };
             let (failed, judged, ids) = (tally.failed.len(), tally.judged, list(&tally.failed));
-            let cause = tally.cause.map_or_else(String::new, |cause| {
+            let shared = tally.cause.map_or_else(String::new, |cause| {
                 format!("{} 项失败中有 {} 项出于同一原因：{}", cause.of, cause.explained, cause.chinese)
             });
-            format!("{cause}不符合：{judged} 条 MUST 要求中有 {failed} 条失败：{ids}{so_far}")
+            format!("{shared}不符合：{judged} 条 MUST 要求中有 {failed} 条失败：{ids}{so_far}")
         }
         Case::CutShort => format!("没有结论：{cut_short}"),
         Case::SuiteBroke => {

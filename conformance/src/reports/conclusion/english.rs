@@ -19,10 +19,10 @@ pub(super) fn sentence(case: Case, tally: &Tally<'_>) -> String {
             let judged = counted(tally.judged, "MUST requirement", "MUST requirements");
             let so_far = if tally.cut_short { format!(" (the run was {cut_short})") } else { String::new() };
             let (failed, ids) = (tally.failed.len(), list(&tally.failed));
-            let cause = tally.cause.map_or_else(String::new, |cause| {
+            let shared = tally.cause.map_or_else(String::new, |cause| {
                 format!("one cause explains {} of {} failures: {} ", cause.explained, cause.of, cause.english)
             });
-            format!("{cause}NOT conformant: {failed} of {judged} failed: {ids}{so_far}")
+            format!("{shared}NOT conformant: {failed} of {judged} failed: {ids}{so_far}")
         }
         Case::CutShort => format!("no verdict: the run was {cut_short}"),
         Case::SuiteBroke => {
