@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use wire::{Address, Driver, End, FNV_OFFSET, Tls, code_name, dial, fnv};
 
 use super::{
-    empty_frames::EmptyFrames,
     message::{Chunk, Deframer},
     record::{Nanos, Outcome},
     turns::Turns,
@@ -90,8 +89,7 @@ impl Connection {
         // Wide enough that no answer ever waits for room, which would be measured as the server's time.
         builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.enable_push(false);
-        let handshake =
-            timeout(patience, builder.handshake(Turns::new(EmptyFrames::left_out(transport)))).await?;
+        let handshake = timeout(patience, builder.handshake(Turns::new(transport))).await?;
         let (requests, connection) = handshake.map_err(io::Error::other)?;
         let driver = tokio::spawn(async move {
             // How it ends is told to every call on it.

@@ -15,7 +15,6 @@ mod client;
 mod columns;
 pub mod compare;
 pub mod conditions;
-mod empty_frames;
 mod ending;
 mod failures;
 mod faults;

@@ -8,7 +8,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::{address::Address, shown::time, sieve::Sieve, tls::Tls};
+use crate::{address::Address, empty_frames::EmptyFrames, shown::time, tls::Tls};
 
 /// A connection's bytes, whatever carries them.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -26,17 +26,17 @@ pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Resul
     match address {
         Address::Unix(path) => {
             let stream = timeout(patience, UnixStream::connect(path)).await.map_err(late("connection"))??;
-            Ok(Box::new(Sieve::new(stream)))
+            Ok(Box::new(EmptyFrames::left_out(stream)))
         }
         Address::Tcp { host, port } => {
             let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
-            Ok(Box::new(Sieve::new(stream)))
+            Ok(Box::new(EmptyFrames::left_out(stream)))
         }
         Address::Tls { host, port } => {
             let stream = timeout(patience, tcp(host, *port)).await.map_err(late("connection"))??;
             let stream =
                 timeout(patience, tls.handshake(stream, host)).await.map_err(late("TLS handshake"))??;
-            Ok(Box::new(Sieve::new(stream)))
+            Ok(Box::new(EmptyFrames::left_out(stream)))
         }
     }
 }

@@ -218,6 +218,12 @@ mod tests {
         assert_eq!(read(&frame(0, 0, b"").repeat(1000), 100, 64), b"", "nothing else came");
     }
 
+    #[test]
+    fn what_is_not_http_2_passes_whole() {
+        let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        assert_eq!(read(answer, 1000, 1000), answer);
+    }
+
     proptest! {
         #[test]
         fn only_empty_frames_are_missing_however_bytes_are_cut(
