@@ -53,6 +53,9 @@ pub struct RunStarted {
     pub started_at_ms: u64,
     /// How many requirements are in the plan.
     pub planned: usize,
+    /// A SHOULD or MAY that fails, and a check that is inconclusive, make the run red.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// What the target answered before any check: facts, no judgement.
@@ -119,8 +122,11 @@ pub struct CheckResult {
     pub requirement: String,
     /// How it ended.
     pub verdict: Verdict,
-    /// A listed known failure.
+    /// A listed known failure, or an inconclusive result that is listed or follows from a known failure.
     pub known: bool,
+    /// Why it is known, in the list's words.
+    #[serde(default)]
+    pub known_because: String,
     /// In words, for any verdict but pass.
     pub reason: String,
     /// What was sent and what came back.
@@ -129,12 +135,21 @@ pub struct CheckResult {
     pub evidence_omitted: usize,
     /// How many assertions the check made; zero is never a pass.
     pub exercised: u32,
+    /// When the check began: Unix time in milliseconds; zero if the recording does not say.
+    #[serde(default)]
+    pub started_at_ms: u64,
     /// Milliseconds.
     pub duration_ms: u64,
     /// How often the check was run before the verdict stood.
     pub attempts: u32,
     /// The command that runs this one check again with the same seed.
     pub rerun: String,
+    /// The check's last request with one message, as a grpcurl command; empty where it cannot be shown.
+    #[serde(default)]
+    pub grpcurl: String,
+    /// The trace id of W3C Trace Context that every call of the check carried in `traceparent`.
+    #[serde(default)]
+    pub trace: String,
 }
 
 /// How a check ended.
@@ -182,6 +197,9 @@ pub struct Summary {
     pub inconclusive: usize,
     /// Failed as listed among the known failures.
     pub known: usize,
+    /// Inconclusive, and listed among the known failures or a consequence of one.
+    #[serde(default)]
+    pub known_inconclusive: usize,
     /// The suite's own faults.
     pub error: usize,
 }
@@ -195,6 +213,7 @@ impl Summary {
             Verdict::Fail if result.level == Level::Must => self.fail += 1,
             Verdict::Fail => self.warn += 1,
             Verdict::Skip => self.skip += 1,
+            Verdict::Inconclusive if result.known => self.known_inconclusive += 1,
             Verdict::Inconclusive => self.inconclusive += 1,
             Verdict::Error => self.error += 1,
         }
@@ -202,6 +221,13 @@ impl Summary {
 
     /// How many results there are.
     pub fn total(&self) -> usize {
-        self.pass + self.fail + self.warn + self.skip + self.inconclusive + self.known + self.error
+        self.pass
+            + self.fail
+            + self.warn
+            + self.skip
+            + self.inconclusive
+            + self.known
+            + self.known_inconclusive
+            + self.error
     }
 }

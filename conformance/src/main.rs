@@ -27,11 +27,11 @@ Start here:
 enum Command {
     /// Judge an endpoint: run every requirement against it
     Run(Box<run::RunArgs>),
-    /// Every requirement in a line
+    /// List every requirement, one a line
     List(list::ListArgs),
-    /// The page of one requirement
+    /// Show the page of one requirement
     Explain(explain::ExplainArgs),
-    /// Serve a correct endpoint, or one that breaks one requirement
+    /// Serve a correct endpoint, or one that breaks a single requirement
     Serve(serve::ServeArgs),
     /// Measure an endpoint's latency, from the client's side
     #[command(subcommand)]

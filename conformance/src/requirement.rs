@@ -72,6 +72,11 @@ impl Requirement {
         self.id.split_once('-').map_or(self.id, |(area, _)| area)
     }
 
+    /// Whether a run with this profile asks it.
+    pub fn is_asked_in(&self, profile: Profile) -> bool {
+        (profile != Profile::Core || self.level == Level::Must) && self.asked_by.contains(&profile)
+    }
+
     /// The contract's sentence: the body under the page's first heading.
     pub fn sentence(&self) -> String {
         let body = self.page.split("# ").nth(1).unwrap_or(self.page);

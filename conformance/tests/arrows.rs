@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 7] = [
     &["events", "probe", "target"],
     &["requirement"],
     &["requirements"],
-    &["baseline", "reports"],
+    &["known_failures", "reports"],
     &["runner"],
     &["cli"],
 ];

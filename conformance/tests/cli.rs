@@ -24,9 +24,9 @@ fn a_conformant_endpoint_is_0_and_leaves_its_reports() {
     let directory = tempfile::tempdir().unwrap();
     let output = judge(directory.path(), "", &["--only", "HEALTH-001", "--only", "WIRE-00?"]);
     assert_eq!(exit(&output), 0, "{output:?}");
-    for file in ["report.json", "report.html", "junit.xml", "events.jsonl"] {
+    for file in ["report.json", "report.html", "report.md", "junit.xml", "ctrf.json", "events.jsonl"] {
         let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
-        assert!(text.contains("HEALTH-001"), "{file}");
+        assert!(text.contains("HEALTH"), "{file}");
         assert!(!text.contains("secret-of-this-test"), "{file} holds the token");
     }
 }
@@ -72,6 +72,12 @@ fn wrong_usage_is_2_and_an_unreachable_target_is_3() {
         )
     };
     assert_eq!(run(&["run", "--only", "NOPE-*"]), 2);
+    assert_eq!(
+        run(&["run", "--only", "STREAM-*", "--only", "STREM-*"]),
+        2,
+        "one of two patterns is mistyped"
+    );
+    assert_eq!(run(&["run", "--skip", "STREM-*"]), 2, "nothing would be left out");
     assert_eq!(run(&["run", "--target", "nowhere"]), 2);
     assert_eq!(run(&["run", "--role", "server,gateway"]), 2, "a role without checks");
     assert_eq!(run(&["explain", "NOPE-001"]), 2);
@@ -115,4 +121,64 @@ fn a_run_that_is_stopped_is_130_and_its_reports_tell_what_was_seen() {
         assert_eq!(end["interrupted"], true, "{end}");
         assert_eq!(counted, told as u64, "counted and told: {end}");
     }
+}
+
+#[test]
+fn a_list_and_a_dry_run_show_what_is_chosen() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_conformance")).args(arguments).output().unwrap();
+        (exit(&output), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, listed) = run(&["list", "--only", "HEALTH-*", "--profile", "core", "--role", "server"]);
+    assert_eq!(code, 0);
+    assert!(
+        listed.contains("HEALTH-001") && !listed.contains("HEALTH-006"),
+        "a SHOULD is not in core: {listed}"
+    );
+    assert!(!listed.contains("STREAM-") && !listed.contains("no check"), "{listed}");
+    assert_eq!(run(&["list", "--only", "HELTH-*"]).0, 2);
+
+    let (code, planned) = run(&["run", "--dry-run", "--target", "127.0.0.1:1", "--only", "WIRE-00?"]);
+    assert_eq!(code, 0, "nothing is asked of the target");
+    assert!(planned.contains("WIRE-001") && planned.contains("would be run"), "{planned}");
+    for absurd in
+        [["--jobs", "0"], ["--timeout", "0s"], ["--repeat", "0"], ["--jobs", "-1"], ["--timeout", "1000000y"]]
+    {
+        let [option, value] = absurd;
+        assert_eq!(run(&["run", "--dry-run", &format!("{option}={value}")]).0, 2, "{absurd:?}");
+    }
+}
+
+#[test]
+fn runs_are_repeated_and_failures_become_a_list_to_review() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("known.toml");
+    let run = ["--only", "HEALTH-001", "--repeat", "2", "--write-known-failures", list.to_str().unwrap()];
+    let output = judge(directory.path(), "--mutant HEALTH-001", &run);
+    assert_eq!(exit(&output), 1);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Every requirement ended alike in all 2 runs."), "{said}");
+    assert!(said.contains("Trace id") && said.contains("grpcurl -plaintext"), "{said}");
+    for file in ["report.json", "repeat-2/report.json", "flakes.md"] {
+        assert!(directory.path().join(file).is_file(), "{file}");
+    }
+    let again = ["--only", "HEALTH-001", "--known-failures", list.to_str().unwrap()];
+    assert_eq!(exit(&judge(directory.path(), "--mutant HEALTH-001", &again)), 2, "no reason is given yet");
+    let text = std::fs::read_to_string(&list).unwrap().replace("why = \"\"", "why = \"not yet\"");
+    std::fs::write(&list, text).unwrap();
+    assert_eq!(exit(&judge(directory.path(), "--mutant HEALTH-001", &again)), 0);
+}
+
+#[test]
+fn github_takes_the_summary_of_a_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let summary = directory.path().join("summary.md");
+    let program = env!("CARGO_BIN_EXE_conformance");
+    let mut command = Command::new(program);
+    command.arg("run").arg("--spawn").arg(format!("{program} serve exemplar --listen 127.0.0.1:0"));
+    command.args(["--only", "HEALTH-001", "--format", "github", "--lang", "zh", "--output"]);
+    let output = command.arg(directory.path()).env("GITHUB_STEP_SUMMARY", &summary).output().unwrap();
+    assert_eq!(exit(&output), 0, "{output:?}");
+    assert!(output.stdout.starts_with(b"::notice title=conformance::"), "{output:?}");
+    assert!(std::fs::read_to_string(&summary).unwrap().starts_with("## 符合："));
 }

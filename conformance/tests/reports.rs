@@ -13,13 +13,15 @@ use conformance::{
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Subject, Summary, Survey, Verdict},
     evidence::{Direction, Exchange},
     exit::Exit,
-    reports::{Format, Report, Reports, Run, Standing, Terminal, json::JsonReport},
+    reports::{Format, Language, Report, Reports, Run, Standing, Terminal, json::JsonReport},
     requirements,
     vocabulary::{Level, Role},
 };
 use proptest::prelude::*;
 use serde_json::Value;
 
+#[path = "common/junit.rs"]
+mod junit;
 #[path = "common/schema.rs"]
 mod schema;
 #[path = "common/xml.rs"]
@@ -28,7 +30,8 @@ use present::{Console, Stream};
 use schema::violations;
 use xml::assert_xml;
 
-const DOCUMENTS: [Format; 5] = [Format::Json, Format::Junit, Format::Html, Format::Markdown, Format::Github];
+const DOCUMENTS: [Format; 6] =
+    [Format::Json, Format::Junit, Format::Ctrf, Format::Html, Format::Markdown, Format::Github];
 
 /// Everything that a hostile or careless target can put into a message.
 const NASTY: &str = "\u{1b}[31mred\u{1b}[0m \u{0}\u{7}\u{9b}1m <script>alert(\"x\")</script> </title> ]]> {{ 7*7 }} \
@@ -86,8 +89,235 @@ fn the_conclusion_says_where_the_target_stands() {
     assert_eq!(optional.sentence, "no verdict: no MUST requirement was asked; others that hold: 1 of 1");
     let stale = told(vec![good(), CheckResult { known: true, ..good() }]);
     assert_eq!(stale.standing, Standing::NotConformant, "a known failure that passes is red");
+    let dim = || result("DIM-001", Level::Must, Verdict::Inconclusive, "dark");
+    let tolerated = told(vec![
+        good(),
+        CheckResult { known: true, ..result("BAD-001", Level::Must, Verdict::Fail, "no") },
+        CheckResult { known: true, ..dim() },
+    ]);
+    assert_eq!(
+        tolerated.sentence,
+        "conformant but for 1 known failure (BAD-001) and 1 known inconclusive check (DIM-001): \
+         1 MUST requirement holds"
+    );
+    assert_eq!(tolerated.exit, Exit::Success);
     assert_eq!(conclude(&run_of(vec![good()], true)).standing, Standing::Unknown, "interrupted");
     assert_eq!(conclude(&run_of(vec![good()], false)[..3]).standing, Standing::Unknown, "broken off");
+}
+
+#[test]
+fn a_target_that_went_away_is_no_verdict_and_what_failed_before_is_told() {
+    let failed = result("BAD-001", Level::Must, Verdict::Fail, "no");
+    let mut events = run_of(vec![result("GOOD-001", Level::Must, Verdict::Pass, ""), failed], false);
+    let why = "the target went away during BAD-001; the rest was not judged";
+    if let Some(Event::RunFinished(finished)) = events.last_mut() {
+        finished.broke_off = Some(why.to_owned());
+    }
+    let run = Run::of(&events);
+    let conclusion = run.conclusion();
+    assert_eq!((conclusion.standing, conclusion.exit), (Standing::Unknown, Exit::Unreachable));
+    let before = "(1 of 2 MUST requirements failed before: BAD-001)";
+    assert_eq!(conclusion.sentence, format!("no verdict: {why} {before}"));
+    let chinese = Run { language: Language::Chinese, ..run }.conclusion();
+    assert_eq!(chinese.exit, Exit::Unreachable);
+    assert!(chinese.sentence.starts_with("没有结论：目标在运行中途消失"), "{}", chinese.sentence);
+    assert!(
+        chinese.sentence.ends_with("（此前 2 条 MUST 要求中有 1 条失败：BAD-001）"),
+        "{}",
+        chinese.sentence
+    );
+}
+
+#[test]
+fn a_common_cause_comes_first_in_both_languages() {
+    let failed = |id| result(id, Level::Must, Verdict::Fail, "a legal request was answered UNAVAILABLE");
+    let run = Run::of(&run_of(["A-001", "A-002", "A-003"].map(failed).into(), false));
+    let english = run.conclusion().sentence;
+    let cause = "one cause explains 3 of 3 failures: calls were answered UNAVAILABLE; ";
+    assert!(english.starts_with(cause), "{english}");
+    assert!(
+        english.ends_with(" NOT conformant: 3 of 3 MUST requirements failed: A-001, A-002, A-003"),
+        "{english}"
+    );
+    let chinese = Run { language: Language::Chinese, ..run }.conclusion().sentence;
+    assert!(chinese.starts_with("3 项失败中有 3 项出于同一原因：调用得到 UNAVAILABLE；"), "{chinese}");
+    assert!(chinese.contains("不符合：3 条 MUST 要求中有 3 条失败"), "{chinese}");
+}
+
+#[test]
+fn every_format_says_what_made_a_strict_run_red() {
+    let mut events = run_of(
+        vec![
+            result("GOOD-001", Level::Must, Verdict::Pass, ""),
+            result("WARN-001", Level::Should, Verdict::Fail, "it was slow"),
+            result("DIM-001", Level::Must, Verdict::Inconclusive, "it was dark"),
+            CheckResult {
+                known: true,
+                known_because: "the model is English only".to_owned(),
+                ..result("KNOWN-001", Level::Must, Verdict::Inconclusive, "no emoji came")
+            },
+        ],
+        false,
+    );
+    let lenient = Run::of(&events);
+    assert_eq!(lenient.conclusion().exit, Exit::Success);
+    assert!(!document(Format::Junit, &lenient).contains("<failure"));
+    if let Event::RunStarted(started) = &mut events[0] {
+        started.strict = true;
+    }
+    let run = Run::of(&events);
+    let conclusion = run.conclusion();
+    assert_eq!(
+        conclusion.sentence,
+        "NOT conformant with --strict: 1 SHOULD or MAY requirement failed: WARN-001; 1 check was inconclusive: \
+         DIM-001; tolerated: 1 known inconclusive check (KNOWN-001)"
+    );
+    assert_eq!((conclusion.standing, conclusion.exit), (Standing::NotConformant, Exit::NonConformant));
+    let chinese = Run { language: Language::Chinese, ..run.clone() }.conclusion().sentence;
+    assert!(chinese.starts_with("按 --strict 不符合：1 条 SHOULD 或 MAY 要求失败：WARN-001；"), "{chinese}");
+
+    let pretty = terminal(&events, false);
+    assert!(pretty.contains("NOT conformant with --strict: 1 SHOULD"), "{pretty}");
+    let unwrapped = pretty.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unwrapped.contains("no emoji came; known: the model is English only"), "{pretty}");
+    let junit = document(Format::Junit, &run);
+    assert_eq!(junit.matches("<failure").count(), 2, "{junit}");
+    assert!(junit.contains("the run is strict: it was dark") && junit.contains("the model is English only"));
+    let github = document(Format::Github, &run);
+    let first = github.lines().next().unwrap_or_default();
+    assert!(first.starts_with("::error title=conformance::NOT conformant with --strict"), "{github}");
+    assert_eq!(github.matches("::error ").count(), 3, "{github}");
+    let markdown = document(Format::Markdown, &run);
+    assert!(markdown.contains("### Warnings, which fail this strict run"), "{markdown}");
+    assert!(markdown.contains("known: `the model is English only`"), "{markdown}");
+    let json: JsonReport =
+        serde_json::from_str(&document(Format::Json, &run)).expect("its own type reads it");
+    assert!(json.strict && json.standing == "not-conformant" && json.summary.known_inconclusive == 1);
+}
+
+#[test]
+fn a_target_that_writes_commands_of_ci_servers_is_quoted_and_not_obeyed() {
+    let hostile =
+        "::stop-commands::x\n  ::error::y\n##vso[task.setvariable variable=a]b\n##[error]c ##teamcity[d]";
+    // The wrapped text breaks before every `::`.
+    let wrapped = format!("{} ::set-output::z", "word ".repeat(18)).repeat(12);
+    for text in [hostile, &wrapped] {
+        let mut result = result("BAD-001", Level::Must, Verdict::Fail, text);
+        result.evidence = vec![exchange(1.0, 1, Direction::Received, text)];
+        let mut events = run_of(vec![result], false);
+        if let Event::Surveyed(survey) = &mut events[1] {
+            survey.metrics.insert("backend".to_owned(), text.to_owned());
+            survey.warnings.push(text.to_owned());
+        }
+        let run = Run::of(&events);
+        let printed = DOCUMENTS.map(|format| (format.name(), document(format, &run)));
+        for (name, text) in printed.into_iter().chain([("pretty", terminal(&events, false))]) {
+            let own = |line: &str| name == "github" && line.starts_with("::error title=");
+            let obeyed = text.lines().find(|line| line.trim_start().starts_with("::") && !own(line));
+            assert_eq!(obeyed, None, "{name}");
+            assert!(!is_obeyed(&text), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_id_behind_the_mark_of_a_link_is_no_command() {
+    for id in ["#[", "#vso[", "#teamcity["] {
+        let failed = result(id, Level::Must, Verdict::Fail, "no");
+        assert!(!is_obeyed(&document(Format::Html, &Run::of(&run_of(vec![failed], false)))), "{id}");
+    }
+}
+
+/// Whether a line holds what Azure Pipelines, GitHub or TeamCity take for a command wherever it stands.
+fn is_obeyed(text: &str) -> bool {
+    ["##vso[", "##[", "##teamcity["].iter().any(|command| text.contains(command))
+}
+
+#[test]
+fn junit_and_ctrf_are_what_ci_servers_read() {
+    let mut events = a_run();
+    if let Event::CheckFinished(result) = &mut events[3] {
+        result.attempts = 2; // it passed at the second attempt
+    }
+    for strict in [false, true] {
+        if let Event::RunStarted(started) = &mut events[0] {
+            started.strict = strict;
+        }
+        let run = Run::of(&events);
+        let junit = document(Format::Junit, &run);
+        assert_eq!(junit::violations(&junit), Vec::<String>::new(), "{junit}");
+        assert!(junit.contains("timestamp=\"2025-06-15T15:06:40.500Z\""), "{junit}");
+        assert_eq!(junit.matches("<flakyFailure").count(), 1);
+        let failures = junit.matches("<failure").count();
+        assert!(junit.contains(&format!("tests=\"11\" failures=\"{failures}\" errors=\"1\"")), "{junit}");
+
+        let ctrf: Value = serde_json::from_str(&document(Format::Ctrf, &run)).expect("JSON");
+        assert_eq!(violations(CTRF, &ctrf), Vec::<String>::new());
+        let summary = &ctrf["results"]["summary"];
+        assert_eq!(summary["failed"], failures + 1, "a broken check is red too");
+        assert_eq!(summary["stop"], summary["start"].as_u64().expect("a time") + 12_345);
+    }
+}
+
+#[test]
+fn github_gets_the_conclusion_first_ten_annotations_and_the_rest_in_the_summary() {
+    let bad = |n| result(&format!("BAD-{n:03}"), Level::Must, Verdict::Fail, "no");
+    let warned = result("WARN-001", Level::Should, Verdict::Fail, "slow");
+    let events = run_of(std::iter::once(warned).chain((0..20).map(bad)).collect(), false);
+    let github = document(Format::Github, &Run::of(&events));
+    let lines: Vec<_> = github.lines().collect();
+    assert_eq!(lines.len(), 10, "{github}");
+    assert!(lines[0].starts_with("::error title=conformance::NOT conformant: 20 of 20"), "{github}");
+    assert!(lines[1..9].iter().all(|line| line.starts_with("::error title=BAD-")), "red ones come first");
+    assert!(lines[9].starts_with("::notice title=conformance::13 more are in the step's summary: BAD-008"));
+
+    let directory = scratch("summary");
+    fs::create_dir_all(&directory).expect("a scratch directory");
+    let summary = directory.join("summary.md");
+    fs::write(&summary, "an earlier step\n").expect("a file");
+    let mut reports = Reports::default();
+    reports.add_summary(&summary);
+    for event in &events {
+        reports.event(event);
+    }
+    assert!(reports.finish().is_empty());
+    let text = fs::read_to_string(&summary).expect("a summary");
+    assert!(text.starts_with("an earlier step\n## NOT conformant: 20 of 20"), "{text}");
+    assert!(text.contains("BAD-019"));
+}
+
+#[test]
+fn a_narrow_terminal_is_obeyed_and_commands_are_whole() {
+    for (width, most) in [(Some(80), 80), (Some(60), 60), (None, 100), (Some(400), 120)] {
+        let text = terminal_on(&a_run(), Stream { width, ..Stream::default() }, Language::English);
+        for line in text.lines() {
+            let copied = ["  Run again", "  By hand"].iter().any(|label| line.starts_with(label));
+            let wide = line.chars().filter(|c| ('\u{4e00}'..='\u{9fff}').contains(c)).count();
+            assert!(copied || line.chars().count() + wide <= most, "{width:?}: {line}");
+        }
+        assert!(text.contains("--only ALPHA-002 --seed 42\n"), "a command is never wrapped");
+    }
+}
+
+#[test]
+fn the_frame_speaks_chinese_and_what_programs_read_stays_english() {
+    let run = Run { language: Language::Chinese, ..Run::of(&a_run()) };
+    let html = document(Format::Html, &run);
+    assert_xml(&html, Some(1));
+    for words in
+        ["<html lang=\"zh-Hans\">", "不符合：6 条 MUST 要求中有 3 条失败", "契约要求", "实际看到", "3 项失败"]
+    {
+        assert!(html.contains(words), "{words}");
+    }
+    for words in ["The contract says", "What was seen", "Filter by id", "Run it again"] {
+        assert!(!html.contains(words), "{words}");
+    }
+    assert!(html.contains("The sentence of ALPHA-002"), "pages and sentences stay as the contract has them");
+    let pretty = terminal_on(&a_run(), Stream::default(), Language::Chinese);
+    assert!(pretty.contains("不符合：") && pretty.contains("  契约要求\n"), "{pretty}");
+    for format in [Format::Json, Format::Junit, Format::Ctrf] {
+        assert_eq!(document(format, &run), document(format, &Run::of(&a_run())), "{}", format.name());
+    }
 }
 
 #[test]
@@ -102,8 +332,15 @@ fn a_report_that_fails_starves_no_other() {
     let mut reports = Reports::default();
     reports.add("full", Box::new(Full));
     let out = Buffer::default();
-    reports
-        .add("pretty", Box::new(Terminal::new(Box::new(out.clone()), Stream::default(), Some(&directory))));
+    reports.add(
+        "pretty",
+        Box::new(Terminal::new(
+            Box::new(out.clone()),
+            Stream::default(),
+            Some(&directory),
+            Language::English,
+        )),
+    );
     for event in &a_run() {
         reports.event(event);
     }
@@ -114,11 +351,12 @@ fn a_report_that_fails_starves_no_other() {
 }
 
 #[test]
-fn a_run_leaves_four_files_and_replay_makes_them_again() {
+fn a_run_leaves_its_files_and_replay_makes_them_again() {
     let (first, second) = (scratch("first"), scratch("second"));
     fs::create_dir_all(&first).expect("a scratch directory");
     fs::write(first.join("report.json"), "of an earlier run").expect("a file");
-    let mut reports = Reports::open(&[], &first, Console::default()).expect("the directory is writable");
+    let mut reports =
+        Reports::open(&[], &first, Console::default(), Language::English).expect("the directory is writable");
     assert!(!first.join("report.json").exists(), "nothing of an earlier run stays while a run is under way");
     for event in &a_run() {
         reports.event(event);
@@ -126,13 +364,15 @@ fn a_run_leaves_four_files_and_replay_makes_them_again() {
     assert!(reports.finish().is_empty());
 
     let file = first.join("events.jsonl");
-    let into = |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output) };
-    assert_eq!(replay::run(&into(second.clone())).expect("a readable recording"), Exit::Success);
-    for name in ["events.jsonl", "report.json", "report.html", "junit.xml"] {
+    let into =
+        |output| replay::ReplayArgs { file: file.clone(), format: vec![], output: Some(output), lang: None };
+    let replayed = replay::run(&into(second.clone())).expect("a readable recording");
+    assert_eq!(replayed, Exit::Harness, "the run's own exit code: a check of it broke");
+    for name in ["events.jsonl", "report.json", "report.html", "report.md", "junit.xml", "ctrf.json"] {
         let read = |directory: &PathBuf| fs::read_to_string(directory.join(name)).expect(name);
         assert_eq!(read(&first), read(&second), "{name}");
     }
-    assert_eq!(fs::read_dir(&first).expect("a directory").count(), 4, "no temporary file is left");
+    assert_eq!(fs::read_dir(&first).expect("a directory").count(), 6, "no temporary file is left");
     let over_itself = replay::run(&into(first.clone())).expect("an answer");
     assert_eq!(over_itself, Exit::Usage, "a recording is never overwritten by its replay");
 }
@@ -144,12 +384,13 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
     let replay = |name: &str, text: &str| {
         let file = directory.join(name);
         fs::write(&file, text).expect("a file");
-        replay::run(&replay::ReplayArgs { file, format: vec![], output: None }).expect("an answer")
+        replay::run(&replay::ReplayArgs { file, format: vec![], output: None, lang: None })
+            .expect("an answer")
     };
     let mut lines: Vec<_> = a_run().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
     lines.truncate(4);
     let whole = lines.join("\n") + "\n";
-    assert_eq!(replay("cut", &whole[..whole.len() - 20]), Exit::Success);
+    assert_eq!(replay("cut", &whole[..whole.len() - 20]), Exit::Harness, "no run came to its end");
     assert_eq!(replay("wrong", &format!("{whole}no event\n{whole}")), Exit::Usage);
     assert_eq!(replay("empty", ""), Exit::Usage);
     assert_eq!(replay("newer", &whole.replacen("\"schema\":1", "\"schema\":2", 1)), Exit::Usage);
@@ -158,7 +399,8 @@ fn a_recording_that_breaks_off_is_told_as_far_as_it_goes_and_a_wrong_one_is_refu
 #[test]
 fn a_run_that_was_cut_short_still_has_its_documents() {
     let directory = scratch("cut-short");
-    let mut reports = Reports::open(&[], &directory, Console::default()).expect("the directory is writable");
+    let mut reports = Reports::open(&[], &directory, Console::default(), Language::English)
+        .expect("the directory is writable");
     for event in &a_run()[..4] {
         reports.event(event);
     }
@@ -184,7 +426,7 @@ fn pages_of_the_catalogue_are_rendered_everywhere() {
     let lower = explain::ExplainArgs { id: "nothing-000".to_owned() };
     assert_eq!(explain::run(&lower).expect("an answer"), Exit::Usage);
     for format in [list::ListFormat::Table, list::ListFormat::Json, list::ListFormat::Markdown] {
-        let text = list::list(&requirements::AREAS, format).expect("a list");
+        let text = list::list(&requirements::AREAS, format, &list::Filter::default()).expect("a list");
         assert!(requirements::ALL.iter().all(|requirement| text.contains(requirement.id)));
     }
 }
@@ -195,7 +437,7 @@ fn generated_docs_are_written_and_then_agree() {
     let args = |check| docs::DocsArgs { dir: dir.clone(), check };
     fs::create_dir_all(dir.join("old")).expect("a scratch directory");
     fs::write(dir.join("old/GONE-001.md"), "of a requirement that is gone").expect("a file");
-    assert_eq!(docs::run(&args(true)).expect("an answer"), Exit::NonConformant);
+    assert_eq!(docs::run(&args(true)).expect("an answer"), Exit::OutOfDate);
     assert_eq!(docs::run(&args(false)).expect("an answer"), Exit::Success);
     assert_eq!(docs::differences(&dir).expect("readable"), []);
     assert!(!dir.join("old/GONE-001.md").exists());
@@ -210,10 +452,22 @@ proptest! {
         let json: Value = serde_json::from_str(&document(Format::Json, &run)).expect("JSON");
         prop_assert_eq!(violations("report.schema.json", &json), Vec::<String>::new());
 
+        let ctrf: Value = serde_json::from_str(&document(Format::Ctrf, &run)).expect("JSON");
+        prop_assert_eq!(violations(CTRF, &ctrf), Vec::<String>::new());
+
         assert_xml(&document(Format::Junit, &run), None);
         assert_xml(&document(Format::Html, &run), Some(1));
         let github = document(Format::Github, &run);
         prop_assert!(github.lines().all(|line| line.starts_with("::")));
+        for text in [document(Format::Junit, &run), document(Format::Html, &run), document(Format::Markdown, &run),
+            document(Format::Json, &run), terminal(&events, false), terminal(&events, true)] {
+            let obeyed = strip_sgr(&text).lines().find(|line| line.trim_start().starts_with("::")).map(str::to_owned);
+            prop_assert_eq!(obeyed, None);
+        }
+        for format in DOCUMENTS {
+            let text = document(format, &run);
+            prop_assert!(!is_obeyed(&text), "a command of a CI server in {}", text);
+        }
         for text in [github, document(Format::Markdown, &run), document(Format::Json, &run), terminal(&events, false)] {
             prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "control characters in {text:?}");
             let hidden = text.contains(['\u{202e}', '\u{feff}', '\u{ffff}']);
@@ -232,6 +486,9 @@ proptest! {
     }
 }
 
+/// What CTRF asks of a report.
+const CTRF: &str = "../conformance/tests/schemas/ctrf.schema.json";
+
 // A run with one result of each kind. Its ids are in no catalogue, so that no page's wording is in a snapshot.
 
 fn a_run() -> Vec<Event> {
@@ -249,6 +506,8 @@ fn a_run() -> Vec<Event> {
             evidence,
             evidence_omitted: 3,
             attempts: 2,
+            grpcurl: "grpcurl -plaintext -unix -d '{}' '/run/model.sock' AiInference/Health".to_owned(),
+            trace: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
             ..result(id, Level::Must, Verdict::Fail, reason)
         }
     };
@@ -288,6 +547,7 @@ fn run_of(results: Vec<CheckResult>, interrupted: bool) -> Vec<Event> {
         seed: 42,
         started_at_ms: 1_750_000_000_123,
         planned: results.len(),
+        strict: false,
     };
     let survey = Survey {
         dialect: "contract".to_owned(),
@@ -327,13 +587,17 @@ fn result(id: &str, level: Level, verdict: Verdict, reason: &str) -> CheckResult
         requirement: format!("The sentence of {id}, about `end_of_stream` and <others>."),
         verdict,
         known: false,
+        known_because: String::new(),
         reason: reason.to_owned(),
         evidence: vec![],
         evidence_omitted: 0,
         exercised: 3,
+        started_at_ms: 1_750_000_000_500,
         duration_ms: 1234,
         attempts: 1,
         rerun: format!("conformance run --target unix:///run/model.sock --only {id} --seed 42"),
+        grpcurl: String::new(),
+        trace: String::new(),
     }
 }
 
@@ -399,6 +663,7 @@ fn any_start() -> impl Strategy<Value = Event> {
             seed,
             started_at_ms,
             planned: 3,
+            strict: seed % 2 == 0,
         })
     })
 }
@@ -429,12 +694,16 @@ fn any_result() -> impl Strategy<Value = CheckResult> {
                 requirement,
                 verdict,
                 known,
+                known_because: rerun.clone(),
                 reason,
                 evidence,
                 evidence_omitted,
                 exercised,
+                started_at_ms: duration_ms / 3,
                 duration_ms,
                 attempts,
+                trace: rerun.clone(),
+                grpcurl: rerun.clone(),
                 rerun,
             }
         },
@@ -448,9 +717,14 @@ fn document(format: Format, run: &Run) -> String {
 }
 
 fn terminal(events: &[Event], color: bool) -> String {
-    let out = Buffer::default();
     let stream = Stream { color, ..Stream::default() };
-    let mut report = Terminal::new(Box::new(out.clone()), stream, Some("target/conformance".as_ref()));
+    terminal_on(events, stream, Language::English)
+}
+
+fn terminal_on(events: &[Event], stream: Stream, language: Language) -> String {
+    let out = Buffer::default();
+    let reports = Some("target/conformance".as_ref());
+    let mut report = Terminal::new(Box::new(out.clone()), stream, reports, language);
     for event in events {
         report.event(event).expect("a buffer takes everything");
     }

@@ -67,7 +67,8 @@ fn parse(text: &str, beside: &Path, known: &[&str]) -> Result<BTreeMap<String, S
             Value::String(text) => in_folder(text, beside),
             Value::Integer(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
-            _ => return Err(format!("{key} must be a text or a number, as after --{key}")),
+            Value::Boolean(on) => on.to_string(),
+            _ => return Err(format!("{key} must be a text, a number, true or false, as after --{key}")),
         };
         options.insert(key, value);
     }

@@ -5,7 +5,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod console;
+pub mod console;
 mod files;
 mod paint;
 mod progress;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ai_inference_proto::Dialect;
 use http::HeaderValue;
+use present::text;
 
 use super::{
     patience::{interrupted, interrupted_again, told, watch_signals},
@@ -70,8 +71,10 @@ fn refuse_start(error: &StartError) -> Exit {
     refuse(exit, error)
 }
 
+/// Says why the command ends. The words may quote a target, so that they are made safe for a terminal and a CI log.
 pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
-    eprintln!("error: {why}");
+    let why = text::visible_lines(&format!("error: {why}")).join("\n");
+    eprintln!("{}", text::inert(&why));
     exit
 }
 

@@ -58,7 +58,7 @@ pub fn run(args: &DocsArgs) -> anyhow::Result<Exit> {
     eprintln!(
         "error: {dir} differs from the requirements; to mend it: cargo run -p conformance -- docs --dir {dir}"
     );
-    Ok(Exit::NonConformant)
+    Ok(Exit::OutOfDate)
 }
 
 /// What is wrong with the pages in `dir`; nothing, if they agree with the requirements.

@@ -9,6 +9,7 @@ use crate::{
     reports::page::{self, Block, Span},
     requirement::Requirement,
     requirements,
+    runner::{contract, nearest},
 };
 
 /// Arguments of `conformance explain`.
@@ -20,21 +21,29 @@ pub struct ExplainArgs {
 
 /// Text is wrapped at this many columns.
 const WIDTH: usize = 96;
-/// Ids suggested for one that does not exist.
-const SUGGESTED: usize = 5;
 
 /// Prints the page; an id that does not exist is wrong usage, and the nearest ones are named.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let wanted = args.id.trim();
     let found = requirements::ALL.iter().find(|requirement| requirement.id.eq_ignore_ascii_case(wanted));
     let Some(requirement) = found else {
-        let nearest = nearest(&requirements::ALL, wanted).join(", ");
-        let wanted = text::cut(&text::visible(wanted), 40);
-        eprintln!("error: there is no requirement {wanted}; nearest: {nearest} (all: conformance list)");
+        eprintln!("error: {}", unknown(wanted));
         return Ok(Exit::Usage);
     };
     text::print(&explain(requirement, Console::detect().stdout.color))?;
     Ok(Exit::Success)
+}
+
+/// Why there is no page: the id is mistyped, or the contract has the row and nothing checks it.
+fn unknown(wanted: &str) -> String {
+    let unchecked = requirements::AREAS.iter().flat_map(|area| area.unchecked);
+    if let Some((id, why)) = unchecked.into_iter().find(|(id, _)| id.eq_ignore_ascii_case(wanted)) {
+        return format!("{id} has no page, because nothing checks it yet: {why}");
+    }
+    let nearest = nearest(wanted, contract()).join(" or ");
+    let meant = if nearest.is_empty() { String::new() } else { format!("; did you mean {nearest}?") };
+    let wanted = text::cut(&text::visible(wanted), 40);
+    format!("there is no requirement {wanted}{meant} (`conformance list` shows them all)")
 }
 
 /// The page as text.
@@ -84,29 +93,4 @@ fn plain(spans: &[Span]) -> String {
         Span::Text(text) | Span::Strong(text) => text.clone(),
     });
     text.collect()
-}
-
-/// The ids that are most like `wanted`.
-fn nearest(requirements: &[&'static Requirement], wanted: &str) -> Vec<&'static str> {
-    let wanted = wanted.to_ascii_uppercase();
-    let mut ids: Vec<_> = requirements.iter().map(|r| (distance(&wanted, r.id), r.id)).collect();
-    ids.sort_by_key(|(distance, _)| *distance);
-    ids.into_iter().take(SUGGESTED).map(|(_, id)| id).collect()
-}
-
-/// Levenshtein's.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-        for (j, to) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use present::text;
 use serde::Serialize;
 
+use super::{call::refuse, values::role};
 use crate::{
     exit::Exit,
     requirement::Requirement,
     requirements::{self, Area},
+    runner::{Pattern, patterns},
     vocabulary::{Isolation, Level, Need, Profile, Role},
 };
 
@@ -20,6 +22,23 @@ pub struct ListArgs {
     /// What the list looks like
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+    /// List only the requirements whose id matches, such as 'STREAM-*'; repeatable
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+    /// List only what binds this role; rows without a check have no role yet and are left out then
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub role: Option<Role>,
+    /// List only what this profile asks; rows without a check are left out then
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+}
+
+/// Which rows are listed. The default is all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    only: Vec<Pattern>,
+    role: Option<Role>,
+    profile: Option<Profile>,
 }
 
 /// What the list looks like.
@@ -35,19 +54,43 @@ pub enum ListFormat {
 
 /// Prints the list.
 pub fn run(args: &ListArgs) -> anyhow::Result<Exit> {
-    text::print(&list(&requirements::AREAS, args.format)?)?;
+    let only = match patterns("--only", &args.only) {
+        Ok(only) => only,
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
+    };
+    let filter = Filter { only, role: args.role, profile: args.profile };
+    text::print(&list(&requirements::AREAS, args.format, &filter)?)?;
     Ok(Exit::Success)
 }
 
+impl Filter {
+    fn has_id(&self, id: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|pattern| pattern.matches(id))
+    }
+
+    fn takes(&self, requirement: &Requirement) -> bool {
+        self.has_id(requirement.id)
+            && self.role.is_none_or(|role| role == requirement.role)
+            && self.profile.is_none_or(|profile| requirement.is_asked_in(profile))
+    }
+
+    fn takes_unchecked(&self, row: &Unchecked) -> bool {
+        self.has_id(row.id) && self.role.is_none() && self.profile.is_none()
+    }
+}
+
 /// The list as text.
-pub fn list(areas: &[Area], format: ListFormat) -> serde_json::Result<String> {
-    let checked = areas.iter().flat_map(|area| area.requirements);
+pub fn list(areas: &[Area], format: ListFormat, filter: &Filter) -> serde_json::Result<String> {
+    let checked = areas.iter().flat_map(|area| area.requirements).filter(|r| filter.takes(r));
     let rows: Vec<Row> = checked.map(|requirement| Row::of(requirement)).collect();
-    let unchecked: Vec<Unchecked> = areas.iter().flat_map(Unchecked::in_area).collect();
+    let unchecked = areas.iter().flat_map(Unchecked::in_area);
+    let unchecked: Vec<Unchecked> = unchecked.filter(|row| filter.takes_unchecked(row)).collect();
     let without: Vec<_> = unchecked.iter().map(|row| [row.id.to_owned(), row.unchecked.to_owned()]).collect();
     let cells: Vec<_> = rows.iter().map(Row::cells).collect();
     let heading = format!("{} rows of the contract have no check:", unchecked.len());
     Ok(match format {
+        ListFormat::Table if unchecked.is_empty() => table(&HEAD, &cells),
+        ListFormat::Markdown if unchecked.is_empty() => markdown(&HEAD, &cells),
         ListFormat::Table => format!("{}\n{heading}\n{}", table(&HEAD, &cells), table(&UNCHECKED, &without)),
         ListFormat::Json => {
             let all: Vec<_> = rows

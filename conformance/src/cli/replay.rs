@@ -1,6 +1,6 @@
 //! `conformance replay`: any report again, offline, from the recording of a run.
 //!
-//! Talks to: `events.jsonl`, the reports. Judges nothing: the verdicts are those of the recording.
+//! Talks to: `events.jsonl`, the reports. Judges nothing: the verdicts, and the exit code, are those of the recording.
 
 use std::{
     fs::{self, File},
@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use present::Console;
+use present::{Console, console};
 
 use crate::{
     events::{Event, SCHEMA},
     exit::Exit,
-    reports::{Format, Reports},
+    reports::{Format, Language, Reports, Run},
 };
 
 /// Arguments of `conformance replay`.
@@ -22,15 +22,18 @@ use crate::{
 pub struct ReplayArgs {
     /// The recording, as a run leaves it: events.jsonl
     pub file: PathBuf,
-    /// What to print; several times for several
+    /// Report to print; repeatable
     #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
     pub format: Vec<Format>,
     /// Also write the report files into this directory
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Language of the conclusion and of the words around the results [default: the locale's]
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub lang: Option<Language>,
 }
 
-/// Feeds the recording to the reports.
+/// Feeds the recording to the reports. The exit code is that of the run.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let shown = args.file.display();
     let file = match File::open(&args.file) {
@@ -40,31 +43,35 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    let language = args.lang.unwrap_or_else(|| Language::of_locale(&console::locale()));
     let mut reports = match &args.output {
         Some(output) if holds(output, &args.file) => {
             eprintln!("error: {} holds the recording itself; choose another --output", output.display());
             return Ok(Exit::Usage);
         }
-        Some(output) => Reports::open(&args.format, output, Console::detect())
+        Some(output) => Reports::open(&args.format, output, Console::detect(), language)
             .with_context(|| format!("cannot write reports into {}", output.display()))?,
-        None => Reports::printed(&args.format, Console::detect()),
+        None => Reports::printed(&args.format, Console::detect(), language),
     };
     let read = feed(&mut reports, BufReader::new(file));
     let failed = reports.finish();
     for (name, error) in failed.iter().filter(|(_, error)| error.kind() != ErrorKind::BrokenPipe) {
         eprintln!("error: report {name}: {error}");
     }
-    if let Err(why) = read {
-        eprintln!("error: {shown}: {why}");
-        return Ok(Exit::Usage);
-    }
+    let run = match read {
+        Ok(run) => run,
+        Err(why) => {
+            eprintln!("error: {shown}: {why:#}");
+            return Ok(Exit::Usage);
+        }
+    };
     let harmless = failed.iter().all(|(_, error)| error.kind() == ErrorKind::BrokenPipe);
-    Ok(if harmless { Exit::Success } else { Exit::Harness })
+    Ok(if harmless { run.conclusion().exit } else { Exit::Harness })
 }
 
 /// A recording that breaks off is told as far as it goes; anything else that is not an event is an error.
-fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<()> {
-    let mut line = Vec::new();
+fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<Run> {
+    let (mut run, mut line) = (Run::default(), Vec::new());
     for number in 1.. {
         line.clear();
         lines.read_until(b'\n', &mut line).with_context(|| format!("line {number}"))?;
@@ -87,9 +94,10 @@ fn feed(reports: &mut Reports, mut lines: impl BufRead) -> anyhow::Result<()> {
                 "recorded with schema {schema}; this program reads up to {SCHEMA}"
             );
         }
+        run.take(&event);
         reports.event(&event);
     }
-    Ok(())
+    Ok(run)
 }
 
 fn holds(directory: &Path, file: &Path) -> bool {

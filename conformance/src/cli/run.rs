@@ -1,8 +1,12 @@
 //! `conformance run`: reach the target, run the plan, feed the reports, say the exit code.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use present::Console;
+use present::{Console, console, text, write_whole};
 use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
@@ -11,17 +15,20 @@ use super::{
     declared::Declared,
     doors,
     forecast::{self, Forecast},
+    output,
     patience::{interrupted, told},
+    repeat,
     target_args::TargetArgs,
     tls::TlsArgs,
+    values,
 };
 use crate::{
-    baseline::Baseline,
-    events::{Event, RunFinished, Subject, Summary, Verdict},
+    events::{Event, Subject},
     exit::Exit,
-    reports::{Format, Reports},
+    known_failures::KnownFailures,
+    reports::{Format, Language, Reports, Run},
     runner::{Asked, Conduct, Plan, Redactor, Refusal, Selection, Unreachable, conduct, ready, survey},
-    target::{Capability, Target},
+    target::{Start, Target},
     vocabulary::{Profile, Role},
 };
 
@@ -39,28 +46,32 @@ pub struct RunArgs {
     /// Its description
     #[command(flatten)]
     pub described: TargetArgs,
-    /// What the endpoint is [default: what the target file says, else server]
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
+    /// The roles that the endpoint claims: server, proxy, gateway, enterprise [default: what the target file says, else
+    /// server]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = values::role)]
     pub role: Vec<Role>,
-    /// How much is asked: every MUST; everything; or everything as deployed (cy.llm is the documented name)
+    /// How much is asked
     #[arg(long, value_enum, default_value_t = Profile::Full)]
     pub profile: Profile,
-    /// Calls
+    /// What goes with every call
     #[command(flatten)]
     pub call: CallArgs,
-    /// Only these requirements, e.g. 'STREAM-*'; repeatable
+    /// Run only the requirements whose id matches, such as STREAM-001 or 'STREAM-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
-    /// Not these requirements; repeatable
+    /// Leave out the requirements whose id matches, such as 'HEALTH-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
-    /// A SHOULD that fails, or a check that could not see, makes the run fail too
+    /// Fail the run also when a SHOULD or MAY fails, or when a check is inconclusive
     #[arg(long)]
     pub strict: bool,
-    /// A reviewed TOML list of failures that are known; one that passes is red
+    /// Tolerate the failures and inconclusive checks in this reviewed TOML list; a listed one that passes fails the run
     #[arg(long, value_name = "FILE")]
     pub known_failures: Option<PathBuf>,
-    /// Everything random in the run follows from it
+    /// Write what fails and what is inconclusive into this file, as a list to review for --known-failures
+    #[arg(long, value_name = "FILE")]
+    pub write_known_failures: Option<PathBuf>,
+    /// Seed of all random choices; the same seed makes the same choices again
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Run only the Ith of N parts of the plan
@@ -68,8 +79,14 @@ pub struct RunArgs {
     pub shard: Option<(usize, usize)>,
     /// Checks at a time, at most. How many it is follows from the target's capacity, and checks that measure time or
     /// fill the target always run alone
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = values::jobs)]
     pub jobs: usize,
+    /// Run the whole plan this many times, and show which requirements did not end alike
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::repeats)]
+    pub repeat: usize,
+    /// Show which requirements would be run, and run none; no target is needed
+    #[arg(long)]
+    pub dry_run: bool,
     /// Wait so long for a target that is not there or not ready yet [default: 0s, and 10s with --spawn]
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
@@ -77,14 +94,17 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_preflight: bool,
     /// The longest wait for one answer; usually much less is needed, relative to the target's own speed
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
-    /// What to print; several times for several
+    /// Report to print; repeatable
     #[arg(long, value_enum, value_name = "FORMAT", default_values_t = [Format::Pretty])]
     pub format: Vec<Format>,
-    /// Where report.json, report.html, junit.xml and events.jsonl go
-    #[arg(long, value_name = "DIR", default_value = "target/conformance")]
+    /// Directory for the reports: report.html, report.md, report.json, junit.xml, ctrf.json and events.jsonl
+    #[arg(long, value_name = "DIR", default_value_os_t = output::default_directory())]
     pub output: PathBuf,
+    /// Language of the conclusion and of the words around the results [default: the locale's]
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub lang: Option<Language>,
     /// TLS
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -100,14 +120,26 @@ Examples:
   conformance run --container 'me/server:1 serve'
   conformance run --target https://backend:443 --tls-ca ca.pem
 
-Exit codes: 0 conformant, 1 a MUST failed (with --strict also a SHOULD or a check that could not see; or a known failure
-passes now), 2 wrong usage, 3 the target could not be reached or nothing could be judged, 4 the suite is at fault,
-130 interrupted.";
+Exit codes:
+    0  the target is conformant
+    1  a MUST failed or a known failure passes now; with --strict also: a SHOULD failed or a check
+       was inconclusive
+    2  wrong usage or configuration
+    3  the target could not be reached, it went away in mid-run, or nothing could be judged
+    4  the suite itself is at fault, or a report could not be written
+  130  interrupted";
 
 /// Runs the suite.
 pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
     let command = command_line(&args);
-    let described = args.described.resolve(&args.target, args.spawn.as_deref(), &mut args.call);
+    // Nothing is asked of a target in a dry run, which therefore needs none.
+    let needless =
+        args.dry_run && args.target.is_empty() && args.spawn.is_none() && args.described.is_empty();
+    let described = if needless {
+        Ok((None, Start::address(&[])))
+    } else {
+        args.described.resolve(&args.target, args.spawn.as_deref(), &mut args.call)
+    };
     let (file, start) = match described {
         Ok(described) => described,
         Err(exit) => return Ok(exit),
@@ -135,7 +167,7 @@ pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
     };
     let mut plan = match Plan::new(&selection) {
         Ok(plan) => plan,
-        Err(empty) => return Ok(refuse(Exit::Usage, &empty)),
+        Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
     if let Some(left_out) = declared.narrow(&mut plan) {
         eprintln!("note: {left_out}");
@@ -143,8 +175,12 @@ pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
             return Ok(refuse(Exit::Usage, &"nothing is left to ask"));
         }
     }
-    let baseline = match args.known_failures.as_deref().map(Baseline::read).transpose() {
-        Ok(baseline) => baseline.unwrap_or_default(),
+    if args.dry_run {
+        text::print(&shown(&plan))?;
+        return Ok(Exit::Success);
+    }
+    let known_failures = match args.known_failures.as_deref().map(KnownFailures::read).transpose() {
+        Ok(known_failures) => known_failures.unwrap_or_default(),
         Err(bad) => return Ok(refuse(Exit::Usage, &bad)),
     };
     let tls = match args.tls.read() {
@@ -162,7 +198,7 @@ pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, (baseline, declared), &tls, &target, named).await;
+    let exit = judge(&args, plan, (known_failures, declared), &tls, &target, named).await;
     if let Some((status, output)) = target.exited().await {
         eprintln!("note: the target ended by itself with {status}; {output}");
     }
@@ -181,7 +217,7 @@ struct Named {
 async fn judge(
     args: &RunArgs,
     plan: Plan,
-    (baseline, declared): (Baseline, Declared),
+    (known_failures, declared): (KnownFailures, Declared),
     tls: &Tls,
     target: &Target,
     named: Named,
@@ -225,7 +261,7 @@ async fn judge(
         Ok::<_, Unreachable>(surveyed)
     };
     let surveyed = tokio::select! {
-        surveyed = told("looking at the target, which takes its time", surveying) => surveyed,
+        surveyed = told("looking at the target, which answers slowly", surveying) => surveyed,
         () = interrupted() => return Ok(Exit::Interrupted),
     };
     let mut surveyed = match surveyed {
@@ -247,17 +283,7 @@ async fn judge(
         Ok(said) => said.into_iter().for_each(|said| eprintln!("note: {said}")),
         Err(two) => return Ok(refuse(Exit::Usage, &two)),
     }
-    let forecast = Forecast::new(&plan, &surveyed, args.jobs);
-    forecast::said(&forecast);
-    let mut reports = match Reports::open(&args.format, &args.output, Console::detect()) {
-        Ok(reports) => reports,
-        Err(error) => {
-            return Ok(refuse(
-                Exit::Usage,
-                &format!("cannot write reports into {}: {error}", args.output.display()),
-            ));
-        }
-    };
+    forecast::said(&Forecast::new(&plan, &surveyed, args.jobs));
     surveyed.facts.subject = named.subject;
     let run = Conduct {
         plan,
@@ -267,36 +293,84 @@ async fn judge(
         seed: args.seed,
         jobs: args.jobs,
         command: named.command,
-        baseline,
+        known_failures,
+        strict: args.strict,
     };
-    let (finished, stale, broken) =
-        feed(&mut reports, forecast, conduct(run, interrupted()), &declared).await;
-    let mut exit = match &finished {
-        Some(RunFinished { interrupted: true, .. }) => Exit::Interrupted,
-        Some(RunFinished { broke_off: Some(why), .. }) => refuse(Exit::Unreachable, why),
-        Some(RunFinished { summary, .. }) => verdict(summary, stale, args.strict),
-        None => refuse(Exit::Harness, &"the run broke off before its end"),
-    };
-    for (report, error) in reports.finish() {
-        if error.kind() != std::io::ErrorKind::BrokenPipe {
-            let broken = refuse(Exit::Harness, &format!("report {report}: {error}"));
-            exit = if exit == Exit::Interrupted { exit } else { broken };
+    let (mut exit, mut runs) = (Exit::Success, Vec::new());
+    for number in 1..=args.repeat {
+        let place = output::of_repeat(&args.output, number);
+        let (run, ended) = match once(args, &place, run.clone(), &declared).await {
+            Ok(ended) => ended,
+            Err(exit) => return Ok(exit),
+        };
+        exit = repeat::worse(exit, ended);
+        runs.push(run);
+        if matches!(ended, Exit::Interrupted | Exit::Unreachable) {
+            break;
         }
     }
-    for (id, capability) in &broken {
-        eprintln!("{id} failed, and the target file declares the capability {capability}: not conformant");
-    }
-    if !broken.is_empty() && exit == Exit::Success {
-        exit = Exit::NonConformant;
-    }
-    if args.strict
-        && exit == Exit::NonConformant
-        && let Some(RunFinished { summary: Summary { fail: 0, warn, inconclusive, .. }, .. }) = finished
-        && stale == 0
+    after(args, &runs, exit)
+}
+
+/// Runs the plan once and writes its reports; an error is said already.
+async fn once(args: &RunArgs, output: &Path, run: Conduct, declared: &Declared) -> Result<(Run, Exit), Exit> {
+    let language = args.lang.unwrap_or_else(|| Language::of_locale(&console::locale()));
+    let mut reports = Reports::open(&args.format, output, Console::detect(), language).map_err(|error| {
+        refuse(Exit::Usage, &format!("cannot write reports into {}: {error}", output.display()))
+    })?;
+    if args.format.contains(&Format::Github)
+        && let Some(summary) = console::step_summary()
     {
-        eprintln!(
-            "--strict: {warn} SHOULD or MAY failed and {inconclusive} checks could not see: not conformant"
-        );
+        reports.add_summary(&summary);
+    }
+    let forecast = Forecast::new(&run.plan, &run.target, run.jobs);
+    let run = feed(&mut reports, forecast, conduct(run, interrupted())).await;
+    let mut exit = run.conclusion().exit;
+    match &run.finished {
+        Some(finished) if !finished.interrupted => {
+            finished.broke_off.iter().for_each(|why| {
+                refuse(exit, why);
+            });
+        }
+        Some(_) => {}
+        None => {
+            refuse(exit, &"the run broke off before its end");
+        }
+    }
+    for result in &run.results {
+        if let Some(capability) = declared.broken(result) {
+            let id = &result.id;
+            eprintln!(
+                "{id} failed, and the target file declares the capability {capability}: not conformant"
+            );
+            exit = if exit == Exit::Success { Exit::NonConformant } else { exit };
+        }
+    }
+    for (report, error) in reports.finish() {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            refuse(Exit::Harness, &format!("cannot write the report {report}: {error}"));
+            exit = repeat::worse(exit, Exit::Harness);
+        }
+    }
+    Ok((run, exit))
+}
+
+/// What is made of all runs together: the list of failures and the table of what did not end alike.
+fn after(args: &RunArgs, runs: &[Run], exit: Exit) -> anyhow::Result<Exit> {
+    if let (Some(file), Some(run)) = (&args.write_known_failures, runs.first()) {
+        let today = run.started_at().chars().take(DATE).collect::<String>();
+        let list = KnownFailures::template(&run.results, &today)?;
+        if let Err(error) = write_whole(file, list.as_bytes()) {
+            let why = format!("cannot write {}: {error}", file.display());
+            return Ok(repeat::worse(exit, refuse(Exit::Harness, &why)));
+        }
+        eprintln!("note: {} is written; say in it why each failure is tolerated", file.display());
+    }
+    if args.repeat > 1 {
+        let table = repeat::flakes(runs);
+        write_whole(&args.output.join("flakes.md"), table.as_bytes())?;
+        // A document has standard output for itself.
+        if args.format == [Format::Pretty] { text::print(&table)? } else { eprint!("{table}") }
     }
     Ok(exit)
 }
@@ -315,41 +389,28 @@ fn unjudged(refusal: &Refusal, waited: Option<Duration>, redactor: &Redactor) ->
     }
 }
 
-/// Feeds the reports until the run's last event. Says how it finished, how many known failures pass now, and which
-/// requirements failed that belong to a declared capability.
-async fn feed(
-    reports: &mut Reports,
-    mut forecast: Forecast,
-    mut events: mpsc::Receiver<Event>,
-    declared: &Declared,
-) -> (Option<RunFinished>, usize, Vec<(String, Capability)>) {
-    let (mut finished, mut stale, mut broken) = (None, 0, Vec::new());
+/// The plan in lines, for people.
+fn shown(plan: &Plan) -> String {
+    let row = |r: &&crate::requirement::Requirement| {
+        format!("{:<16} {:<6} {:<9} {}\n", r.id, r.level.to_string(), r.isolation.to_string(), r.title)
+    };
+    let count = plan.requirements.len();
+    let rows: String = plan.requirements.iter().map(row).collect();
+    format!("{rows}{count} {} would be run\n", if count == 1 { "requirement" } else { "requirements" })
+}
+
+/// Feeds the reports until the run's last event, and gathers the run.
+async fn feed(reports: &mut Reports, mut forecast: Forecast, mut events: mpsc::Receiver<Event>) -> Run {
+    let mut run = Run::default();
     while let Some(event) = events.recv().await {
-        match &event {
-            Event::CheckFinished(result) => {
-                stale += usize::from(result.known && result.verdict == Verdict::Pass);
-                forecast.finished();
-                forecast::said_again(&mut forecast);
-                broken.extend(declared.broken(result).map(|capability| (result.id.clone(), capability)));
-            }
-            Event::RunFinished(last) => finished = Some(last.clone()),
-            Event::RunStarted(_) | Event::Surveyed(_) | Event::CheckStarted { .. } => {}
+        run.take(&event);
+        if matches!(event, Event::CheckFinished(_)) {
+            forecast.finished();
+            forecast::said_again(&mut forecast);
         }
         reports.event(&event);
     }
-    (finished, stale, broken)
-}
-
-fn verdict(summary: &Summary, stale: usize, strict: bool) -> Exit {
-    if summary.error > 0 {
-        Exit::Harness
-    } else if summary.fail + stale > 0 || strict && summary.warn + summary.inconclusive > 0 {
-        Exit::NonConformant
-    } else if summary.pass + summary.known + summary.warn == 0 {
-        Exit::Unreachable // nothing was seen: that is not a good run
-    } else {
-        Exit::Success
-    }
+    run
 }
 
 /// The command line that reaches the same target again. The token is left to the environment.
@@ -358,7 +419,8 @@ fn command_line(args: &RunArgs) -> String {
     let mut add = |flag: &str, value: &str| {
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=".contains(c));
         let quoted = if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) };
-        words.extend([flag.to_owned(), quoted]);
+        words.push(flag.to_owned());
+        words.extend((!value.is_empty()).then_some(quoted));
     };
     for target in &args.target {
         add("--target", &target.to_string());
@@ -387,12 +449,8 @@ fn command_line(args: &RunArgs) -> String {
     words.join(" ")
 }
 
-fn role(name: &str) -> Result<Role, String> {
-    Role::ALL
-        .into_iter()
-        .find(|role| role.to_string() == name)
-        .ok_or_else(|| "expected server, proxy, gateway or enterprise".to_owned())
-}
+/// Characters of a date in RFC 3339.
+const DATE: usize = 10;
 
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
@@ -404,34 +462,6 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exit_code_says_what_happened() {
-        let summary = |pass, fail, warn, inconclusive, error| Summary {
-            pass,
-            fail,
-            warn,
-            inconclusive,
-            error,
-            ..Summary::default()
-        };
-        assert_eq!(verdict(&summary(5, 0, 0, 0, 0), 0, true), Exit::Success);
-        assert_eq!(verdict(&summary(5, 0, 1, 1, 0), 0, false), Exit::Success);
-        assert_eq!(verdict(&summary(5, 0, 1, 0, 0), 0, true), Exit::NonConformant);
-        assert_eq!(verdict(&summary(5, 0, 0, 1, 0), 0, true), Exit::NonConformant);
-        assert_eq!(verdict(&summary(5, 1, 0, 0, 0), 0, false), Exit::NonConformant);
-        assert_eq!(
-            verdict(&summary(5, 0, 0, 0, 0), 1, false),
-            Exit::NonConformant,
-            "a stale known failure is red"
-        );
-        assert_eq!(
-            verdict(&summary(0, 0, 0, 3, 0), 0, false),
-            Exit::Unreachable,
-            "nothing seen is no good run"
-        );
-        assert_eq!(verdict(&summary(5, 1, 0, 0, 1), 0, false), Exit::Harness);
-    }
 
     #[test]
     fn a_shard_is_i_of_n() {

@@ -1,5 +1,5 @@
-//! `conformance serve`: a correct endpoint, one with a single fault, or one that does almost nothing, to try suites and
-//! benchmarks on.
+//! `conformance serve`: an endpoint that keeps the contract, breaks one requirement of it, or does almost nothing, to try
+//! other suites and benchmarks on.
 
 use std::{
     io::{self, Write as _},
@@ -40,13 +40,13 @@ pub struct ServeArgs {
     /// One request in N gets its first chunk late; --slow-by says how late
     #[arg(long, value_name = "N", requires = "ttft", default_value_t = 0)]
     pub slow_one_in: u64,
-    /// The factor by which the time to the first chunk of these requests is longer: 1.5 is half as long again
+    /// How many times the usual time a slow request takes to start
     #[arg(long, value_name = "FACTOR", requires = "ttft", default_value_t = 1.5, value_parser = factor)]
     pub slow_by: f64,
-    /// Length of each stall, during which nothing is sent
+    /// Length of the pauses of --stall-every, in which nothing is sent
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, requires = "stall_every")]
     pub stall: Option<Duration>,
-    /// Time from the start of a stall to the start of the next one
+    /// Time from the start of one pause of --stall to the start of the next
     #[arg(long, value_name = "DUR", value_parser = above_zero, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
     /// Ask for this bearer token on StreamPredict and Control

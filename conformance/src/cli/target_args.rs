@@ -27,6 +27,11 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// Whether nothing is described.
+    pub(super) fn is_empty(&self) -> bool {
+        self.target_file.is_none() && self.container.is_none()
+    }
+
     /// The target file, and how the target comes to run; the error is said already. What the file says of the calls is
     /// filled into `call` where no option says it.
     pub(super) fn resolve(

@@ -20,6 +20,9 @@ pub struct TlsArgs {
     /// Ask for, and verify, this name instead of the target's host
     #[arg(long, value_name = "NAME")]
     pub tls_server_name: Option<String>,
+    /// Accept any certificate of the target, for development servers; the connection is encrypted, but not trusted
+    #[arg(long, conflicts_with = "tls_ca")]
+    pub insecure: bool,
 }
 
 impl TlsArgs {
@@ -35,10 +38,13 @@ impl TlsArgs {
         if let Some(name) = &self.tls_server_name {
             tls = tls.naming(name)?;
         }
+        if self.insecure {
+            tls = tls.insecure();
+        }
         Ok(tls)
     }
 
-    /// The first option that is given though none of `targets` speaks TLS: somebody forgot the `https://`.
+    /// The first option that is given though none of `targets` speaks TLS: the `https://` was forgotten.
     pub fn idle(&self, targets: &[Address]) -> Option<&'static str> {
         let first = self.words().into_iter().next();
         first.map(|(option, _)| option).filter(|_| !targets.iter().any(Address::is_tls))
@@ -53,6 +59,7 @@ impl TlsArgs {
             file("--tls-cert", &self.tls_cert),
             file("--tls-key", &self.tls_key),
         ];
-        files.into_iter().flatten().chain(name).collect()
+        let insecure = self.insecure.then(|| ("--insecure", String::new()));
+        files.into_iter().flatten().chain(name).chain(insecure).collect()
     }
 }

@@ -57,14 +57,14 @@ impl Generation {
     /// check of behaviour builds on; the shape of the stream is each check's own matter.
     pub fn served(&self) -> Result<&Self, NotPassed> {
         let asked = || {
+            let model = match self.request.model_id.as_str() {
+                "" => "no model".to_owned(),
+                id => format!("model {}", quote(id, 60)),
+            };
             format!(
-                "a legal request ({}prompt {}, {})",
-                match self.request.model_id.as_str() {
-                    "" => String::new(),
-                    model => format!("model {}, ", quote(model, 60)),
-                },
+                "a legal request ({model}, prompt {}, {})",
                 quote(&self.request.prompt, 60),
-                parameters(&self.request)
+                sampling(&self.request)
             )
         };
         // A status other than OK after a complete generation is STREAM-001's matter.
@@ -117,6 +117,7 @@ impl Generation {
 #[derive(Debug)]
 pub struct Stream {
     call: Call,
+    path: String,
     record: Record,
     dialect: Dialect,
     patience: Duration,
@@ -141,6 +142,7 @@ impl Stream {
 
     /// Sends any bytes as one gRPC message.
     pub fn send_bytes(&mut self, bytes: &[u8], what: &str) {
+        self.record.request(&self.path, bytes);
         self.call.send(bytes, what);
     }
 
@@ -166,7 +168,7 @@ impl Stream {
             Item::Message(raw) => match self.dialect.decode_response(&raw.bytes) {
                 Ok(message) => {
                     self.call.note(format!(
-                        "StreamPredictResponse {{ trace_id: {}, index: {}, chunk: {}, end_of_stream: {} }}",
+                        "StreamPredictResponse: trace_id {}, index {}, chunk {}, end_of_stream {}",
                         quote(&message.trace_id, 60),
                         message.index,
                         quote(&message.chunk, 60),
@@ -254,7 +256,7 @@ impl Stream {
             }
             let most = most_responses(&generation.request);
             if generation.responses.len() >= most {
-                let asked = parameters(&generation.request);
+                let asked = sampling(&generation.request);
                 break End::Malformed(format!(
                     "more than {most} responses to one request, which had {asked}"
                 ));
@@ -342,7 +344,8 @@ impl Streamer {
     /// Opens a call.
     pub async fn open(&self, connection: &Connection) -> Stream {
         let call = connection.call(&self.path, &self.options, &self.record).await;
-        Stream { call, record: self.record.clone(), dialect: self.dialect, patience: self.patience }
+        let (path, record) = (self.path.clone(), self.record.clone());
+        Stream { call, path, record, dialect: self.dialect, patience: self.patience }
     }
 }
 
@@ -355,25 +358,32 @@ fn most_responses(request: &GenerationRequest) -> usize {
     }
 }
 
-/// A request's generation parameters, in words.
-fn parameters(request: &GenerationRequest) -> String {
-    request.sampling.map_or_else(
-        || "no generation parameters".to_owned(),
-        |s| {
-            format!(
-                "max_new_tokens {}, temperature {}, top_p {}, repetition_penalty {}",
-                s.max_new_tokens, s.temperature, s.top_p, s.repetition_penalty
-            )
-        },
-    )
+/// The sampling parameters in words; zero is unset (contract, section 5) and is left out.
+fn sampling(request: &GenerationRequest) -> String {
+    let Some(sampling) = request.sampling else { return "no sampling parameters".to_owned() };
+    let mut words = Vec::new();
+    let mut add = |name: &str, value: String| words.push(format!("{name} {value}"));
+    if sampling.max_new_tokens != 0 {
+        add("max_new_tokens", sampling.max_new_tokens.to_string());
+    }
+    for (name, value) in [
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("repetition_penalty", sampling.repetition_penalty),
+    ] {
+        if value != 0.0 {
+            add(name, value.to_string());
+        }
+    }
+    if words.is_empty() { "all sampling parameters unset".to_owned() } else { words.join(", ") }
 }
 
 fn shown(request: &GenerationRequest) -> String {
     format!(
-        "StreamPredictRequest {{ model_id: {}, prompt: {}, generation: {}, trace_id: {} }}",
+        "StreamPredictRequest: model_id {}, prompt {}, {}, trace_id {}",
         quote(&request.model_id, 60),
         quote(&request.prompt, 80),
-        parameters(request),
+        sampling(request),
         quote(request.trace_id(), 60)
     )
 }

@@ -4,12 +4,14 @@
 
 mod expect;
 mod generation;
+mod grpcurl;
 mod load;
 mod pool;
 mod record;
 mod reflection;
 mod schema;
 mod settled;
+mod trace;
 mod unary;
 
 use std::{
@@ -35,6 +37,7 @@ pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
 pub use settled::Pace;
+use trace::Trace;
 pub use unary::Unary;
 pub(crate) use wire::quote;
 use wire::{Address, CallOptions, Connection, Tls};
@@ -72,6 +75,7 @@ pub struct Probe {
     rng: Mutex<StdRng>,
     exercised: AtomicU32,
     connection: tokio::sync::Mutex<Option<Connection>>,
+    trace: Trace,
 }
 
 impl Probe {
@@ -83,6 +87,7 @@ impl Probe {
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             exercised: AtomicU32::new(0),
             connection: tokio::sync::Mutex::default(),
+            trace: Trace::new(),
         }
     }
 
@@ -130,6 +135,16 @@ impl Probe {
     /// The evidence so far, and how many exchanges it leaves out.
     pub fn evidence(&self) -> (Vec<Exchange>, usize) {
         self.record.take()
+    }
+
+    /// The trace id of W3C Trace Context that all calls of this check carry.
+    pub fn trace(&self) -> String {
+        self.trace.id()
+    }
+
+    /// The request that a verdict's reason is about, as a grpcurl command; nothing where it cannot be shown.
+    pub fn grpcurl(&self, reason: &str, reflected: bool) -> Option<String> {
+        grpcurl::command(&self.endpoint, &self.record.requests(), reason, reflected)
     }
 
     /// A random number below `bound`.
@@ -203,7 +218,8 @@ impl Probe {
 
     /// Call options without credentials.
     pub fn anonymous(&self) -> CallOptions {
-        CallOptions { metadata: Vec::<(HeaderName, HeaderValue)>::new(), patience: self.patience() }
+        let metadata: Vec<(HeaderName, HeaderValue)> = vec![self.trace.header()];
+        CallOptions { metadata, patience: self.patience() }
     }
 
     fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {

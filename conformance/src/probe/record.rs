@@ -1,8 +1,9 @@
 //! What a check did and saw, kept as evidence. Bounded, and secrets never get in.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -19,6 +20,9 @@ const KEPT_AT_END: usize = 60;
 const LONGEST: usize = 600;
 /// Bytes of answers that one check keeps at a time or in turn. No legal answer to what the checks ask comes near it.
 const HELD: usize = 32 << 20;
+/// Requests kept to be shown as commands, and the bytes of one: a longer command helps nobody.
+const KEPT_REQUESTS: usize = 32;
+const LONGEST_REQUEST: usize = 2000;
 
 /// A check's record: cheap to clone, shared by all its calls.
 #[derive(Clone, Debug)]
@@ -35,6 +39,14 @@ struct Inner {
     own_fault: AtomicBool,
     held: AtomicUsize,
     log: Mutex<Log>,
+    requests: Mutex<VecDeque<SentRequest>>,
+}
+
+/// One message as it was sent.
+#[derive(Clone, Debug)]
+pub(super) struct SentRequest {
+    pub(super) path: String,
+    pub(super) message: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +68,7 @@ impl Record {
                 own_fault: AtomicBool::new(false),
                 held: AtomicUsize::new(0),
                 log: Mutex::default(),
+                requests: Mutex::default(),
             }),
         }
     }
@@ -78,6 +91,23 @@ impl Record {
             log.end.pop_front();
             log.omitted += 1;
         }
+    }
+
+    /// Keeps a request's bytes, so that a report can show how to send it by hand.
+    pub(super) fn request(&self, path: &str, message: &[u8]) {
+        if message.len() > LONGEST_REQUEST {
+            return;
+        }
+        let mut requests = self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push_back(SentRequest { path: path.to_owned(), message: message.to_vec() });
+        if requests.len() > KEPT_REQUESTS {
+            requests.pop_front();
+        }
+    }
+
+    /// The last requests that were sent, in order.
+    pub(super) fn requests(&self) -> Vec<SentRequest> {
+        self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Whether anything was waited for in vain.

@@ -67,7 +67,7 @@ impl Probe {
         options: &CallOptions,
     ) -> Unary<HealthAnswer> {
         let request = contract::WorkerHealthRequest { trace_id: trace_id.to_owned() }.encode_to_vec();
-        let what = format!("WorkerHealthRequest {{ trace_id: {} }}", quote(trace_id, 80));
+        let what = format!("WorkerHealthRequest: trace_id {}", quote(trace_id, 80));
         let raw = self.unary_on(connection, "Health", &request, &what, options).await;
         decode(raw, "Health", |bytes| {
             // The message is the same in both dialects (contract, section 0).
@@ -96,13 +96,11 @@ impl Probe {
     ) -> Unary<ControlMessage> {
         let payload: BTreeMap<_, _> =
             payload.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let entries: Vec<_> =
-            payload.iter().map(|(key, value)| format!("{}: {}", quote(key, 40), quote(value, 80))).collect();
         let what = format!(
-            "ControlMessage {{ trace_id: {}, command: {}, payload: {{{}}} }}",
+            "ControlMessage: trace_id {}, command {}, payload {}",
             quote(trace_id, 80),
             quote(command, 80),
-            entries.join(", ")
+            entries(&payload)
         );
         let request =
             contract::ControlMessage { trace_id: trace_id.to_owned(), command: command.to_owned(), payload };
@@ -122,6 +120,7 @@ impl Probe {
         options: &CallOptions,
     ) -> Unary<Vec<u8>> {
         let mut call = connection.call(&self.path(method), options, &self.record).await;
+        self.record.request(&self.path(method), request);
         call.send(request, what);
         call.half_close();
         finish(call, method, self.patience()).await
@@ -131,6 +130,7 @@ impl Probe {
     pub async fn raw(&self, path: &str, request: &[u8], what: &str) -> Result<Unary<Vec<u8>>, NotPassed> {
         let connection = self.connection().await?;
         let mut call = connection.call(path, &self.options(), &self.record).await;
+        self.record.request(path, request);
         call.send(request, what);
         call.half_close();
         Ok(finish(call, path, self.patience()).await)
@@ -154,6 +154,15 @@ async fn finish(mut call: Call, asked: &str, patience: Duration) -> Unary<Vec<u8
         }
     };
     Unary { answer, end, took: began.elapsed(), asked: asked.to_owned() }
+}
+
+/// A map in words: `"a" = "1", "b" = "2"`.
+fn entries(map: &BTreeMap<String, String>) -> String {
+    if map.is_empty() {
+        return "empty".to_owned();
+    }
+    let each: Vec<_> = map.iter().map(|(k, v)| format!("{} = {}", quote(k, 40), quote(v, 80))).collect();
+    each.join(", ")
 }
 
 fn decode<T>(

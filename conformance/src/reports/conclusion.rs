@@ -1,15 +1,24 @@
-//! The one sentence that a run comes down to. Pure.
+//! The one sentence that a run comes down to, and the exit code that says the same. Pure.
+//!
+//! Talks to: [`super::run`]. Which case a run is, is decided here; the words are in `conclusion/english.rs` and
+//! `conclusion/chinese.rs`.
+
+mod chinese;
+mod english;
 
 use present::Tone;
 
-use super::{cause::common_cause, outcome::Outcome, run::Run};
+use super::{
+    cause::{Cause, common_cause},
+    language::Language,
+    outcome::Outcome,
+    run::Run,
+};
 use crate::{
     events::{CheckResult, Verdict},
+    exit::Exit,
     vocabulary::Level,
 };
-
-/// Ids named in the sentence; the rest is counted.
-const NAMED: usize = 8;
 
 /// What a run comes down to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +27,8 @@ pub struct Conclusion {
     pub standing: Standing,
     /// For people.
     pub sentence: String,
+    /// For scripts: how the program ends.
+    pub exit: Exit,
 }
 
 /// Where the target stands.
@@ -25,9 +36,9 @@ pub struct Conclusion {
 pub enum Standing {
     /// Every MUST that was asked holds.
     Conformant,
-    /// A MUST failed, or the list of known failures is stale.
+    /// A MUST failed, the list of known failures is stale, or a strict run saw less than everything hold.
     NotConformant,
-    /// Nobody can say: interrupted, the suite broke, or nothing was seen.
+    /// There is no verdict: the run was interrupted, the suite broke, or nothing was seen.
     Unknown,
 }
 
@@ -51,94 +62,157 @@ impl Standing {
     }
 }
 
+/// Which kind of end a run had; the first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    BrokeOff,
+    MustFailed,
+    CutShort,
+    SuiteBroke,
+    StaleKnownFailure,
+    NotStrictly,
+    NoMustAsked,
+    NothingHeld,
+    PartlyUnseen,
+    ConformantButForKnown,
+    Conformant,
+}
+
+/// What the sentence needs to know of a run: ids by outcome, and counts of MUST requirements.
+#[derive(Debug, Default)]
+struct Tally<'a> {
+    failed: Vec<&'a str>,
+    broken: Vec<&'a str>,
+    stale: Vec<&'a str>,
+    warned: Vec<&'a str>,
+    unseen: Vec<&'a str>,
+    unseen_must: Vec<&'a str>,
+    known: Vec<&'a str>,
+    known_unseen: Vec<&'a str>,
+    /// MUST requirements that were judged, and those of them that hold.
+    judged: usize,
+    held: usize,
+    asked_must: usize,
+    /// Requirements of any level that hold.
+    held_of_any_level: usize,
+    results: usize,
+    planned: usize,
+    cut_short: bool,
+    /// Why the rest could not be judged: the target went away.
+    broke_off: Option<&'a str>,
+    /// What most failures have in common.
+    cause: Option<Cause>,
+}
+
 /// What the run comes down to. A run that saw nothing is never conformant.
-pub(super) fn conclude(run: &Run) -> Conclusion {
-    let must = |wanted: fn(&CheckResult) -> bool| -> Vec<&str> {
-        let of_must = run.results.iter().filter(|r| r.level == Level::Must);
-        of_must.filter(|r| wanted(r)).map(|r| r.id.as_str()).collect()
+pub(super) fn conclude(run: &Run, language: Language) -> Conclusion {
+    let tally = Tally::of(run);
+    let case = tally.case(run.strict());
+    let sentence = match language {
+        Language::English => english::sentence(case, &tally),
+        Language::Chinese => chinese::sentence(case, &tally),
     };
-    let any = |outcome| -> Vec<&str> {
-        run.results.iter().filter(|r| Outcome::of(r) == outcome).map(|r| r.id.as_str()).collect()
-    };
-    let failed = any(Outcome::Fail);
-    let asked = must(|_| true).len();
-    let judged = must(|r| matches!(r.verdict, Verdict::Pass | Verdict::Fail)).len();
-    let held = must(|r| r.verdict == Verdict::Pass).len();
-    let unseen = must(|r| r.verdict == Verdict::Inconclusive);
-    let (stale, broken, known) = (any(Outcome::Stale), any(Outcome::Error), any(Outcome::Known));
+    Conclusion { standing: case.standing(), sentence, exit: exit(case, &tally, run) }
+}
 
-    let cut_short = format!("cut short after {} of {} checks", run.results.len(), run.planned());
-    let broke_off = run.finished.as_ref().and_then(|finished| finished.broke_off.as_deref());
-    let (standing, sentence) = if let Some(why) = broke_off {
-        let so_far = match failed.len() {
-            0 => String::new(),
-            n => format!(
-                " ({n} of {} failed before: {})",
-                plural(asked, "MUST requirement", "MUST requirements"),
-                list(&failed)
-            ),
+/// An interruption comes first, then a target that went away, then the suite's own fault: what was judged before is in
+/// the sentence.
+fn exit(case: Case, tally: &Tally<'_>, run: &Run) -> Exit {
+    match &run.finished {
+        Some(finished) if finished.interrupted => return Exit::Interrupted,
+        None => return Exit::Harness,
+        Some(_) if case == Case::BrokeOff => return Exit::Unreachable,
+        Some(_) if !tally.broken.is_empty() => return Exit::Harness,
+        Some(_) => {}
+    }
+    match case {
+        Case::BrokeOff => Exit::Unreachable,
+        Case::MustFailed | Case::StaleKnownFailure | Case::NotStrictly => Exit::NonConformant,
+        Case::CutShort | Case::SuiteBroke => Exit::Harness,
+        Case::NothingHeld if tally.warned.is_empty() && tally.held_of_any_level == 0 => Exit::NothingJudged,
+        Case::NothingHeld
+        | Case::NoMustAsked
+        | Case::PartlyUnseen
+        | Case::ConformantButForKnown
+        | Case::Conformant => Exit::Success,
+    }
+}
+
+impl Case {
+    fn standing(self) -> Standing {
+        match self {
+            Self::MustFailed | Self::StaleKnownFailure | Self::NotStrictly => Standing::NotConformant,
+            Self::BrokeOff | Self::CutShort | Self::SuiteBroke | Self::NoMustAsked | Self::NothingHeld => {
+                Standing::Unknown
+            }
+            Self::PartlyUnseen | Self::ConformantButForKnown | Self::Conformant => Standing::Conformant,
+        }
+    }
+}
+
+impl<'a> Tally<'a> {
+    fn of(run: &'a Run) -> Self {
+        let any = |wanted: Outcome| -> Vec<&str> {
+            run.results.iter().filter(|r| Outcome::of(r) == wanted).map(|r| r.id.as_str()).collect()
         };
-        (Standing::Unknown, format!("no verdict: {why}{so_far}"))
-    } else if !failed.is_empty() {
-        let are = plural(judged, "MUST requirement", "MUST requirements");
-        let so_far = if run.complete() { String::new() } else { format!(" (the run was {cut_short})") };
-        let cause = common_cause(&run.results).map_or_else(String::new, |(explained, of, cause)| {
-            format!("one cause explains {explained} of {of} failures: {cause} ")
-        });
-        let sentence =
-            format!("{cause}NOT conformant: {} of {are} failed: {}{so_far}", failed.len(), list(&failed));
-        (Standing::NotConformant, sentence)
-    } else if !run.complete() {
-        (Standing::Unknown, format!("no verdict: the run was {cut_short}"))
-    } else if !broken.is_empty() {
-        let checks = plural(broken.len(), "check", "checks");
-        (Standing::Unknown, format!("no verdict: the suite itself broke in {checks}: {}", list(&broken)))
-    } else if held == 0 && known.is_empty() {
-        (Standing::Unknown, nothing_held(run, asked))
-    } else if !stale.is_empty() {
-        let sentence = format!("NOT as listed: known failures that pass now: {}", list(&stale));
-        (Standing::NotConformant, sentence)
-    } else if !unseen.is_empty() {
-        let so_many = plural(held, "MUST requirement holds", "MUST requirements hold");
-        let sentence = format!(
-            "conformant as far as could be seen: {so_many}, {} could not be judged: {}",
-            unseen.len(),
-            list(&unseen)
-        );
-        (Standing::Conformant, sentence)
-    } else if known.is_empty() {
-        let all = if held == 1 {
-            "the one MUST requirement that was asked holds".to_owned()
+        let count = |wanted: fn(&CheckResult) -> bool| run.results.iter().filter(|r| wanted(r)).count();
+        let unseen_must = run
+            .results
+            .iter()
+            .filter(|r| r.level == Level::Must && Outcome::of(r) == Outcome::Inconclusive)
+            .map(|r| r.id.as_str());
+        Self {
+            failed: any(Outcome::Fail),
+            broken: any(Outcome::Error),
+            stale: any(Outcome::Stale),
+            warned: any(Outcome::Warn),
+            unseen: any(Outcome::Inconclusive),
+            unseen_must: unseen_must.collect(),
+            known: any(Outcome::Known),
+            known_unseen: any(Outcome::KnownInconclusive),
+            judged: count(|r| r.level == Level::Must && matches!(r.verdict, Verdict::Pass | Verdict::Fail)),
+            held: count(|r| r.level == Level::Must && r.verdict == Verdict::Pass),
+            asked_must: count(|r| r.level == Level::Must),
+            held_of_any_level: count(|r| r.verdict == Verdict::Pass),
+            results: run.results.len(),
+            planned: run.planned(),
+            cut_short: !run.complete(),
+            broke_off: run.finished.as_ref().and_then(|finished| finished.broke_off.as_deref()),
+            cause: common_cause(&run.results),
+        }
+    }
+
+    fn case(&self, strict: bool) -> Case {
+        let unmet = self.warned.len() + self.unseen.len();
+        if self.broke_off.is_some() {
+            Case::BrokeOff
+        } else if !self.failed.is_empty() {
+            Case::MustFailed
+        } else if self.cut_short {
+            Case::CutShort
+        } else if !self.broken.is_empty() {
+            Case::SuiteBroke
+        } else if !self.stale.is_empty() {
+            Case::StaleKnownFailure
+        } else if strict && unmet > 0 {
+            Case::NotStrictly
+        } else if self.held == 0 && self.known.is_empty() {
+            let only_others = self.asked_must == 0 && self.held_of_any_level > 0;
+            if only_others { Case::NoMustAsked } else { Case::NothingHeld }
+        } else if !self.unseen_must.is_empty() {
+            Case::PartlyUnseen
+        } else if self.known.len() + self.known_unseen.len() > 0 {
+            Case::ConformantButForKnown
         } else {
-            format!("all {held} MUST requirements hold")
-        };
-        (Standing::Conformant, format!("conformant: {all}"))
-    } else {
-        let so_many = plural(held, "MUST requirement holds", "MUST requirements hold");
-        let failures = plural(known.len(), "known failure", "known failures");
-        (Standing::Conformant, format!("conformant but for {failures} ({}): {so_many}", list(&known)))
-    };
-    Conclusion { standing, sentence }
-}
-
-/// No MUST failed, and none was seen to hold.
-fn nothing_held(run: &Run, asked: usize) -> String {
-    let held = run.results.iter().filter(|r| r.verdict == Verdict::Pass).count();
-    if asked == 0 && held > 0 {
-        let others = run.results.len();
-        return format!("no verdict: no MUST requirement was asked; others that hold: {held} of {others}");
-    }
-    "no verdict: no MUST requirement was seen to hold".to_owned()
-}
-
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn list(ids: &[&str]) -> String {
-    let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    match ids.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+            Case::Conformant
+        }
     }
 }
+
+/// The first ids, and how many more there are.
+fn named<'a>(ids: &[&'a str]) -> (Vec<&'a str>, usize) {
+    (ids.iter().take(NAMED).copied().collect(), ids.len().saturating_sub(NAMED))
+}
+
+/// Ids named in the sentence; the rest is counted.
+const NAMED: usize = 8;

@@ -10,7 +10,9 @@ use std::{
 
 use present::Console;
 
-use super::{events_file::EventsFile, files::Document, format::Format, terminal::Terminal};
+use super::{
+    events_file::EventsFile, files::Document, format::Format, language::Language, terminal::Terminal,
+};
 use crate::events::Event;
 
 /// A consumer of events.
@@ -28,6 +30,7 @@ pub trait Report: Send {
 #[derive(Default)]
 pub struct Reports {
     fed: Vec<Fed>,
+    language: Language,
 }
 
 struct Fed {
@@ -37,25 +40,35 @@ struct Fed {
 }
 
 impl Reports {
-    /// The reports of a run: `events.jsonl`, `report.json`, `report.html` and `junit.xml` in `output`, and what
-    /// `formats` say on the console. Reports of an earlier run are removed, so that none can be taken for this one's.
-    pub fn open(formats: &[Format], output: &Path, console: Console) -> io::Result<Self> {
+    /// The reports of a run: `events.jsonl` and a file for each of [`Format::FILES`] in `output`, and what `formats` say
+    /// on the console. Reports of an earlier run are removed, so that none can be taken for this one's.
+    pub fn open(formats: &[Format], output: &Path, console: Console, language: Language) -> io::Result<Self> {
         std::fs::create_dir_all(output)?;
-        let mut reports = Self::default();
+        let mut reports = Self { language, ..Self::default() };
         reports.add("events.jsonl", Box::new(EventsFile::create(&output.join("events.jsonl"))?));
         for format in Format::FILES {
             let Some((name, render)) = format.file_name().zip(format.document()) else { continue };
-            reports.add(name, Box::new(Document::in_file(output.join(name), render)?));
+            reports.add(name, Box::new(Document::in_file(output.join(name), render, language)?));
         }
         reports.add_printed(formats, Some(output), console);
         Ok(reports)
     }
 
     /// Only what `formats` say on the console; no file is written.
-    pub fn printed(formats: &[Format], console: Console) -> Self {
-        let mut reports = Self::default();
+    pub fn printed(formats: &[Format], console: Console, language: Language) -> Self {
+        let mut reports = Self { language, ..Self::default() };
         reports.add_printed(formats, None, console);
         reports
+    }
+
+    /// Appends `report.md` to `summary`, the file in which GitHub Actions takes the summary of a step.
+    pub fn add_summary(&mut self, summary: &Path) {
+        if let Some(render) = Format::Markdown.document() {
+            self.add(
+                "step summary",
+                Box::new(Document::appended(summary.to_path_buf(), render, self.language)),
+            );
+        }
     }
 
     /// One more report; `name` is what its failure is reported under.
@@ -97,10 +110,10 @@ impl Reports {
             None
         };
         for (name, render) in documents {
-            self.add(name, Box::new(Document::printed(Box::new(io::stdout()), render)));
+            self.add(name, Box::new(Document::printed(Box::new(io::stdout()), render, self.language)));
         }
         if let Some((out, stream)) = pretty {
-            self.add("pretty", Box::new(Terminal::new(out, stream, output)));
+            self.add("pretty", Box::new(Terminal::new(out, stream, output, self.language)));
         }
     }
 }

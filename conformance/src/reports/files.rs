@@ -10,7 +10,7 @@ use std::{
 
 use present::write_whole;
 
-use super::{fan_out::Report, format::Render, run::Run};
+use super::{fan_out::Report, format::Render, language::Language, run::Run};
 use crate::events::Event;
 
 /// A report that needs the whole run.
@@ -23,24 +23,30 @@ pub(super) struct Document {
 
 enum Sink {
     File(PathBuf),
+    Appended(PathBuf),
     Stream(Box<dyn Write + Send>),
 }
 
 impl Document {
     /// A file; one from an earlier run is removed at once.
-    pub(super) fn in_file(path: PathBuf, render: Render) -> io::Result<Self> {
+    pub(super) fn in_file(path: PathBuf, render: Render, language: Language) -> io::Result<Self> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Self::new(Sink::File(path), render)),
+            _ => Ok(Self::new(Sink::File(path), render, language)),
         }
     }
 
-    pub(super) fn printed(out: Box<dyn Write + Send>, render: Render) -> Self {
-        Self::new(Sink::Stream(out), render)
+    /// At the end of a file that others write into too.
+    pub(super) fn appended(path: PathBuf, render: Render, language: Language) -> Self {
+        Self::new(Sink::Appended(path), render, language)
     }
 
-    fn new(sink: Sink, render: Render) -> Self {
-        Self { run: Run::default(), render, sink, written: false }
+    pub(super) fn printed(out: Box<dyn Write + Send>, render: Render, language: Language) -> Self {
+        Self::new(Sink::Stream(out), render, language)
+    }
+
+    fn new(sink: Sink, render: Render, language: Language) -> Self {
+        Self { run: Run { language, ..Run::default() }, render, sink, written: false }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -48,6 +54,9 @@ impl Document {
         let text = (self.render)(&self.run)?;
         match &mut self.sink {
             Sink::File(path) => write_whole(path, text.as_bytes()),
+            Sink::Appended(path) => {
+                fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
+            }
             Sink::Stream(out) => {
                 out.write_all(text.as_bytes())?;
                 out.flush()

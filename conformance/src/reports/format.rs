@@ -2,22 +2,24 @@
 
 use std::io;
 
-use super::{github, html, json, junit, markdown, run::Run};
+use super::{ctrf, github, html, json, junit, markdown, run::Run};
 
 /// What a report looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Format {
     /// For people at a terminal, and in CI logs.
     Pretty,
-    /// `report.json`; its schema is `docs/report.schema.json`.
+    /// The whole run for programs; docs/report.schema.json is its schema.
     Json,
-    /// For CI servers.
+    /// JUnit's XML, for CI servers.
     Junit,
-    /// One self-contained page.
+    /// The Common Test Report Format (ctrf.io), for dashboards.
+    Ctrf,
+    /// One self-contained HTML page.
     Html,
-    /// For a pull request.
+    /// A summary in Markdown, for a pull request.
     Markdown,
-    /// Annotations in a GitHub Actions log.
+    /// Annotations in a GitHub Actions log, and the whole run in the step's summary.
     Github,
 }
 
@@ -26,7 +28,7 @@ pub(super) type Render = fn(&Run) -> io::Result<String>;
 
 impl Format {
     /// The formats that every run leaves in its output directory.
-    pub(super) const FILES: [Self; 3] = [Self::Json, Self::Html, Self::Junit];
+    pub(super) const FILES: [Self; 5] = [Self::Json, Self::Html, Self::Markdown, Self::Junit, Self::Ctrf];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Format {
             Self::Pretty => "pretty",
             Self::Json => "json",
             Self::Junit => "junit",
+            Self::Ctrf => "ctrf",
             Self::Html => "html",
             Self::Markdown => "markdown",
             Self::Github => "github",
@@ -51,7 +54,9 @@ impl Format {
             Self::Json => Some("report.json"),
             Self::Html => Some("report.html"),
             Self::Junit => Some("junit.xml"),
-            Self::Pretty | Self::Markdown | Self::Github => None,
+            Self::Ctrf => Some("ctrf.json"),
+            Self::Markdown => Some("report.md"),
+            Self::Pretty | Self::Github => None,
         }
     }
 
@@ -61,6 +66,7 @@ impl Format {
             Self::Pretty => None,
             Self::Json => Some(json::render),
             Self::Junit => Some(junit::render),
+            Self::Ctrf => Some(ctrf::render),
             Self::Html => Some(html::render),
             Self::Markdown => Some(|run| Ok(markdown::render(run))),
             Self::Github => Some(|run| Ok(github::render(run))),

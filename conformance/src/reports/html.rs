@@ -11,6 +11,7 @@ use present::{
 use serde::Serialize;
 
 use super::{
+    language::Language,
     outcome::Outcome,
     page::{self, Block, Span},
     run::{self, Run},
@@ -34,6 +35,8 @@ const BRIEF: usize = 200;
 
 #[derive(Serialize)]
 struct Page {
+    lang: &'static str,
+    chinese: bool,
     sentence: String,
     standing: &'static str,
     version: String,
@@ -91,6 +94,9 @@ struct Card {
     requirement: Vec<Span>,
     reason: Vec<String>,
     rerun: String,
+    known_because: String,
+    grpcurl: String,
+    trace: String,
     exercised: u32,
     attempts: u32,
     took: String,
@@ -118,17 +124,20 @@ impl Page {
         let conclusion = run.conclusion();
         let areas = run.areas().into_iter().map(|(name, results)| Area {
             name: visible(name),
-            counts: counts(&run::counts(results.iter().copied())),
-            results: results.into_iter().map(Card::of).collect(),
+            counts: counts(&run::counts(results.iter().copied()), run.language),
+            results: results.into_iter().map(|result| Card::of(run, result)).collect(),
         });
-        let problems: Vec<_> = run.results.iter().filter_map(Problem::of).collect();
+        let problems: Vec<_> =
+            run.results.iter().filter(|result| run.is_red(result)).map(Problem::of).collect();
         Self {
+            lang: run.language.tag(),
+            chinese: run.language == Language::Chinese,
             sentence: visible(&conclusion.sentence),
             standing: conclusion.standing.name(),
             version: run.started.as_ref().map(|s| visible(&s.version)).unwrap_or_default(),
             started_at: run.started_at(),
             seconds: format!("{:.1}", run.duration_ms() as f64 / 1e3),
-            counts: counts(&run.counts()),
+            counts: counts(&run.counts(), run.language),
             facts: run.facts().into_iter().map(|(label, value)| (label, visible(&value))).collect(),
             warnings: run.survey.warnings.iter().map(|warning| visible(warning)).collect(),
             more_problems: problems.len().saturating_sub(PROBLEMS),
@@ -139,25 +148,25 @@ impl Page {
 }
 
 impl Problem {
-    fn of(result: &CheckResult) -> Option<Self> {
+    fn of(result: &CheckResult) -> Self {
         let outcome = Outcome::of(result);
-        is_problem(outcome).then(|| Self {
-            id: visible(&result.id),
+        Self {
+            id: anchor(&result.id),
             title: visible(&result.title),
             outcome,
             symbol: outcome.symbol(),
             reason: cut(&visible(&result.reason), BRIEF),
-        })
+        }
     }
 }
 
 impl Card {
-    fn of(result: &CheckResult) -> Self {
+    fn of(run: &Run, result: &CheckResult) -> Self {
         let outcome = Outcome::of(result);
         let told = !matches!(outcome, Outcome::Pass | Outcome::Skip);
         let evidence = if told { result.evidence.as_slice() } else { &[] };
         Self {
-            id: visible(&result.id),
+            id: anchor(&result.id),
             short: visible(result.id.split_once('-').map_or(result.id.as_str(), |(_, number)| number)),
             level: result.level.to_string(),
             role: result.role.to_string(),
@@ -165,10 +174,13 @@ impl Card {
             outcome,
             symbol: outcome.symbol(),
             said: outcome.said_of(result.level),
-            open: is_problem(outcome),
+            open: run.is_red(result),
             requirement: page::spans(&visible(&result.requirement)),
             reason: visible_lines(&cut(&result.reason, REASON)),
             rerun: visible(&result.rerun),
+            known_because: visible(&result.known_because),
+            grpcurl: if told { visible(&result.grpcurl) } else { String::new() },
+            trace: if told { visible(&result.trace) } else { String::new() },
             exercised: result.exercised,
             attempts: result.attempts,
             took: timeline::time(result.duration_ms as f64),
@@ -191,19 +203,20 @@ impl Row {
     }
 }
 
-fn is_problem(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Stale)
-}
-
-fn counts(counts: &[(Outcome, usize)]) -> Vec<Count> {
+fn counts(counts: &[(Outcome, usize)], language: Language) -> Vec<Count> {
     let shown = |(outcome, n): &(Outcome, usize)| Count {
         outcome: *outcome,
         symbol: outcome.symbol(),
-        word: outcome.word(),
-        counted: outcome.counted(*n),
+        word: outcome.word_in(language),
+        counted: outcome.counted_in(*n, language),
         n: *n,
     };
     counts.iter().map(shown).collect()
+}
+
+/// An id that stands behind the `#` of a link too: a `#` of its own would make a CI server's command of both.
+fn anchor(id: &str) -> String {
+    visible(id).replace('#', "\\u{23}")
 }
 
 fn catalogue(id: &str) -> Option<&'static Requirement> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use present::text;
 use serde::{Deserialize, Serialize};
 
-use super::run::Run;
+use super::{language::Language, run::Run};
 use crate::{
     events::{SCHEMA, Subject, Summary, Verdict},
     evidence::Exchange,
@@ -35,7 +35,10 @@ pub struct JsonReport {
     pub interrupted: bool,
     /// How many requirements were to be asked.
     pub planned: usize,
-    /// `conformant`, `not-conformant` or `unknown`. Says nothing of `--strict`; the exit code does.
+    /// Whether a SHOULD that failed, or an inconclusive check, makes the run red.
+    #[serde(default)]
+    pub strict: bool,
+    /// `conformant`, `not-conformant` or `unknown`; a strict run that is red is `not-conformant`.
     pub standing: String,
     /// The same in a sentence.
     pub conclusion: String,
@@ -91,8 +94,11 @@ pub struct JsonResult {
     pub requirement: String,
     /// How it ended.
     pub verdict: Verdict,
-    /// A listed known failure.
+    /// A listed known failure, or an inconclusive result that is listed or follows from a known failure.
     pub known: bool,
+    /// Why it is known.
+    #[serde(default)]
+    pub known_because: String,
     /// In words, for any verdict but pass.
     pub reason: String,
     /// What was sent and what came back.
@@ -103,16 +109,25 @@ pub struct JsonResult {
     pub exercised: u32,
     /// How often the check was run before the verdict stood.
     pub attempts: u32,
+    /// When the check began, as Unix time in milliseconds; zero if the recording does not say.
+    #[serde(default)]
+    pub started_at_ms: u64,
     /// Milliseconds.
     pub duration_ms: u64,
     /// The command that runs this one check again.
     pub rerun: String,
+    /// The check's last request as a grpcurl command; empty where it cannot be shown.
+    #[serde(default)]
+    pub grpcurl: String,
+    /// The trace id that every call of the check carried in `traceparent`.
+    #[serde(default)]
+    pub trace: String,
 }
 
 impl JsonReport {
     /// The report of a run.
     pub fn of(run: &Run) -> Self {
-        let (survey, conclusion) = (&run.survey, run.conclusion());
+        let (survey, conclusion) = (&run.survey, run.conclusion_in(Language::English));
         let started = run.started.as_ref();
         Self {
             schema: SCHEMA,
@@ -137,6 +152,7 @@ impl JsonReport {
             duration_ms: run.duration_ms(),
             interrupted: !run.complete(),
             planned: run.planned(),
+            strict: run.strict(),
             standing: conclusion.standing.name().to_owned(),
             conclusion: conclusion.sentence,
             summary: run.summary(),
@@ -156,13 +172,17 @@ impl JsonResult {
             requirement: result.requirement,
             verdict: result.verdict,
             known: result.known,
+            known_because: result.known_because,
             reason: result.reason,
             evidence: result.evidence,
             evidence_omitted: result.evidence_omitted,
             exercised: result.exercised,
             attempts: result.attempts,
+            started_at_ms: result.started_at_ms,
             duration_ms: result.duration_ms,
             rerun: result.rerun,
+            grpcurl: result.grpcurl,
+            trace: result.trace,
         }
     }
 }

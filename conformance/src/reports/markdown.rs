@@ -1,9 +1,9 @@
 //! A summary for a pull request: the verdict, the counts by area, and why each failure is one.
 //!
-//! A target's text stands in code only, where neither markup nor a mention of a person is understood. Bounded, because
-//! a comment is.
+//! A target's text stands in code only, where neither markup nor a mention of a person is understood, and no line of it
+//! begins as a command of a CI server. Bounded, because a comment is.
 
-use present::text::{cut, visible, visible_lines};
+use present::text::{cut, inert, visible, visible_lines};
 
 use super::{
     outcome::Outcome,
@@ -22,11 +22,17 @@ pub(super) fn render(run: &Run) -> String {
     facts(run, &mut out);
     areas(run, &mut out);
     section(run, "Failures", &[Outcome::Fail, Outcome::Error, Outcome::Stale], &mut out);
-    section(run, "Warnings", &[Outcome::Warn], &mut out);
-    brief(run, "Inconclusive", Outcome::Inconclusive, &mut out);
+    let (warnings, inconclusive) = if run.strict() {
+        ("Warnings, which fail this strict run", "Inconclusive, which fails this strict run")
+    } else {
+        ("Warnings", "Inconclusive")
+    };
+    section(run, warnings, &[Outcome::Warn], &mut out);
+    brief(run, inconclusive, Outcome::Inconclusive, &mut out);
     brief(run, "Known failures", Outcome::Known, &mut out);
+    brief(run, "Known inconclusive checks", Outcome::KnownInconclusive, &mut out);
     brief(run, "Skipped", Outcome::Skip, &mut out);
-    out.join("\n").trim_end().to_owned() + "\n"
+    inert(out.join("\n").trim_end()) + "\n"
 }
 
 fn facts(run: &Run, out: &mut Vec<String>) {
@@ -75,8 +81,10 @@ fn section(run: &Run, heading: &str, outcomes: &[Outcome], out: &mut Vec<String>
         out.push(format!("**{id}** {}: {title}", outcome.said_of(result.level)));
         out.extend([String::new(), format!("> {}", escape(&result.requirement)), String::new()]);
         let seen = cut(&result.reason, REASON);
-        let text: Vec<_> =
-            [seen.as_str(), &result.rerun].into_iter().filter(|text| !text.is_empty()).collect();
+        let text: Vec<_> = [seen.as_str(), &result.rerun, &result.grpcurl]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
         out.extend([fenced(&text.join("\n\n")), String::new()]);
     }
     if let Some(rest) = found.get(AT_LENGTH..).filter(|rest| !rest.is_empty()) {
@@ -95,7 +103,12 @@ fn brief(run: &Run, heading: &str, outcome: Outcome, out: &mut Vec<String>) {
     out.push(format!("<details><summary>{heading} ({})</summary>", found.len()));
     out.push(String::new());
     for result in found {
-        out.push(format!("- {} {}: {}", escape(&result.id), result.level, code(&result.reason, FACT)));
+        let known = match result.known_because.as_str() {
+            "" => String::new(),
+            because => format!(" – known: {}", code(because, FACT)),
+        };
+        let reason = code(&result.reason, FACT);
+        out.push(format!("- {} {}: {reason}{known}", escape(&result.id), result.level));
     }
     out.extend([String::new(), "</details>".to_owned(), String::new()]);
 }

@@ -3,6 +3,7 @@
 use present::Tone;
 use serde::Serialize;
 
+use super::language::Language;
 use crate::{
     events::{CheckResult, Verdict},
     vocabulary::Level,
@@ -24,6 +25,9 @@ pub enum Outcome {
     Inconclusive,
     /// Failed, as listed.
     Known,
+    /// Inconclusive, as listed or because of a known failure.
+    #[serde(rename = "known-inconclusive")]
+    KnownInconclusive,
     /// Not asked.
     Skip,
     /// Holds.
@@ -32,13 +36,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All, worst first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fail,
         Self::Error,
         Self::Stale,
         Self::Warn,
         Self::Inconclusive,
         Self::Known,
+        Self::KnownInconclusive,
         Self::Skip,
         Self::Pass,
     ];
@@ -52,8 +57,18 @@ impl Outcome {
             Verdict::Fail if result.level == Level::Must => Self::Fail,
             Verdict::Fail => Self::Warn,
             Verdict::Skip => Self::Skip,
+            Verdict::Inconclusive if result.known => Self::KnownInconclusive,
             Verdict::Inconclusive => Self::Inconclusive,
             Verdict::Error => Self::Error,
+        }
+    }
+
+    /// Whether it makes a run red.
+    pub fn is_red(self, strict: bool) -> bool {
+        match self {
+            Self::Fail | Self::Error | Self::Stale => true,
+            Self::Warn | Self::Inconclusive => strict,
+            Self::Known | Self::KnownInconclusive | Self::Skip | Self::Pass => false,
         }
     }
 
@@ -64,7 +79,7 @@ impl Outcome {
             Self::Fail | Self::Stale => Tone::Bad,
             Self::Error => Tone::OwnFault,
             Self::Warn | Self::Inconclusive => Tone::Doubtful,
-            Self::Known | Self::Skip => Tone::Quiet,
+            Self::Known | Self::KnownInconclusive | Self::Skip => Tone::Quiet,
         }
     }
 
@@ -77,8 +92,33 @@ impl Outcome {
             Self::Warn => "warnings",
             Self::Inconclusive => "inconclusive",
             Self::Known => "known failures",
+            Self::KnownInconclusive => "known inconclusive",
             Self::Skip => "skipped",
             Self::Pass => "passed",
+        }
+    }
+
+    /// Heads a column, in a reader's language.
+    pub(super) fn word_in(self, language: Language) -> &'static str {
+        let chinese = match self {
+            Self::Fail => "失败",
+            Self::Error => "套件错误",
+            Self::Stale => "清单过期",
+            Self::Warn => "警告",
+            Self::Inconclusive => "无法判定",
+            Self::Known => "已知失败",
+            Self::KnownInconclusive => "已知无法判定",
+            Self::Skip => "跳过",
+            Self::Pass => "通过",
+        };
+        language.pick(self.word(), chinese)
+    }
+
+    /// In a count, in a reader's language.
+    pub(super) fn counted_in(self, n: usize, language: Language) -> String {
+        match language {
+            Language::English => self.counted(n),
+            Language::Chinese => format!("{n} 项{}", self.word_in(language)),
         }
     }
 
@@ -97,6 +137,7 @@ impl Outcome {
             Self::Warn => format!("{level} not met"),
             Self::Inconclusive => format!("inconclusive ({level})"),
             Self::Known => format!("{level} failed, as listed"),
+            Self::KnownInconclusive => format!("inconclusive, for a known reason ({level})"),
             Self::Skip => format!("skipped ({level})"),
             Self::Pass => format!("passed ({level})"),
         }
@@ -107,7 +148,7 @@ impl Outcome {
         match self {
             Self::Fail | Self::Error => "✗",
             Self::Stale | Self::Warn | Self::Known => "!",
-            Self::Inconclusive => "?",
+            Self::Inconclusive | Self::KnownInconclusive => "?",
             Self::Skip => "–",
             Self::Pass => "✓",
         }
@@ -122,6 +163,7 @@ impl Outcome {
             Self::Warn => "warn",
             Self::Inconclusive => "inconclusive",
             Self::Known => "known",
+            Self::KnownInconclusive => "known-inconclusive",
             Self::Skip => "skip",
             Self::Pass => "pass",
         }

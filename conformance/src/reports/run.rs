@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     conclusion::{self, Conclusion},
+    language::Language,
     outcome::Outcome,
 };
 use crate::events::{CheckResult, Event, RunFinished, RunStarted, Summary, Survey};
@@ -22,6 +23,8 @@ pub struct Run {
     pub results: Vec<CheckResult>,
     /// Missing where the run was cut short.
     pub finished: Option<RunFinished>,
+    /// The language of the words around the results.
+    pub language: Language,
 }
 
 impl Run {
@@ -61,12 +64,7 @@ impl Run {
 
     /// RFC 3339; empty if no event said it.
     pub fn started_at(&self) -> String {
-        let at = |started: &RunStarted| {
-            let at: SystemTime =
-                UNIX_EPOCH + Duration::from_millis(started.started_at_ms.min(LAST_MOMENT_MS));
-            humantime::format_rfc3339_millis(at).to_string()
-        };
-        self.started.as_ref().map(at).unwrap_or_default()
+        self.started.as_ref().map(|started| rfc3339(started.started_at_ms)).unwrap_or_default()
     }
 
     /// Counts of the results that came.
@@ -81,9 +79,24 @@ impl Run {
         counts(self.results.iter())
     }
 
-    /// The verdict on the target, in a sentence.
+    /// Whether a warning and an inconclusive check make the run red.
+    pub fn strict(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.strict)
+    }
+
+    /// Whether this result makes the run red.
+    pub fn is_red(&self, result: &CheckResult) -> bool {
+        Outcome::of(result).is_red(self.strict())
+    }
+
+    /// The verdict on the target, in a sentence in the run's language.
     pub fn conclusion(&self) -> Conclusion {
-        conclusion::conclude(self)
+        self.conclusion_in(self.language)
+    }
+
+    /// The verdict on the target, in a sentence.
+    pub fn conclusion_in(&self, language: Language) -> Conclusion {
+        conclusion::conclude(self, language)
     }
 
     /// The results by area, in the order of the plan.
@@ -123,8 +136,11 @@ impl Run {
         if let Some(started) = &self.started {
             let roles: Vec<_> = started.roles.iter().map(ToString::to_string).collect();
             let (planned, profile, seed) = (started.planned, &started.profile, started.seed);
+            let requirements = if planned == 1 { "requirement" } else { "requirements" };
+            let of_role = if roles.len() == 1 { "the role" } else { "the roles" };
+            let roles = roles.join(", ");
             let run =
-                format!("{planned} requirements as {}, profile {profile}, seed {seed}", roles.join(", "));
+                format!("{planned} {requirements} of {of_role} {roles}, profile {profile}, seed {seed}");
             facts.push(("run", run));
         }
         facts.retain(|(_, value)| !value.is_empty());
@@ -137,6 +153,12 @@ pub(super) fn counts<'a>(results: impl Iterator<Item = &'a CheckResult>) -> Vec<
     let outcomes: Vec<_> = results.map(Outcome::of).collect();
     let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count();
     Outcome::ALL.into_iter().map(|outcome| (outcome, count(outcome))).filter(|(_, n)| *n > 0).collect()
+}
+
+/// A moment in Unix milliseconds, as RFC 3339 in UTC.
+pub(super) fn rfc3339(ms: u64) -> String {
+    let at: SystemTime = UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MOMENT_MS));
+    humantime::format_rfc3339_millis(at).to_string()
 }
 
 /// The area of an id: `STREAM` of `STREAM-001`.

@@ -16,6 +16,7 @@ use present::{Progress, Stream, text};
 use self::blocks::Blocks;
 use super::{
     fan_out::Report,
+    language::Language,
     run::{self, Run},
 };
 use crate::events::{CheckResult, Event};
@@ -37,13 +38,18 @@ pub struct Terminal {
 
 impl Terminal {
     /// Writes to `out`, which is `stream`; `reports_in` is where the other reports will lie, for the last line.
-    pub fn new(out: Box<dyn Write + Send>, stream: Stream, reports_in: Option<&Path>) -> Self {
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        stream: Stream,
+        reports_in: Option<&Path>,
+        language: Language,
+    ) -> Self {
         Self {
             out,
-            blocks: Blocks::new(stream.color),
+            blocks: Blocks::new(stream, language),
             stream,
             reports_in: reports_in.map(Path::to_path_buf),
-            run: Run::default(),
+            run: Run { language, ..Run::default() },
             area_from: 0,
             running: BTreeSet::new(),
             progress: Progress::none(),
@@ -56,6 +62,7 @@ impl Terminal {
     fn say(&mut self, lines: &str) -> io::Result<()> {
         let lines = if self.after_blank { lines.trim_start_matches('\n') } else { lines };
         self.after_blank = lines.ends_with("\n\n") || (self.after_blank && lines.is_empty());
+        let lines = text::inert(lines);
         let out = &mut self.out;
         self.progress.suspend(|| {
             out.write_all(lines.as_bytes())?;

@@ -20,8 +20,8 @@ use super::{
     survey::Surveyed,
 };
 use crate::{
-    baseline::Baseline,
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Verdict},
+    known_failures::KnownFailures,
     requirement::Requirement,
     vocabulary::{Profile, Role},
 };
@@ -59,7 +59,9 @@ pub struct Conduct {
     /// The command line that reaches the same target, for rerun hints.
     pub command: String,
     /// The target's known failures, which are marked and counted as such.
-    pub baseline: Baseline,
+    pub known_failures: KnownFailures,
+    /// For reports: a warning and an inconclusive check make the run red.
+    pub strict: bool,
 }
 
 /// Runs the plan in a task of its own, until its end or until `stop`. The last event is [`Event::RunFinished`], also of a
@@ -111,6 +113,7 @@ async fn dispatch(
         seed: conduct.seed,
         started_at_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
         planned: requirements.len(),
+        strict: conduct.strict,
     };
     teller.tell(Event::RunStarted(started)).await?;
     let hopeless = facts.silent || endless;
@@ -118,6 +121,7 @@ async fn dispatch(
     let bench = Bench {
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
+        reflected: facts.reflection.is_some(),
         hopeless,
         limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
         too_slow: wanted > MOST_LIMIT && !hopeless,
@@ -128,7 +132,8 @@ async fn dispatch(
     teller.tell(Event::Surveyed(facts)).await?;
 
     let mut checks = Checks::default();
-    let mut told = Told { summary, baseline: &conduct.baseline, finished: BTreeMap::new(), next: 0 };
+    let known_failures = &conduct.known_failures;
+    let mut told = Told { summary, known_failures, finished: BTreeMap::new(), next: 0 };
     loop {
         while let Some(turn) = schedule.next() {
             let Some(requirement) = requirements.get(turn.at) else { continue };
@@ -195,7 +200,7 @@ impl Checks {
 /// The results, told in the plan's order.
 struct Told<'a> {
     summary: &'a mut Summary,
-    baseline: &'a Baseline,
+    known_failures: &'a KnownFailures,
     finished: BTreeMap<usize, CheckResult>,
     next: usize,
 }
@@ -218,12 +223,18 @@ impl Told<'_> {
         Ok(())
     }
 
-    async fn tell(&mut self, mut result: CheckResult, teller: &Teller<'_>) -> Sent {
-        self.baseline.mark(&mut result);
+    async fn tell(&mut self, result: CheckResult, teller: &Teller<'_>) -> Sent {
+        // Marked as it is told: a list that is written from reports has no secrets either.
+        let mut event = teller.redactor.event(Event::CheckFinished(Box::new(result)));
+        if let Event::CheckFinished(result) = &mut event {
+            self.known_failures.mark(result);
+        }
         // Counted and told in one go, so that a run that is stopped here counts what it told.
         let place = teller.events.reserve().await?;
-        self.summary.add(&result);
-        place.send(teller.redactor.event(Event::CheckFinished(Box::new(result))));
+        if let Event::CheckFinished(result) = &event {
+            self.summary.add(result);
+        }
+        place.send(event);
         Ok(())
     }
 }

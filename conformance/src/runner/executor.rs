@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use wire::time;
@@ -30,6 +30,8 @@ const LONGEST_REASON: usize = 2_000;
 pub(super) struct Bench {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seed: u64,
+    /// The target describes its schema by reflection.
+    pub(super) reflected: bool,
     /// Nothing is tried twice: the target says nothing at all, or never ends.
     pub(super) hopeless: bool,
     /// How long a check may take.
@@ -55,6 +57,7 @@ pub(super) struct Ran {
 /// patience: one slow answer is the machine's, two are the target's.
 pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> Ran {
     let began = std::time::Instant::now();
+    let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (mut ran, waited) = attempt(requirement, bench, &bench.endpoint).await;
     let hopeless = bench.hopeless || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
     if ran.result.verdict == Verdict::Fail && waited && !hopeless {
@@ -66,6 +69,7 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) ->
             bench.vain.fetch_add(1, Ordering::Relaxed);
         }
     }
+    ran.result.started_at_ms = u64::try_from(started_at.as_millis()).unwrap_or(u64::MAX);
     ran.result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     ran
 }
@@ -104,6 +108,7 @@ fn result(
         Err(NotPassed::Harness(why)) => (Verdict::Error, why),
     };
     let (evidence, evidence_omitted) = probe.evidence();
+    let grpcurl = probe.grpcurl(&reason, bench.reflected).unwrap_or_default();
     CheckResult {
         id: requirement.id.to_owned(),
         level: requirement.level,
@@ -112,13 +117,17 @@ fn result(
         requirement: requirement.sentence(),
         verdict,
         known: false,
+        known_because: String::new(),
         reason: shortened(reason, LONGEST_REASON),
         evidence,
         evidence_omitted,
         exercised: probe.exercised(),
+        started_at_ms: 0,
         duration_ms: 0,
         attempts: 1,
         rerun: format!("{} --only {} --seed {}", bench.command, requirement.id, bench.seed),
+        grpcurl,
+        trace: probe.trace(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod dispatcher;
 mod executor;
 mod names;
+mod pattern;
 mod plan;
 mod preflight;
 mod presence;
@@ -14,7 +15,9 @@ mod schedule;
 mod survey;
 
 pub use dispatcher::{Conduct, conduct};
+pub(crate) use pattern::{Pattern, nearest};
 pub use plan::{BadSelection, Plan, Selection};
+pub(crate) use plan::{contract, patterns};
 pub use preflight::{Asked, Refusal, ready};
 pub use redact::Redactor;
 pub use survey::{Surveyed, Unreachable, survey};

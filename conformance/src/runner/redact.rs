@@ -70,6 +70,7 @@ impl Redactor {
             Event::Surveyed(survey) => self.survey(survey),
             Event::CheckFinished(result) => {
                 redact(&mut result.reason);
+                redact(&mut result.grpcurl);
                 result.evidence.iter_mut().for_each(|Exchange { what, .. }| redact(what));
             }
             Event::RunFinished(finished) => finished.broke_off.iter_mut().for_each(redact),

@@ -15,8 +15,8 @@ use std::{
 
 use ai_inference_proto::{Dialect, HealthAnswer};
 use conformance::{
-    baseline::Baseline,
     events::{CheckResult, Event, Verdict},
+    known_failures::KnownFailures,
     probe::Probe,
     requirement::{Checking, Mutant, Requirement},
     requirements::ALL,
@@ -64,7 +64,8 @@ async fn prepared(address: &Address, jobs: usize) -> Conduct {
         seed: 1,
         jobs,
         command: "conformance run".into(),
-        baseline: Baseline::default(),
+        known_failures: KnownFailures::default(),
+        strict: false,
     }
 }
 

@@ -202,3 +202,15 @@ async fn options_that_cannot_work_are_wrong_usage() {
     let plain = run(&["--target", "127.0.0.1:1", "--tls-ca", text(&ca)]).await;
     assert_said(&plain, 2, &["write --target https://host:port"]);
 }
+
+#[tokio::test]
+async fn a_development_certificate_is_taken_where_that_is_asked_for() {
+    let authority = Authority::new();
+    let exemplar = serve(Arc::new(Conformant), None).await;
+    let front = Front::before(&exemplar.addresses[0], &Terms::usual(&authority)).await;
+    let target = front.address.to_string();
+    assert_said(&run(&["--target", &target]).await, 3, &[]);
+    assert_said(&run(&["--target", &target, "--insecure"]).await, 0, &["conformant"]);
+    let both = run(&["--target", &target, "--insecure", "--tls-ca", text(&authority.file())]).await;
+    assert_said(&both, 2, &["--insecure"]);
+}

@@ -179,7 +179,8 @@ pub struct CallOptions {
 impl CallOptions {
     fn shown(&self) -> String {
         let mut words = vec![String::new()];
-        for (name, value) in &self.metadata {
+        // A trace's header is the same in all calls but for its span; reports show the trace once.
+        for (name, value) in self.metadata.iter().filter(|(name, _)| name != "traceparent") {
             let value = if name == http::header::AUTHORIZATION {
                 "<redacted>".to_owned()
             } else {

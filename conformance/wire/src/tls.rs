@@ -16,10 +16,13 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, SignatureScheme,
-        client::ResolvesClientCert,
-        crypto::{CryptoProvider, ring},
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+        client::{
+            ResolvesClientCert,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
         sign::CertifiedKey,
     },
 };
@@ -36,6 +39,8 @@ pub struct Tls {
     trusted: Option<Arc<RootCertStore>>,
     identity: Arc<Identity>,
     server_name: Option<ServerName<'static>>,
+    unverified: bool,
+    options: Vec<(&'static str, String)>,
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
@@ -62,6 +67,7 @@ impl Tls {
             trusted.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
         self.trusted = Some(Arc::new(trusted));
+        self.options.push(("--tls-ca", ca.display().to_string()));
         Ok(self)
     }
 
@@ -77,6 +83,8 @@ impl Tls {
         let certified = CertifiedKey::from_der(certificates, private, &ring::default_provider())
             .map_err(|error| bad_key(format!("no key of the certificate in --tls-cert: {error}")))?;
         self.identity = Arc::new(Identity { certified: Some(Arc::new(certified)), ..Identity::default() });
+        self.options.push(("--tls-cert", chain.display().to_string()));
+        self.options.push(("--tls-key", key.display().to_string()));
         Ok(self)
     }
 
@@ -87,8 +95,23 @@ impl Tls {
             value: name.to_owned(),
             why: error.to_string(),
         })?;
+        self.options.push(("--tls-server-name", name.to_str().into_owned()));
         self.server_name = Some(name);
         Ok(self)
+    }
+
+    /// Takes every certificate, whoever issued it and for whatever name: for development servers. The connection is
+    /// encrypted, and anybody may be at its other end.
+    #[must_use]
+    pub fn insecure(mut self) -> Self {
+        self.unverified = true;
+        self.options.push(("--insecure", String::new()));
+        self
+    }
+
+    /// What differs from the default, as options of the command line.
+    pub fn options(&self) -> &[(&'static str, String)] {
+        &self.options
     }
 
     /// Begins TLS on a connection to `host`. The error says what is wrong, and which option mends it.
@@ -120,6 +143,7 @@ impl Tls {
             return Ok(Arc::clone(config));
         }
         let trusted = match &self.trusted {
+            _ if self.unverified => Arc::new(RootCertStore::empty()),
             Some(trusted) => Arc::clone(trusted),
             None => Arc::new(system_roots()?),
         };
@@ -129,8 +153,56 @@ impl Tls {
             .map_err(io::Error::other)?
             .with_root_certificates(trusted)
             .with_client_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesClientCert>);
+        if self.unverified {
+            config.dangerous().set_certificate_verifier(Arc::new(Unverified::default()));
+        }
         config.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(Arc::clone(self.config.get_or_init(|| Arc::new(config))))
+    }
+}
+
+/// Takes every certificate. The handshake itself is still checked: the target must hold the certificate's key.
+#[derive(Debug)]
+struct Unverified(CryptoProvider);
+
+impl Default for Unverified {
+    fn default() -> Self {
+        Self(ring::default_provider())
+    }
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -220,8 +220,8 @@ fn conclude(args: &CompareArgs, comparison: &Comparison, pairs: &[Pair]) -> anyh
     written(&args.output, &["comparison.html", "comparison.json", "comparison.md", "blocks/"]);
     Ok(match comparison.conclusion {
         Conclusion::Pass => Exit::Success,
-        Conclusion::Fail => Exit::NonConformant,
-        Conclusion::Inconclusive => Exit::Unreachable,
-        Conclusion::Invalid => Exit::Harness,
+        Conclusion::Fail => Exit::Slower,
+        Conclusion::Inconclusive => Exit::Inconclusive,
+        Conclusion::Invalid => Exit::InvalidFigures,
     })
 }

@@ -92,7 +92,17 @@ impl LoadArgs {
         }
         call.model = call.model.or(file.get("model", String::from_str)?);
         let mut tls = self.tls;
-        tls.tls_ca = tls.tls_ca.or(file.get("tls-ca", PathBuf::from_str)?);
+        let authority = file.get("tls-ca", PathBuf::from_str)?;
+        let insecure = file.get("insecure", |text| match text.parse() {
+            Ok(true) if authority.is_some() => Err("it cannot be used with tls-ca"),
+            Ok(on) => Ok(on),
+            Err(_) => Err("expected true or false"),
+        })?;
+        // An option for the one takes the place of what the file says of the other.
+        if tls.tls_ca.is_none() && !tls.insecure {
+            tls.tls_ca = authority;
+            tls.insecure = insecure.unwrap_or_default();
+        }
         tls.tls_cert = tls.tls_cert.or(file.get("tls-cert", PathBuf::from_str)?);
         tls.tls_key = tls.tls_key.or(file.get("tls-key", PathBuf::from_str)?);
         tls.tls_server_name = tls.tls_server_name.or(file.get("tls-server-name", String::from_str)?);
@@ -122,7 +132,7 @@ impl LoadArgs {
 }
 
 /// What a scenario may set: the options of a load, without secrets.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "load",
     "length",
     "requests",
@@ -141,6 +151,7 @@ const KNOWN: [&str; 18] = [
     "tls-cert",
     "tls-key",
     "tls-server-name",
+    "insecure",
 ];
 
 #[cfg(test)]
@@ -164,6 +175,15 @@ mod tests {
         assert_eq!((settings.tokens, settings.load), (8, Load::Closed { clients: 3 }));
         assert!((settings.cancel_share - 0.1).abs() < 1e-9);
         assert_eq!((settings.per_stream, settings.seed, settings.length), (1, 1, None));
+    }
+
+    #[test]
+    fn a_scenario_can_accept_any_certificate_and_an_authority_on_the_command_line_wins() {
+        assert!(resolved(&[], "insecure = true").tls.insecure);
+        let tls = resolved(&["--tls-ca", "ca.pem"], "insecure = true").tls;
+        assert_eq!((tls.insecure, tls.tls_ca), (false, Some(PathBuf::from("ca.pem"))));
+        let tls = resolved(&["--insecure"], "tls-ca = 'ca.pem'").tls;
+        assert_eq!((tls.insecure, tls.tls_ca), (true, None));
     }
 
     #[test]
