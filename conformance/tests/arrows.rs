@@ -22,7 +22,7 @@ const CRATES: [(&str, &[&str]); 6] = [
     ("wire", &[]),
     ("present", &[]),
     ("statistics", &[]),
-    ("exemplar", &["ai-inference-proto", "wire"]),
+    ("exemplar", &["ai-inference-proto", "authority", "wire"]),
     ("latency", &["ai-inference-proto", "exemplar", "present", "statistics", "wire"]),
     (".", &["ai-inference-proto", "exemplar", "latency", "present", "statistics", "wire"]),
 ];

@@ -318,7 +318,7 @@ fn job(server: &Running, load: &str) -> Job {
 
 fn job_in(dialect: Dialect, server: &Running, load: &str) -> Job {
     let endpoint =
-        Endpoint { address: server.addresses[0].clone(), tls: Tls::default(), dialect, token: None };
+        Endpoint { address: server.addresses[0].clone(), tls: Tls::default(), dialect, metadata: vec![] };
     Job {
         endpoint: Arc::new(endpoint),
         model: String::new(),

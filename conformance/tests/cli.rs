@@ -34,10 +34,16 @@ fn a_conformant_endpoint_is_0_and_leaves_its_reports() {
 #[test]
 fn a_broken_must_is_1_and_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let output = judge(directory.path(), "--mutant HEALTH-001", &["--only", "HEALTH-*"]);
+    let run = ["--only", "HEALTH-*", "-H", "x-api-key: key-of-this-test", "-H", "x-tenant: blue"];
+    let output = judge(directory.path(), "--mutant HEALTH-001", &run);
     assert_eq!(exit(&output), 1);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("HEALTH-001") && said.contains("healthy = false"), "{said}");
+    assert!(said.contains("-H 'x-api-key: <redacted>'") && said.contains("-H 'x-tenant: blue'"), "{said}");
+    for file in ["report.json", "report.html", "report.md", "junit.xml", "ctrf.json", "events.jsonl"] {
+        let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
+        assert!(!text.contains("key-of-this-test"), "{file} holds the key");
+    }
 }
 
 #[test]

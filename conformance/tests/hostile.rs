@@ -89,9 +89,9 @@ async fn what_a_target_says_is_kept_and_the_token_is_not() {
     job.endpoint = endpoint(address(&server), Some(format!("Bearer {TOKEN}").parse().unwrap()));
     let requests = run(&job).await;
     let setup = job.setup(&format!("A_TOKEN=abc ./server --key {TOKEN}"), "short");
-    assert_eq!(setup.target, "A_TOKEN=[hidden] ./server --key [hidden]");
+    assert_eq!(setup.target, "A_TOKEN=<redacted> ./server --key <redacted>");
     let report = Report::new(setup, &requests, Objectives::default());
-    assert_eq!(report.failures[0].example, "nobody here has the token [hidden]");
+    assert_eq!(report.failures[0].example, "nobody here has the token <redacted>");
     assert_eq!(report.failures[0].count, requests.len() as u64);
     let all = format!("{requests:?} {report:?}");
     assert!(!all.contains(TOKEN));
@@ -177,7 +177,12 @@ fn address(server: &exemplar::Running) -> SocketAddr {
 
 fn endpoint(address: SocketAddr, token: Option<http::HeaderValue>) -> Arc<Endpoint> {
     let address = address.to_string().parse().unwrap();
-    Arc::new(Endpoint { address, tls: Tls::default(), dialect: Dialect::Contract, token })
+    let bearer = token.map(|mut token| {
+        token.set_sensitive(true);
+        (http::header::AUTHORIZATION, token)
+    });
+    let metadata = bearer.into_iter().collect();
+    Arc::new(Endpoint { address, tls: Tls::default(), dialect: Dialect::Contract, metadata })
 }
 
 fn job(address: SocketAddr) -> Job {

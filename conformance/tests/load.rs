@@ -355,7 +355,7 @@ fn job(address: SocketAddr, load: &str) -> Job {
 
 fn endpoint(address: SocketAddr) -> Arc<Endpoint> {
     let address = address.to_string().parse().unwrap();
-    Arc::new(Endpoint { address, tls: Tls::default(), dialect: Dialect::Contract, token: None })
+    Arc::new(Endpoint { address, tls: Tls::default(), dialect: Dialect::Contract, metadata: vec![] })
 }
 
 fn address(server: &Running) -> SocketAddr {

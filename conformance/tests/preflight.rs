@@ -119,6 +119,19 @@ async fn a_proxy_that_drops_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_needs_metadata() {
+    let (address, _task) = serve(|stream, _| {
+        let blue =
+            |request: &http::Request<_>| request.headers().get("x-tenant").is_some_and(|v| v == "blue");
+        answer(stream, move |request| if blue(request) { "12" } else { "16" })
+    })
+    .await;
+    refused(&address, None, &[], &["UNAUTHENTICATED"]).await;
+    refused(&address, None, &["-H", "x-tenant: blue"], &["without the service AiInference"]).await;
+    assert_eq!(run(&address, None, &["-H", "grpc-timeout: 1S"]).await.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_the_target_does_not_have() {
     let running = exemplar(None).await;
     let address = running.addresses[0].to_string();

@@ -9,7 +9,6 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod authority;
 mod behaviour;
 mod codec;
 mod language;

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use authority::Lenient;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -11,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{authority::Lenient, behaviour::Behaviour, service::Endpoint, socket::Socket};
+use super::{behaviour::Behaviour, service::Endpoint, socket::Socket};
 use wire::Address;
 
 /// A running endpoint; it stops when dropped.

@@ -8,7 +8,8 @@ use std::{future::poll_fn, io, sync::Arc, time::Duration};
 use ai_inference_proto::Dialect;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client};
-use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use present::secrets::Redactor;
 use present::text::{cut, visible};
 use tokio::time::timeout;
 use wire::{Address, Driver, End, FNV_OFFSET, Tls, code_name, dial, fnv};
@@ -28,8 +29,17 @@ pub struct Endpoint {
     pub tls: Tls,
     /// In which dialect.
     pub dialect: Dialect,
-    /// The bearer token.
-    pub token: Option<HeaderValue>,
+    /// Sent with every call: the bearer token, and what the user gave. A secret's value is marked as sensitive.
+    pub metadata: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Endpoint {
+    /// Takes out of a text what is secret of the metadata: a target may say back what it got.
+    pub fn redactor(&self) -> Redactor {
+        let sensitive = self.metadata.iter().filter(|(_, value)| value.is_sensitive());
+        let values = sensitive.filter_map(|(_, value)| value.to_str().ok());
+        Redactor::new(values.map(|value| value.strip_prefix("Bearer ").unwrap_or(value)))
+    }
 }
 
 /// One connection; closed with its last clone.
@@ -176,8 +186,8 @@ impl Connection {
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", concat!("conformance-bench/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = &self.endpoint.token {
-            request = request.header(AUTHORIZATION, token);
+        for (key, value) in &self.endpoint.metadata {
+            request = request.header(key, value);
         }
         request.body(()).map_err(|error| Outcome::Broken(error.to_string()))
     }

@@ -15,7 +15,7 @@ use std::{
 
 use ai_inference_proto::{GenerationRequest, Metadata, Sampling};
 use bytes::Bytes;
-use http::HeaderValue;
+use present::secrets::{Redactor, shown_command};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{RwLock, Semaphore, mpsc, oneshot, watch},
@@ -36,7 +36,6 @@ use super::{
     pacer::wait_until,
     record::{Nanos, Outcome, RequestRecord, Setup},
     report::word,
-    secrets::without_secrets,
 };
 use crate::punctual::be_punctual;
 
@@ -75,7 +74,7 @@ impl Job {
     /// What a report says of it. `target` and `prompts` are what the target and the set of prompts are called.
     pub fn setup(&self, target: &str, prompts: &str) -> Setup {
         Setup {
-            target: without_token(target, self.endpoint.token.as_ref()),
+            target: self.endpoint.redactor().text(&shown_command(target)),
             dialect: self.endpoint.dialect.name().to_owned(),
             model: self.model.clone(),
             load: self.load.to_string(),
@@ -299,6 +298,7 @@ async fn open_loop(sender: &Arc<Sender>, plan: Vec<Nanos>, tally: &Tally) -> io:
 /// Connections, and the way of one request through them.
 struct Sender {
     job: Job,
+    redactor: Redactor,
     tally: Tally,
     lanes: Vec<RwLock<Lane>>,
     streams: Semaphore,
@@ -319,7 +319,15 @@ impl Sender {
         // With one client, and nobody else, what runs after a cancel is what was cancelled.
         let alone = job.cancel_share > 0.0 && job.load == Load::Closed { clients: 1 };
         let freed = if alone { Freed::watch(&job.endpoint).await } else { None };
-        Ok(Self { job: job.clone(), tally: tally.clone(), lanes, streams, began, freed })
+        Ok(Self {
+            job: job.clone(),
+            redactor: job.endpoint.redactor(),
+            tally: tally.clone(),
+            lanes,
+            streams,
+            began,
+            freed,
+        })
     }
 
     async fn lane(&self) -> io::Result<Lane> {
@@ -339,9 +347,9 @@ impl Sender {
         cancel_share > 0.0 && drawn() < cancel_share
     }
 
-    /// A target may say back the token that it got.
+    /// What a target said, without the secrets that it got.
     fn hidden(&self, text: &str) -> String {
-        without_token(text, self.job.endpoint.token.as_ref())
+        self.redactor.text(&shown_command(text))
     }
 
     fn now(&self) -> Nanos {
@@ -455,12 +463,6 @@ async fn why_not_to_wait(
         _ = stopped.wait_for(|stopped| *stopped) => Outcome::Cut,
     };
     let _ = give_up.send(why);
-}
-
-/// Of a text, without the token of the calls and without secrets of commands.
-fn without_token(text: &str, token: Option<&HeaderValue>) -> String {
-    let token = token.and_then(|value| value.to_str().ok());
-    without_secrets(text, token.map(|value| value.strip_prefix("Bearer ").unwrap_or(value)))
 }
 
 /// Bytes of an answer besides those of its tokens.

@@ -9,6 +9,7 @@ pub mod console;
 mod files;
 mod paint;
 mod progress;
+pub mod secrets;
 mod template;
 pub mod text;
 

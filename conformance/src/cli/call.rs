@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use ai_inference_proto::Dialect;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use present::text;
 
 use super::{
+    metadata::metadata,
     patience::{interrupted, interrupted_again, told, watch_signals},
     token::token,
 };
@@ -14,6 +15,9 @@ use crate::{
     exit::Exit,
     target::{Start, StartError, Target, TargetFile},
 };
+
+/// Keys and values that go with a call.
+pub(super) type Metadata = Vec<(HeaderName, HeaderValue)>;
 
 /// What goes with every call.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,9 +31,24 @@ pub struct CallArgs {
     /// Bearer token for StreamPredict and Control; better given by the environment than on the command line
     #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
+    /// Metadata to send with every call, such as 'x-tenant: blue'; repeatable
+    #[arg(short = 'H', long, value_name = "KEY: VALUE", value_parser = metadata)]
+    pub metadata: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl CallArgs {
+    /// What goes with every call of the benchmark, the token with it; a refusal is said already.
+    pub(super) fn with_token(&self, token: Option<&str>) -> Result<Metadata, Exit> {
+        let value = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let value =
+            value.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
+        let bearer = value.map(|mut value| {
+            value.set_sensitive(true);
+            (http::header::AUTHORIZATION, value)
+        });
+        Ok(bearer.into_iter().chain(self.metadata.clone()).collect())
+    }
+
     /// What a target file says and no option does.
     pub(super) fn layer_over(&mut self, file: &TargetFile) {
         self.dialect.0 = self.dialect.0.or(file.dialect);
@@ -76,17 +95,6 @@ pub(super) fn refuse(exit: Exit, why: &dyn std::fmt::Display) -> Exit {
     let why = text::visible_lines(&format!("error: {why}")).join("\n");
     eprintln!("{}", text::inert(&why));
     exit
-}
-
-/// The header's value for a token; a refusal is said already.
-pub(super) fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>, Exit> {
-    let value = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
-    let mut value =
-        value.map_err(|_| refuse(Exit::Usage, &"the token holds characters that no header may have"))?;
-    if let Some(value) = &mut value {
-        value.set_sensitive(true);
-    }
-    Ok(value)
 }
 
 pub(super) fn dialect(name: &str) -> Result<DialectChoice, String> {

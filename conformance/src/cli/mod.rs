@@ -8,6 +8,7 @@ mod doors;
 pub mod explain;
 mod forecast;
 pub mod list;
+mod metadata;
 mod output;
 mod patience;
 mod repeat;

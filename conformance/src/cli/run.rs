@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use present::{Console, console, text, write_whole};
+use present::{Console, console, secrets::Redactor, text, write_whole};
 use tokio::sync::mpsc;
 use wire::{Address, Tls};
 
@@ -27,7 +27,7 @@ use crate::{
     exit::Exit,
     known_failures::KnownFailures,
     reports::{Format, Language, Reports, Run},
-    runner::{Asked, Conduct, Plan, Redactor, Refusal, Selection, Unreachable, conduct, ready, survey},
+    runner::{Asked, Conduct, Plan, Refusal, Selection, Unreachable, conduct, ready, survey},
     target::{Start, Target},
     vocabulary::{Profile, Role},
 };
@@ -223,17 +223,18 @@ async fn judge(
     named: Named,
 ) -> anyhow::Result<Exit> {
     let token = args.call.token.as_deref().or(target.token());
-    let redactor = Redactor::new(token);
+    let asked = Asked {
+        addresses: target.addresses(),
+        tls,
+        dialect: args.call.dialect.0,
+        documented: args.profile.documented(),
+        model: args.call.model.as_deref(),
+        token,
+        metadata: &args.call.metadata,
+        patience: args.timeout,
+    };
+    let redactor = asked.redactor();
     if !args.no_preflight {
-        let asked = Asked {
-            addresses: target.addresses(),
-            tls,
-            dialect: args.call.dialect.0,
-            documented: args.profile.documented(),
-            model: args.call.model.as_deref(),
-            token,
-            patience: args.timeout,
-        };
         let own = if target.is_ours() { WAIT_FOR_OWN } else { Duration::ZERO };
         let wait = args.wait.unwrap_or(own);
         let looked = tokio::select! {
@@ -245,16 +246,7 @@ async fn judge(
         }
     }
     let surveying = async {
-        let mut surveyed = survey(
-            target.addresses(),
-            tls,
-            args.call.dialect.0,
-            args.profile.documented(),
-            args.call.model.as_deref(),
-            token,
-            args.timeout,
-        )
-        .await?;
+        let mut surveyed = survey(asked).await?;
         if args.jobs > 1 {
             surveyed.measure_width().await;
         }
@@ -439,6 +431,9 @@ fn command_line(args: &RunArgs) -> String {
     }
     if let Some(model) = &args.call.model {
         add("--model", model);
+    }
+    for (key, value) in &args.call.metadata {
+        add("-H", &format!("{key}: {}", value.to_str().unwrap_or_default()));
     }
     for (option, value) in args.tls.words() {
         add(option, &value);

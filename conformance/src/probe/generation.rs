@@ -53,6 +53,16 @@ impl Generation {
         self.responses.iter().filter(|r| !r.message.chunk.is_empty())
     }
 
+    /// It ended OK, with its last message.
+    pub fn reached_its_end(&self) -> bool {
+        self.end.is_ok() && self.responses.iter().any(|r| r.message.end_of_stream)
+    }
+
+    /// From the call to its last response.
+    pub fn took(&self) -> Duration {
+        self.responses.last().map_or(Duration::ZERO, |r| r.at)
+    }
+
     /// A legal request was served: status OK, and text came that is not the prompt itself. The minimum that every
     /// check of behaviour builds on; the shape of the stream is each check's own matter.
     pub fn served(&self) -> Result<&Self, NotPassed> {

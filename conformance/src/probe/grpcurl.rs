@@ -34,6 +34,10 @@ pub(super) fn command(
         // Left to the environment, as everywhere: reports are shared.
         words.push("-H \"authorization: Bearer $CONFORMANCE_TOKEN\"".to_owned());
     }
+    for (key, value) in &endpoint.metadata {
+        let value = value.to_str().ok()?;
+        words.push(format!("-H {}", quoted_for_shell(&format!("{key}: {value}"))));
+    }
     words.push(format!("-d {}", quoted_for_shell(json)));
     words.push(address(endpoint.addresses.first()?));
     words.push(format!("{service}/{method}"));
@@ -117,6 +121,7 @@ mod tests {
             documented: Dialect::Contract,
             model: String::new(),
             token: None,
+            metadata: vec![],
             prompts: vec![],
             patience: Duration::from_secs(1),
         }

@@ -16,6 +16,7 @@ use tonic::Code;
 
 use super::{
     Pace, Probe, StreamItem, Streamer,
+    pace::LEAST_BOUND,
     wire::{Connection, End},
 };
 use crate::verdict::NotPassed;
@@ -28,8 +29,6 @@ const QUIET: Duration = Duration::from_millis(300);
 const QUIET_STARTS: u32 = 6;
 /// They wait for each other; how long anybody waits for them is the owner's to say.
 const WAIT: Duration = Duration::from_mins(10);
-/// A generation that is shorter shows nothing.
-const LEAST_BOUND: i64 = 32;
 
 /// Generations side by side, each started again when it ends or is refused.
 #[derive(Debug)]
@@ -252,19 +251,3 @@ impl Probe {
         Ok(connections)
     }
 }
-
-impl Pace {
-    /// The smallest bound whose generation lasts so long on this server.
-    pub fn bound(&self, lasting: Duration) -> i64 {
-        let tokens = lasting.as_secs_f64() / self.token.as_secs_f64().max(1e-6);
-        (tokens.ceil() as i64).clamp(LEAST_BOUND, MOST_BOUND)
-    }
-
-    /// How long a generation of so many tokens lasts.
-    pub fn lasting(&self, bound: i64) -> Duration {
-        self.first + self.token * u32::try_from(bound).unwrap_or(u32::MAX)
-    }
-}
-
-/// More is never asked for: a server that does not stop on cancel would go on for too long.
-const MOST_BOUND: i64 = 16_384;

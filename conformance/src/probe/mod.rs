@@ -6,6 +6,7 @@ mod expect;
 mod generation;
 mod grpcurl;
 mod load;
+mod pace;
 mod pool;
 mod record;
 mod reflection;
@@ -15,6 +16,7 @@ mod trace;
 mod unary;
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -24,6 +26,7 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationRequest, Metadata, Sampling};
 use http::{HeaderName, HeaderValue};
+use present::secrets::Redactor;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// What checks name of a connection: how calls end, above all.
@@ -31,12 +34,12 @@ pub use ::wire;
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
 pub use load::Load;
+pub use pace::Pace;
 pub use pool::refused;
 pub use record::Record;
 pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
 pub use schema::differences;
-pub use settled::Pace;
 use trace::Trace;
 pub use unary::Unary;
 pub(crate) use wire::quote;
@@ -62,10 +65,21 @@ pub struct Endpoint {
     pub model: String,
     /// Bearer token for StreamPredict and Control.
     pub token: Option<String>,
+    /// What the user gave to be sent with every call.
+    pub metadata: Vec<(HeaderName, HeaderValue)>,
     /// Prompts that give long and varied text on this endpoint, best first; never empty.
     pub prompts: Vec<String>,
     /// How long to wait for an answer that must come.
     pub patience: Duration,
+}
+
+impl Endpoint {
+    /// Takes out of a text what is secret of the credentials.
+    pub fn redactor(&self) -> Redactor {
+        let sensitive = self.metadata.iter().filter(|(_, value)| value.is_sensitive());
+        let values = sensitive.filter_map(|(_, value)| value.to_str().ok());
+        Redactor::new(self.token.as_deref().into_iter().chain(values))
+    }
 }
 
 /// A check's hands and eyes.
@@ -193,10 +207,20 @@ impl Probe {
 
     /// A new connection of its own.
     pub async fn connect(&self) -> Result<Connection, NotPassed> {
-        let address = &self.endpoint.addresses[0];
-        Connection::open(address, &self.endpoint.tls, self.patience()).await.map_err(|error| {
+        let Endpoint { addresses, tls, patience, .. } = &*self.endpoint;
+        self.connected(Connection::open(&addresses[0], tls, *patience).await)
+    }
+
+    /// A new connection on which the target must wait for a client that reads slowly.
+    pub async fn connect_narrow(&self) -> Result<Connection, NotPassed> {
+        let Endpoint { addresses, tls, patience, .. } = &*self.endpoint;
+        self.connected(Connection::open_narrow(&addresses[0], tls, *patience).await)
+    }
+
+    fn connected(&self, opened: io::Result<Connection>) -> Result<Connection, NotPassed> {
+        opened.map_err(|error| {
             wire::Observer::lost(&self.record);
-            NotPassed::Fail(format!("no connection to {address}: {error}"))
+            NotPassed::Fail(format!("no connection to {}: {error}", self.endpoint.addresses[0]))
         })
     }
 
@@ -216,9 +240,10 @@ impl Probe {
         options
     }
 
-    /// Call options without credentials.
+    /// Call options without the token.
     pub fn anonymous(&self) -> CallOptions {
-        let metadata: Vec<(HeaderName, HeaderValue)> = vec![self.trace.header()];
+        let mut metadata = self.endpoint.metadata.clone();
+        metadata.push(self.trace.header());
         CallOptions { metadata, patience: self.patience() }
     }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use present::secrets::Redactor;
 use tokio::{
     sync::mpsc,
     task::{Id, JoinSet},
@@ -15,7 +16,7 @@ use super::{
     executor::{Bench, Ran, broken, execute},
     plan::Plan,
     presence::gone,
-    redact::Redactor,
+    redact::redacted,
     schedule::{Schedule, Turn},
     survey::Surveyed,
 };
@@ -80,7 +81,7 @@ type Sent = Result<(), mpsc::error::SendError<()>>;
 async fn run(conduct: Conduct, events: &mpsc::Sender<Event>, stop: impl Future<Output = ()>) -> Sent {
     let began = Instant::now();
     let mut summary = Summary::default();
-    let teller = Teller { events, redactor: Redactor::new(conduct.target.endpoint.token.as_deref()) };
+    let teller = Teller { events, redactor: conduct.target.endpoint.redactor() };
     let (interrupted, broke_off) = tokio::select! {
         ended = dispatch(conduct, &teller, &mut summary) => (false, ended?),
         () = stop => (true, None),
@@ -225,7 +226,7 @@ impl Told<'_> {
 
     async fn tell(&mut self, result: CheckResult, teller: &Teller<'_>) -> Sent {
         // Marked as it is told: a list that is written from reports has no secrets either.
-        let mut event = teller.redactor.event(Event::CheckFinished(Box::new(result)));
+        let mut event = redacted(Event::CheckFinished(Box::new(result)), &teller.redactor);
         if let Event::CheckFinished(result) = &mut event {
             self.known_failures.mark(result);
         }
@@ -248,7 +249,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     async fn tell(&self, event: Event) -> Sent {
         let place = self.events.reserve().await?;
-        place.send(self.redactor.event(event));
+        place.send(redacted(event, &self.redactor));
         Ok(())
     }
 }

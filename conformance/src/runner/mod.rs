@@ -3,6 +3,7 @@
 //!
 //! Talks to: the requirements, the probe. Emits [`crate::events`]; knows nothing of reports.
 
+mod asked;
 mod dispatcher;
 mod executor;
 mod names;
@@ -14,10 +15,10 @@ mod redact;
 mod schedule;
 mod survey;
 
+pub use asked::Asked;
 pub use dispatcher::{Conduct, conduct};
 pub(crate) use pattern::{Pattern, nearest};
 pub use plan::{BadSelection, Plan, Selection};
 pub(crate) use plan::{contract, patterns};
-pub use preflight::{Asked, Refusal, ready};
-pub use redact::Redactor;
+pub use preflight::{Refusal, ready};
 pub use survey::{Surveyed, Unreachable, survey};

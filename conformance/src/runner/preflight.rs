@@ -12,8 +12,9 @@ use tonic::Code;
 use wire::{Address, Connection, End, Speaks, Tls, diagnose, quote, speaks, time};
 
 use super::{
+    asked::Asked,
     names::{Names, ask},
-    survey::{FIRST_PATIENCE, PROMPTS, listed_models},
+    survey::listed_models,
 };
 use crate::probe::{Endpoint, Generation, Probe};
 
@@ -25,25 +26,6 @@ const PATIENT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Names listed in a sentence.
 const NAMED: usize = 5;
-
-/// What a run was asked to speak to, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// All are dialled, the first is spoken to.
-    pub addresses: &'a [Address],
-    /// For `https://`.
-    pub tls: &'a Tls,
-    /// The dialect that the user named.
-    pub dialect: Option<Dialect>,
-    /// The dialect that the documentation promises.
-    pub documented: Dialect,
-    /// The model that the user named.
-    pub model: Option<&'a str>,
-    /// The bearer token.
-    pub token: Option<&'a str>,
-    /// The longest wait for one answer.
-    pub patience: Duration,
-}
 
 /// Why nothing can be judged: the cause, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -191,23 +173,14 @@ pub async fn ready(asked: Asked<'_>, wait: Duration) -> Result<(), Refusal> {
 }
 
 async fn preflight(asked: Asked<'_>) -> Result<(), Refusal> {
-    let patience = FIRST_PATIENCE.min(asked.patience);
+    let patience = asked.first_patience();
     for address in asked.addresses {
         if let Err(error) = Connection::open(address, asked.tls, patience).await {
             return Err(unreachable(address, asked.tls, &error.to_string()).await);
         }
     }
     let Some(first) = asked.addresses.first() else { return Ok(()) };
-    let mut endpoint = Endpoint {
-        addresses: asked.addresses.to_vec(),
-        tls: asked.tls.clone(),
-        dialect: asked.dialect.unwrap_or(asked.documented),
-        documented: asked.documented,
-        model: asked.model.unwrap_or_default().to_owned(),
-        token: asked.token.map(str::to_owned),
-        prompts: PROMPTS.map(str::to_owned).to_vec(),
-        patience,
-    };
+    let mut endpoint = asked.endpoint();
     let names = ask(&endpoint).await;
     if let Some(refusal) = transport(first, &endpoint, &names).await {
         return Err(refusal);

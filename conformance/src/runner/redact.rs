@@ -1,177 +1,36 @@
-//! Takes the token out of everything that is told: as it is, and in the encodings in which servers say it back. Pure.
+//! Takes secrets out of every event before it is told. Pure.
 
-use std::fmt::Write as _;
+use present::secrets::Redactor;
 
 use crate::{
     events::{Event, Survey},
     evidence::Exchange,
 };
 
-/// What stands instead of a secret.
-const REDACTED: &str = "<redacted>";
-/// A shorter token would be found in ordinary words.
-const SHORTEST: usize = 4;
-/// So much of the secret, followed by the mark of a cut, is the secret's beginning.
-const SHORTEST_CUT: usize = 6;
-/// How a text goes on that was cut.
-const CUTS: [&str; 3] = ["\"…", "…", " …"];
-
-/// Knows the secret's forms, longest first.
-#[derive(Clone, Debug, Default)]
-pub struct Redactor {
-    forms: Vec<String>,
+/// The event without secrets.
+pub(super) fn redacted(mut event: Event, redactor: &Redactor) -> Event {
+    if redactor.is_empty() {
+        return event;
+    }
+    let redact = |text: &mut String| *text = redactor.text(text);
+    match &mut event {
+        Event::Surveyed(survey) => redact_survey(survey, redactor),
+        Event::CheckFinished(result) => {
+            redact(&mut result.reason);
+            redact(&mut result.grpcurl);
+            redact(&mut result.rerun);
+            result.evidence.iter_mut().for_each(|Exchange { what, .. }| redact(what));
+        }
+        Event::RunFinished(finished) => finished.broke_off.iter_mut().for_each(redact),
+        Event::RunStarted(_) | Event::CheckStarted { .. } => {}
+    }
+    event
 }
 
-impl Redactor {
-    /// Of a token; without one, nothing is taken out.
-    pub fn new(token: Option<&str>) -> Self {
-        let Some(token) = token.filter(|token| token.len() >= SHORTEST) else { return Self::default() };
-        let mut forms = vec![token.to_owned(), token.escape_debug().to_string()];
-        for upper in [true, false] {
-            forms.push(percent_encoded(token, upper, false));
-            forms.push(percent_encoded(token, upper, true));
-        }
-        for text in [token.to_owned(), format!("Bearer {token}")] {
-            let hex = text.bytes().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-            forms.extend([hex.to_uppercase(), hex]);
-        }
-        for alphabet in [STANDARD, URL_SAFE] {
-            // Encoded on its own or behind other text: one form for each place in a group of three bytes.
-            forms.extend((0..3).map(|before| base64_within(token, before, alphabet)));
-        }
-        forms.retain(|form| form.len() >= SHORTEST);
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self { forms }
-    }
-
-    /// The text without the secret.
-    pub fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for form in &self.forms {
-            if text.contains(form.as_str()) {
-                text = text.replace(form.as_str(), REDACTED);
-            }
-            text = without_beginning(&text, form);
-        }
-        text
-    }
-
-    /// The event without the secret.
-    pub(super) fn event(&self, mut event: Event) -> Event {
-        if self.forms.is_empty() {
-            return event;
-        }
-        let redact = |text: &mut String| *text = self.text(text);
-        match &mut event {
-            Event::Surveyed(survey) => self.survey(survey),
-            Event::CheckFinished(result) => {
-                redact(&mut result.reason);
-                redact(&mut result.grpcurl);
-                result.evidence.iter_mut().for_each(|Exchange { what, .. }| redact(what));
-            }
-            Event::RunFinished(finished) => finished.broke_off.iter_mut().for_each(redact),
-            Event::RunStarted(_) | Event::CheckStarted { .. } => {}
-        }
-        event
-    }
-
-    fn survey(&self, survey: &mut Survey) {
-        let redact = |text: &mut String| *text = self.text(text);
-        survey.metrics =
-            survey.metrics.iter().map(|(key, value)| (self.text(key), self.text(value))).collect();
-        redact(&mut survey.model);
-        survey.warnings.iter_mut().for_each(redact);
-    }
-}
-
-/// The text without the secret's beginning where it was cut off.
-fn without_beginning(text: &str, form: &str) -> String {
-    let Some(start) = form.get(..SHORTEST_CUT) else { return text.to_owned() };
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(start) {
-        let (before, found) = rest.split_at(at);
-        out.push_str(before);
-        let same: usize =
-            found.chars().zip(form.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-        let (head, tail) = found.split_at(same);
-        out.push_str(if CUTS.iter().any(|cut| tail.starts_with(cut)) { REDACTED } else { head });
-        rest = tail;
-    }
-    out.push_str(rest);
-    out
-}
-
-fn percent_encoded(text: &str, upper: bool, everything: bool) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        let free = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let _ = match (free && !everything, upper) {
-            (true, _) => write!(out, "{}", byte as char),
-            (false, true) => write!(out, "%{byte:02X}"),
-            (false, false) => write!(out, "%{byte:02x}"),
-        };
-    }
-    out
-}
-
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// The characters of a base64 text that stand for `text` alone, where `before` bytes of its first group are others'.
-fn base64_within(text: &str, before: usize, alphabet: &[u8; 64]) -> String {
-    let bits = |at: usize, bytes: &[u8]| {
-        let bit = |n: usize| bytes.get(n / 8).map_or(0, |byte| byte >> (7 - n % 8) & 1);
-        (0..6).fold(0_usize, |value, n| value << 1 | usize::from(bit(at * 6 + n)))
-    };
-    let bytes: Vec<u8> = vec![0; before].into_iter().chain(text.bytes()).collect();
-    let first = (before * 8).div_ceil(6);
-    let end = bytes.len() * 8 / 6;
-    (first..end).filter_map(|at| alphabet.get(bits(at, &bytes))).map(|c| *c as char).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOKEN: &str = "s3cret/To+ken=1";
-
-    #[test]
-    fn a_token_is_taken_out_in_every_form() {
-        let redactor = Redactor::new(Some(TOKEN));
-        for said in [
-            TOKEN,
-            "s3cret%2FTo%2Bken%3D1",
-            "s3cret%2fTo%2bken%3d1",
-            "czNjcmV0L1RvK2tlbj0x",             // base64
-            "QmVhcmVyIHMzY3JldC9UbytrZW49MQ==", // base64 of "Bearer " and the token
-            "eDpzM2NyZXQvVG8ra2VuPTE=",         // base64 of "x:" and the token
-            "7333637265742f546f2b6b656e3d31",   // hexadecimal
-        ] {
-            let text = redactor.text(&format!("the server said {said:?} twice: {said}"));
-            assert!(text.contains(REDACTED), "{said}: {text}");
-            let leaks = ["s3cret", "M2NyZX", "NjcmV0", "MzY3Jl", "73336372"];
-            assert!(!leaks.iter().any(|leak| text.contains(leak)), "{said}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_token_that_was_cut_is_taken_out_too() {
-        let redactor = Redactor::new(Some(TOKEN));
-        assert_eq!(
-            redactor.text("chunk: \"s3cret/To\"… (99 characters)"),
-            "chunk: \"<redacted>\"… (99 characters)"
-        );
-        assert_eq!(redactor.text("s3cret/ is a word"), "s3cret/ is a word");
-    }
-
-    #[test]
-    fn without_a_token_nothing_changes() {
-        assert_eq!(Redactor::new(None).text("a b"), "a b");
-        assert_eq!(Redactor::new(Some("a")).text("a b"), "a b");
-    }
+fn redact_survey(survey: &mut Survey, redactor: &Redactor) {
+    let redact = |text: &mut String| *text = redactor.text(text);
+    survey.metrics =
+        survey.metrics.iter().map(|(key, value)| (redactor.text(key), redactor.text(value))).collect();
+    redact(&mut survey.model);
+    survey.warnings.iter_mut().for_each(redact);
 }

@@ -6,27 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_inference_proto::Dialect;
-use wire::{Address, Connection, End, Tls, diagnose};
+use wire::{Connection, End, diagnose};
 
-use super::names::ask;
+use super::{
+    asked::{Asked, PROMPTS},
+    names::ask,
+};
 use crate::{
     events::Survey,
     probe::{Endpoint, Generation, Probe, Reflection, StreamItem, shortened},
 };
 
-/// Prompts in the order of preference: ordinary English first, then one in each script that the checks look at.
-pub(super) const PROMPTS: [&str; 5] = [
-    "User: Tell me a long story about a river that flows through many towns.\nAssistant:",
-    "Once upon a time, in a small town by the river, there lived",
-    "User: Count from one to one hundred, in words.\nAssistant:",
-    "The history of the city begins in the early part of the twelfth century, when",
-    "User: Please list the names of many animals, one after the other.\nAssistant:",
-];
 /// Tokens: long enough to tell a talkative prompt from a silent one.
 const SAMPLE: i64 = 32;
-/// While nothing is known of the target, this long is waited for it.
-pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(8);
 /// A target that did not answer Health in that time gets this much more, for a generation.
 const SECOND_PATIENCE: Duration = Duration::from_secs(4);
 /// A target that has said nothing at all by then gets this much per answer.
@@ -131,18 +123,11 @@ async fn together(endpoint: &Endpoint, count: usize) -> Option<(usize, Duration)
     (served > 0).then(|| (served, began.elapsed()))
 }
 
-/// Looks at a target. `dialect` and `model` are the user's wishes, `patience` the longest wait for one answer.
-pub async fn survey(
-    addresses: &[Address],
-    tls: &Tls,
-    dialect: Option<Dialect>,
-    documented: Dialect,
-    model: Option<&str>,
-    token: Option<&str>,
-    patience: Duration,
-) -> Result<Surveyed, Unreachable> {
+/// Looks at a target.
+pub async fn survey(asked: Asked<'_>) -> Result<Surveyed, Unreachable> {
+    let Asked { addresses, tls, documented, patience, .. } = asked;
     for address in addresses {
-        if let Err(error) = Connection::open(address, tls, FIRST_PATIENCE.min(patience)).await {
+        if let Err(error) = Connection::open(address, tls, asked.first_patience()).await {
             let diagnosis = diagnose(address, tls).await;
             return Err(Unreachable {
                 address: address.to_string(),
@@ -151,25 +136,16 @@ pub async fn survey(
             });
         }
     }
-    let mut endpoint = Endpoint {
-        addresses: addresses.to_vec(),
-        tls: tls.clone(),
-        dialect: dialect.unwrap_or(documented),
-        documented,
-        model: model.unwrap_or_default().to_owned(),
-        token: token.map(str::to_owned),
-        prompts: PROMPTS.map(str::to_owned).to_vec(),
-        patience: FIRST_PATIENCE.min(patience),
-    };
+    let mut endpoint = asked.endpoint();
     let mut facts = Survey::default();
     let (mut heard, mut lost, mut listed) = (false, 0, Vec::new());
 
     let names = Box::pin(ask(&endpoint)).await;
-    for (asked, health) in names.each() {
+    for (name, health) in names.each() {
         heard |= !matches!(health.end, End::TimedOut(_));
         lost += usize::from(matches!(health.end, End::Closed(_)));
         if let Ok(answer) = health.ok() {
-            facts.services.push(asked.service().to_owned());
+            facts.services.push(name.service().to_owned());
             let kept = answer.metrics.iter().take(MOST_METRICS);
             let short = |text: &String| shortened(text.clone(), LONGEST_METRIC);
             facts.metrics = kept.map(|(key, value)| (short(key), short(value))).collect();
@@ -182,7 +158,7 @@ pub async fn survey(
     {
         return Err(Unreachable { address: first.to_string(), why, explained: true });
     }
-    if dialect.is_none()
+    if asked.dialect.is_none()
         && let Some(there) = names.there(documented)
     {
         endpoint.dialect = there;
@@ -196,7 +172,7 @@ pub async fn survey(
             Ok(Reflection::Served(reflected)) => Some(reflected.by.to_owned()),
             _ => None,
         };
-        if model.is_none() {
+        if asked.model.is_none() {
             listed = listed_models(&probe).await.unwrap_or_default();
         }
         if let Some(first) = listed.first() {

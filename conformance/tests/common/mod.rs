@@ -4,10 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ai_inference_proto::Dialect;
 use conformance::{
     events::{CheckResult, Event},
     known_failures::KnownFailures,
-    runner::{Conduct, Plan, Selection, conduct, survey},
+    runner::{Asked, Conduct, Plan, Selection, conduct, survey},
     vocabulary::{Profile, Role},
 };
 use exemplar::{self, Behaviour};
@@ -40,21 +41,27 @@ pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile
     judge_some(address, tls, profile, &[]).await
 }
 
+/// What the tests ask of an exemplar.
+pub(crate) fn asked<'a>(addresses: &'a [Address], tls: &'a Tls, documented: Dialect) -> Asked<'a> {
+    Asked {
+        addresses,
+        tls,
+        dialect: None,
+        documented,
+        model: None,
+        token: Some(TOKEN),
+        metadata: &[],
+        patience: Duration::from_mins(1),
+    }
+}
+
 /// Runs the requirements of these ids, or all, against an address.
 async fn judge_some(address: &Address, tls: &Tls, profile: Profile, only: &[&str]) -> Vec<CheckResult> {
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let selection = Selection { roles: vec![Role::Server], profile, only, skip: vec![], shard: None };
-    let target = survey(
-        std::slice::from_ref(address),
-        tls,
-        None,
-        profile.documented(),
-        None,
-        Some(TOKEN),
-        Duration::from_mins(1),
-    )
-    .await
-    .expect("the endpoint listens");
+    let target = survey(asked(std::slice::from_ref(address), tls, profile.documented()))
+        .await
+        .expect("the endpoint listens");
     let run = Conduct {
         plan: Plan::new(&selection).expect("there are requirements"),
         target,

@@ -48,11 +48,8 @@ async fn prepared(address: &Address, jobs: usize) -> Conduct {
     };
     let addresses = std::slice::from_ref(address);
     let documented = selection.profile.documented();
-    let patience = Duration::from_mins(1);
     let mut target =
-        survey(addresses, &Tls::default(), None, documented, None, Some(common::TOKEN), patience)
-            .await
-            .expect("the endpoint listens");
+        survey(common::asked(addresses, &Tls::default(), documented)).await.expect("the endpoint listens");
     if jobs > 1 {
         target.measure_width().await;
     }

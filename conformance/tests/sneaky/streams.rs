@@ -216,19 +216,18 @@ impl Behaviour for HalvesOfUtf16 {
 }
 
 /// Ends cleanly as soon as `over` says so.
-fn cut(responses: Responses, mut over: impl FnMut(i64) -> bool + Send + Unpin + 'static) -> Responses {
-    let mut done = false;
-    rewrite(responses, move |mut message| {
-        if done {
-            return vec![];
-        }
-        if over(message.index) {
-            done = true;
-            message.end_of_stream = true;
-            message.chunk.clear();
-        }
-        vec![message]
-    })
+fn cut(responses: Responses, mut over: impl FnMut(i64) -> bool + Send + 'static) -> Responses {
+    Box::pin(responses.scan(false, move |done, response| {
+        let last = std::mem::replace(done, response.as_ref().is_ok_and(|message| over(message.index)));
+        let response = response.map(|mut message| {
+            if *done {
+                message.end_of_stream = true;
+                message.chunk.clear();
+            }
+            message
+        });
+        std::future::ready((!last).then_some(response))
+    }))
 }
 
 struct CutAfter;

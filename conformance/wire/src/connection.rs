@@ -43,6 +43,7 @@ struct Place {
     address: Address,
     tls: Tls,
     patience: Duration,
+    window: u32,
     successor: Mutex<Option<Connection>>,
 }
 
@@ -68,16 +69,26 @@ impl Drop for Driver {
 impl Connection {
     /// Connects; each step takes at most `patience`.
     pub async fn open(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Self> {
-        let place =
-            Place { address: address.clone(), tls: tls.clone(), patience, successor: Mutex::new(None) };
-        Self::handshake(dial(address, tls, patience).await?, place).await
+        Self::open_with(address, tls, patience, WINDOW).await
+    }
+
+    /// Connects such that the target can send only a few hundred bytes of a call before they are read (RFC 9113, section
+    /// 5.2): a client that reads slowly makes the target wait.
+    pub async fn open_narrow(address: &Address, tls: &Tls, patience: Duration) -> io::Result<Self> {
+        Self::open_with(address, tls, patience, NARROW_WINDOW).await
+    }
+
+    async fn open_with(address: &Address, tls: &Tls, patience: Duration, window: u32) -> io::Result<Self> {
+        let (address, tls) = (address.clone(), tls.clone());
+        let io = dial(&address, &tls, patience).await?;
+        Self::handshake(io, Place { address, tls, patience, window, successor: Mutex::new(None) }).await
     }
 
     async fn handshake(io: Box<dyn Transport>, place: Place) -> io::Result<Self> {
         let mut builder = client::Builder::new();
         // One call, and no more until the target's SETTINGS say how many it takes at a time.
         builder.initial_max_send_streams(1);
-        builder.initial_window_size(1 << 20).initial_connection_window_size(8 << 20).enable_push(false);
+        builder.initial_window_size(place.window).initial_connection_window_size(8 << 20).enable_push(false);
         // The library's own limits on small frames and odd resets are for servers that strangers call.
         builder.data_frame_budget(SMALL_FRAMES).max_local_error_reset_streams(None);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
@@ -138,8 +149,8 @@ impl Connection {
         if let Some(open) = successor.as_ref().filter(|open| open.closed().is_none()) {
             return Ok(open.clone());
         }
-        let Place { address, tls, patience, .. } = &*self.place;
-        let open = Self::open(address, tls, *patience).await?;
+        let Place { address, tls, patience, window, .. } = &*self.place;
+        let open = Self::open_with(address, tls, *patience, *window).await?;
         *successor = Some(open.clone());
         Ok(open)
     }
@@ -164,13 +175,16 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Bytes that the target may send of a call before they are read.
+const WINDOW: u32 = 1 << 20;
+const NARROW_WINDOW: u32 = 512;
 /// Bytes of small frames that may wait to be read.
 const SMALL_FRAMES: usize = 64 << 20;
 
 /// What goes with a call besides its path.
 #[derive(Clone, Debug)]
 pub struct CallOptions {
-    /// Request metadata. Values of `authorization` never reach the record.
+    /// Request metadata. Values of `authorization` and sensitive ones never reach the record.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
     /// How long to wait for the connection to take the call.
     pub patience: Duration,
@@ -181,7 +195,7 @@ impl CallOptions {
         let mut words = vec![String::new()];
         // A trace's header is the same in all calls but for its span; reports show the trace once.
         for (name, value) in self.metadata.iter().filter(|(name, _)| name != "traceparent") {
-            let value = if name == http::header::AUTHORIZATION {
+            let value = if name == http::header::AUTHORIZATION || value.is_sensitive() {
                 "<redacted>".to_owned()
             } else {
                 quote(&String::from_utf8_lossy(value.as_bytes()), 80)

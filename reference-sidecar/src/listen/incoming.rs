@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use authority::Lenient;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -23,7 +24,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::Stream;
 
 use super::{
-    Lenient,
     connection::{Connection, PATIENCE},
     socket::SocketFile,
 };

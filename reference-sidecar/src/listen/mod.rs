@@ -1,11 +1,9 @@
 //! Listening: binding addresses, accepting connections and bounding them, and what a Unix socket's clients need.
 
-mod authority;
 mod connection;
 mod incoming;
 mod socket;
 
-pub use authority::Lenient;
 pub use connection::{Connection, Peer};
 pub use incoming::{Incoming, Places};
 pub use socket::{ListenError, Listener, SocketFile};

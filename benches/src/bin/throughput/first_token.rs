@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options, package: &Path, runtime: &Runtime) -> anyho
         address: served.address().to_string().parse()?,
         tls: Tls::default(),
         dialect: Dialect::CyLlm, // which tells the server's own time
-        token: None,
+        metadata: vec![],
     };
     let job = Job {
         endpoint: Arc::new(endpoint),

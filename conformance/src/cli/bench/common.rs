@@ -9,12 +9,12 @@ use wire::{Address, Tls};
 
 use crate::{
     cli::{
-        call::{CallArgs, bearer, refuse},
+        call::{CallArgs, refuse},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
-    runner::{Surveyed, Unreachable, survey},
+    runner::{Asked, Surveyed, Unreachable, survey},
     target::Target,
 };
 
@@ -68,10 +68,18 @@ impl LoadSettings {
     ) -> Result<Job, Exit> {
         let addresses = &target.addresses()[..1];
         let token = self.call.token.as_deref().or(target.token());
-        let dialect = self.call.dialect.0;
         let surveying = async {
-            let mut surveyed =
-                survey(addresses, tls, dialect, Dialect::Contract, model, token, self.timeout).await?;
+            let mut surveyed = survey(Asked {
+                addresses,
+                tls,
+                dialect: self.call.dialect.0,
+                documented: Dialect::Contract,
+                model,
+                token,
+                metadata: &self.call.metadata,
+                patience: self.timeout,
+            })
+            .await?;
             surveyed.prefer_default().await;
             Ok::<_, Unreachable>(surveyed)
         };
@@ -89,13 +97,13 @@ impl LoadSettings {
                 target.addresses()[0]
             );
         }
-        let token = bearer(token)?;
+        let metadata = self.call.with_token(token)?;
         Ok(Job {
             endpoint: Arc::new(Endpoint {
                 address: addresses[0].clone(),
                 tls: tls.clone(),
                 dialect: endpoint.dialect,
-                token,
+                metadata,
             }),
             model: endpoint.model,
             load: self.load.clone(),

@@ -9,26 +9,24 @@ use std::{
 };
 
 use ai_inference_proto::Dialect;
-use http::HeaderValue;
 use latency::{
     Endpoint,
     hop::{Clock, HopError, HopReport, HopSetup, Measurement, Tap, Traffic},
     host::Fingerprint,
-    without_secrets,
 };
-use present::text;
+use present::{secrets::shown_command, text};
 use wire::{Address, Tls};
 
 use super::common::written;
 use super::values::{duration, duration_or_none};
 use crate::{
     cli::{
-        call::{CallArgs, bearer, reach, refuse, stop},
+        call::{CallArgs, Metadata, reach, refuse, stop},
         patience::{interrupted, told},
         tls::TlsArgs,
     },
     exit::Exit,
-    runner::survey,
+    runner::{Asked, survey},
     target::{Start, Target},
 };
 
@@ -139,9 +137,9 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
 }
 
 /// Reads the certificates and the token, before anything is started; the error is said already.
-fn read(args: &HopArgs) -> Result<(Tls, Option<HeaderValue>), Exit> {
+fn read(args: &HopArgs) -> Result<(Tls, Metadata), Exit> {
     let tls = args.tls.read().map_err(|bad| refuse(Exit::Usage, &bad))?;
-    Ok((tls, bearer(args.call.token.as_deref())?))
+    Ok((tls, args.call.with_token(args.call.token.as_deref())?))
 }
 
 /// The proxy, started if need be.
@@ -169,7 +167,7 @@ async fn measure(
     proxy: &Target,
     tap: &Arc<Tap>,
     clock: Clock,
-    credentials: (Tls, Option<HeaderValue>),
+    credentials: (Tls, Metadata),
 ) -> anyhow::Result<Result<Exit, Exit>> {
     let (through, model) = match look(args, proxy, credentials).await {
         Ok(looked) => looked,
@@ -211,30 +209,30 @@ async fn measure(
 async fn look(
     args: &HopArgs,
     proxy: &Target,
-    (tls, bearer): (Tls, Option<HeaderValue>),
+    (tls, metadata): (Tls, Metadata),
 ) -> Result<(Arc<Endpoint>, String), Exit> {
     let addresses = &proxy.addresses()[..1];
-    let CallArgs { dialect, model, token } = &args.call;
-    let surveying = survey(
+    let surveying = survey(Asked {
         addresses,
-        &tls,
-        dialect.0,
-        Dialect::Contract,
-        model.as_deref(),
-        token.as_deref(),
-        args.timeout,
-    );
+        tls: &tls,
+        dialect: args.call.dialect.0,
+        documented: Dialect::Contract,
+        model: args.call.model.as_deref(),
+        token: args.call.token.as_deref(),
+        metadata: &args.call.metadata,
+        patience: args.timeout,
+    });
     let surveyed = told("waiting for the first answers through the proxy", surveying).await;
     let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?.endpoint;
     let address = addresses[0].clone();
-    Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, token: bearer }), surveyed.model))
+    Ok((Arc::new(Endpoint { address, tls, dialect: surveyed.dialect, metadata }), surveyed.model))
 }
 
 fn setup(args: &HopArgs, through: &Endpoint, tap: &Tap) -> HopSetup {
     HopSetup {
         front: args.spawn.as_deref().map_or_else(
             || through.address.to_string(),
-            |command| without_secrets(command, args.call.token.as_deref()),
+            |command| through.redactor().text(&shown_command(command)),
         ),
         behind: tap.address.to_string(),
         dialect: through.dialect.name().to_owned(),

@@ -21,12 +21,12 @@ crate::requirement! {
     /// it.
     ///
     /// # How it is checked
-    /// Generations of 1 and 16 tokens and of some six tenths of a second by the server's own pace, four more of these at
-    /// once, then sixteen shorter ones at once. Each that ends OK must have had its last message, and none may stop in the
-    /// middle without an end. An end with another status, a reset or a lost connection tells the client, and is not this
-    /// requirement's matter; the first generation must be served. Equal greedy requests must come to the same end: two
-    /// texts that are each only the beginning of another one's were cut, however cleanly they ended; a single one is
-    /// inconclusive.
+    /// Generations of 1 and 16 tokens and one that lasts six tenths of a second or longer; four more like it at once, and
+    /// beside them two that are read slowly; then sixteen shorter ones at once. Each that ends OK must have had its last
+    /// message, and none may stop in the middle without an end. An end with another status, a reset or a lost connection
+    /// tells the client, and is not this requirement's matter; the first generation must be served. Equal greedy requests
+    /// must come to the same end: two texts that are each only the beginning of another one's were cut, however cleanly
+    /// they ended; a single one is inconclusive.
     ///
     /// # What a violation looks like
     /// Status OK after twenty responses, none of them the last; or, now and then, a last message in the middle of a text.
@@ -48,6 +48,8 @@ const LONG_TOGETHER: usize = 4;
 /// Short ones at once: more than the seventh of them is the seventh.
 const TOGETHER: usize = 16;
 const SHORT: i64 = 24;
+/// A slow reader reads nothing until this multiple of a generation's time is over.
+const UNREAD: f64 = 1.25;
 /// Texts that are the beginning of another, in answer to the same greedy request. One may be a tie that a model breaks
 /// now so and now so.
 const CUTS: usize = 2;
@@ -56,9 +58,13 @@ async fn check(probe: &Probe) -> Judgement {
     let first = probe.predict(probe.request(1)).await?;
     ends_well_or_badly(probe, first.served()?)?;
     ends_well_or_badly(probe, &probe.predict(probe.request(16)).await?)?;
-    let bound = probe.pace().await?.bound(LONG);
-    let mut long = vec![probe.predict(probe.request(bound)).await?];
-    long.extend(at_once(probe, bound, LONG_TOGETHER).await?);
+    let (one, bound) = probe.lasting(probe.pace().await?, LONG).await?;
+    let pause = one.took().mul_f64(UNREAD);
+    let mut long = vec![one];
+    let (together, slowly) =
+        tokio::join!(at_once(probe, bound, LONG_TOGETHER), read_slowly(probe, bound, pause));
+    long.extend(together?);
+    long.extend(slowly?);
     let short = at_once(probe, SHORT, TOGETHER).await?;
     let mut cut = Vec::new();
     for generations in [long, short] {
@@ -104,13 +110,26 @@ async fn at_once(probe: &Probe, bound: i64, count: usize) -> Result<Vec<Generati
     Ok(generations)
 }
 
+/// A server that cuts by the clock may cut all that it sends at full speed at the same token, and then looks like a model
+/// that ends by itself. One that waits for its reader has less text when the clock stops it.
+async fn read_slowly(probe: &Probe, bound: i64, pause: Duration) -> Result<Vec<Generation>, NotPassed> {
+    let connection = probe.connect_narrow().await?;
+    let mut generations = Vec::new();
+    for _ in 0..CUTS {
+        let request = probe.request(bound);
+        let mut stream = probe.stream_on(&connection).await;
+        stream.send(&request);
+        stream.half_close();
+        tokio::time::sleep(pause).await;
+        generations.push(stream.finish(request).await);
+    }
+    Ok(generations)
+}
+
 /// Those whose text is only the beginning of another's, in words. All answer the same greedy request.
 fn cut_short(generations: &[Generation]) -> Vec<String> {
-    let whole: Vec<String> = generations
-        .iter()
-        .filter(|g| g.end.is_ok() && g.responses.iter().any(|r| r.message.end_of_stream))
-        .map(Generation::text)
-        .collect();
+    let whole: Vec<String> =
+        generations.iter().filter(|g| g.reached_its_end()).map(Generation::text).collect();
     let goes_on = |text: &str| whole.iter().find(|other| other.len() > text.len() && other.starts_with(text));
     whole
         .iter()

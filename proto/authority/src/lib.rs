@@ -1,9 +1,12 @@
-//! Lets clients of gRPC's C core in through a Unix socket.
+//! Lets gRPC's C core in through a Unix socket, for every server of this repository.
 //!
-//! They (Python, C++, Ruby, PHP) derive `:authority` from the address: over `unix:///tmp/a.sock` it is `tmp%2Fa.sock`. That
-//! is no authority by RFC 3986, and the HTTP/2 library refuses the request before the endpoint sees it. So in the HEADERS
-//! frames that come in, a plain `:authority` has its `%` and `/` replaced by `-`: same length, so neither frames nor HPACK's
-//! table change. What is not understood passes unchanged, for the library to judge.
+//! Its clients (Python, C++, Ruby, PHP) derive `:authority` from the address, so that over `unix:///tmp/a.sock` they
+//! send `tmp%2Fa.sock`. That is no authority by RFC 3986, and the `h2` crate refuses the request with a stream reset
+//! before anything of ours sees it: the documented default address would not work for the documented clients.
+//!
+//! So bytes that come in are looked at once: in a HEADERS frame, a plain `:authority` has its `%` and `/` replaced by
+//! `-`. Same length, so neither frame lengths nor the sizes of HPACK's table change, and nothing need be decoded. No
+//! part of the servers here reads the authority. Whatever is not understood passes unchanged, for `h2` to judge.
 
 use std::{
     io::IoSlice,
@@ -19,14 +22,14 @@ use tokio::{
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(crate) struct Lenient {
+pub struct Lenient {
     inner: UnixStream,
     mender: Mender,
 }
 
 impl Lenient {
     /// Looks at what comes in; what goes out is untouched.
-    pub(crate) fn new(inner: UnixStream) -> Self {
+    pub fn new(inner: UnixStream) -> Self {
         Self { inner, mender: Mender::default() }
     }
 }
