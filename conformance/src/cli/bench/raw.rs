@@ -190,7 +190,8 @@ mod tests {
     fn a_scenario_can_set_every_option_but_secrets() {
         let load = LoadArgs::augment_args(Command::new("load"));
         let options = load.get_arguments().filter_map(|argument| argument.get_long());
-        let options: Vec<_> = options.filter(|option| !["scenario", "token"].contains(option)).collect();
+        let options: Vec<_> =
+            options.filter(|option| !["metadata", "scenario", "token"].contains(option)).collect();
         assert_eq!(options.len(), KNOWN.len(), "{options:?}");
         assert!(options.iter().all(|option| KNOWN.contains(option)), "{options:?}");
     }
