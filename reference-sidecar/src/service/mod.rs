@@ -17,6 +17,7 @@ mod generation;
 mod health;
 mod inbound;
 mod intake;
+mod linger;
 mod stack;
 mod state;
 mod status;

@@ -13,7 +13,7 @@ use tonic_reflection::server::{Builder as ReflectionBuilder, Error as Reflection
 
 use tower::util::MapRequestLayer;
 
-use super::{Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound};
+use super::{Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound, linger};
 use crate::listen::Incoming;
 
 /// Serves what comes in until `shutdown`, then until its connections are closed.
@@ -38,6 +38,8 @@ pub async fn serve(
         // there would be no bound: tonic hands hyper an explicit none.
         .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
         .http2_max_local_error_reset_streams(Some(MOST_RESETS))
+        // Outermost: whatever drops a request, what its client still sends is read.
+        .layer(MapRequestLayer::new(linger::read_on))
         // What is not gRPC is answered in HTTP, so it must be turned away before anything answers in gRPC.
         .layer(Gate::<Body, Body>::new(content_type::check))
         // Before routing and decoding: a stranger costs no more than its headers (AUTH-004).
