@@ -60,6 +60,11 @@ macro_rules! suite {
             }
 
             #[test]
+            fn readers_that_read_nothing_take_no_slot_from_others() {
+                super::readers_that_read_nothing_take_no_slot_from_others($backend);
+            }
+
+            #[test]
             fn a_conversations_prompts_are_not_read_again() {
                 super::a_conversations_prompts_are_not_read_again($backend);
             }
@@ -139,6 +144,25 @@ fn a_reader_that_stops_holds_only_itself_back<B: Backend + 'static>(backend: imp
     let stopped = submit(&engine, &prompts[0], 300);
     assert_eq!(run(&engine, &prompts[1], 300), expected[1]);
     assert_eq!(finish(stopped), expected[0], "and goes on where it was");
+}
+
+fn readers_that_read_nothing_take_no_slot_from_others<B: Backend + 'static>(backend: impl Fn(usize) -> B) {
+    let prompts = prompts();
+    let alone = start(backend(1), 512);
+    let engine = start(backend(2), 512);
+    let stopped: Vec<_> = prompts[..4].iter().map(|prompt| submit(&engine, prompt, 300)).collect();
+    // More of them than slots: each has its turn, and then waits without a slot for its reader.
+    assert_eq!(run(&engine, &prompts[4], 100), run(&alone, &prompts[4], 100));
+    assert!(gauge(&engine.gauges().parked) >= 3, "{}", gauge(&engine.gauges().parked));
+    assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 0, "they take no place in the queue");
+    for (reader, prompt) in stopped.into_iter().zip(&prompts) {
+        assert_eq!(finish(reader), run(&alone, prompt, 300), "and goes on where it was");
+    }
+    // One that leaves while it has no slot is forgotten.
+    let stopped: Vec<_> = prompts[..3].iter().map(|prompt| submit(&engine, prompt, 300)).collect();
+    run(&engine, &prompts[4], 100);
+    drop(stopped);
+    assert_eq!(run(&engine, &prompts[0], 30), run(&alone, &prompts[0], 30));
 }
 
 fn a_preempted_sequence_says_what_it_says_alone<B: Backend + 'static>(backend: impl Fn(usize) -> B) {

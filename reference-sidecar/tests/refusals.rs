@@ -78,7 +78,8 @@ async fn refused(requests: SendRequest<Bytes>, number: usize) {
 async fn neighbour(requests: SendRequest<Bytes>) {
     let long = Dialect::Contract.encode_request(request("Hello", "neighbour", 200));
     loop {
-        let (response, mut send) = requests.clone().ready().await.unwrap().send_request(head(), false).unwrap();
+        let (response, mut send) =
+            requests.clone().ready().await.unwrap().send_request(head(), false).unwrap();
         send.send_data(framed(&long), true).unwrap();
         assert_eq!(status(response.await.unwrap()).await, Code::Ok);
     }
@@ -86,7 +87,11 @@ async fn neighbour(requests: SendRequest<Bytes>) {
 
 fn head() -> http::Request<()> {
     let uri = format!("http://localhost/{}/StreamPredict", Dialect::Contract.service());
-    http::Request::post(uri).header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
+    http::Request::post(uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap()
 }
 
 fn unknown_model(number: usize) -> Bytes {

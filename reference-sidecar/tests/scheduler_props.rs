@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use reference_sidecar::scheduler::{
-    Limits, MAX_OVERTAKES, MAX_PREEMPTIONS, Plan, Queue, Scheduler, SequenceId, SlotState,
+    Left, Limits, MAX_OVERTAKES, MAX_PREEMPTIONS, Plan, Queue, Scheduler, SequenceId, SlotState,
 };
 
 /// What may happen between two steps.
@@ -38,6 +38,10 @@ struct World {
     ended: BTreeSet<SequenceId>,
     admissions: u64,
     preemptions: u64,
+    /// Sequences that gave their slot up because their reader does not read.
+    parked: BTreeSet<SequenceId>,
+    /// How often one came back from there, which may be before one that waits.
+    returns: u64,
     next: u64,
 }
 
@@ -61,7 +65,18 @@ impl World {
     fn new(slots: usize, budget: usize) -> Self {
         let scheduler = Scheduler::new(Limits { slots, prefill_budget: budget });
         let (live, ended) = (BTreeMap::new(), BTreeSet::new());
-        Self { scheduler, budget, spent: 0, live, ended, admissions: 0, preemptions: 0, next: 0 }
+        Self {
+            scheduler,
+            budget,
+            spent: 0,
+            live,
+            ended,
+            admissions: 0,
+            preemptions: 0,
+            parked: BTreeSet::new(),
+            returns: 0,
+            next: 0,
+        }
     }
 
     fn apply(&mut self, event: &Event) {
@@ -82,6 +97,10 @@ impl World {
             Event::Resume => {
                 for slot in 0..self.scheduler.slots().len() {
                     self.scheduler.set_ready(slot, true);
+                }
+                for id in std::mem::take(&mut self.parked) {
+                    self.scheduler.unpark(id);
+                    self.returns += 1;
                 }
             }
             Event::Step => {
@@ -109,13 +128,19 @@ impl World {
             let before = self.scheduler.slots().to_vec();
             let Some(admission) = self.scheduler.admit() else { break };
             self.admissions += 1;
-            if let Some(slot) = admission.preempted {
-                self.preempt(before[slot].id().unwrap(), &before);
+            match admission.left {
+                Some((slot, Left::Preempted)) => self.preempt(before[slot].id().unwrap(), &before),
+                Some((slot, Left::Parked)) => {
+                    assert!(before[slot].is_held_back(), "only one whose reader does not read is parked");
+                    self.parked.insert(before[slot].id().unwrap());
+                }
+                None => assert!(before.contains(&SlotState::Free)),
             }
             let id = admission.ticket.id;
             let live = self.live.get_mut(&id).expect("who is admitted has not ended");
             (live.shielded, live.admitted) = (admission.ticket.is_shielded(), self.admissions);
             if let Some((since, older)) = live.waits_since.take() {
+                let older = older + self.returns;
                 let bound = u64::from(MAX_OVERTAKES + 1) * (u64::from(MAX_PREEMPTIONS + 1) * older + 1);
                 assert!(self.admissions - since <= bound, "{id:?} waited too long behind {older}");
             }
@@ -194,6 +219,7 @@ impl World {
 
     fn end(&mut self, id: SequenceId) {
         self.scheduler.leave(id);
+        self.parked.remove(&id);
         self.live.remove(&id);
         assert!(self.ended.insert(id), "{id:?} ends once");
     }
@@ -204,7 +230,7 @@ impl World {
 
     fn waiting(&self) -> Vec<SequenceId> {
         let runs = |id: &SequenceId| self.scheduler.slots().iter().any(|slot| slot.id() == Some(*id));
-        self.live.keys().filter(|id| !runs(id)).copied().collect()
+        self.live.keys().filter(|id| !runs(id) && !self.parked.contains(id)).copied().collect()
     }
 
     /// No slot is shared, and every sequence is in exactly one place.
@@ -213,7 +239,8 @@ impl World {
         let distinct: BTreeSet<_> = running.iter().collect();
         assert_eq!(distinct.len(), running.len());
         assert!(running.iter().all(|id| self.live.contains_key(id)));
-        assert_eq!(running.len() + self.scheduler.waiting(), self.live.len());
+        assert_eq!(self.parked.len(), self.scheduler.parked());
+        assert_eq!(running.len() + self.scheduler.waiting() + self.parked.len(), self.live.len());
     }
 
     /// Steps until the sequence ends; how many that took, of `most` at most.

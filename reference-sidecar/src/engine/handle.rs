@@ -133,6 +133,8 @@ pub struct Gauges {
     pub chunks: AtomicU64,
     /// Sequences sent back to the queue for a more urgent one.
     pub preempted: AtomicU64,
+    /// Sequences that gave their slot up because their readers did not read.
+    pub parked: AtomicU64,
     /// Prompt chunks ended before their time, because their reader was gone.
     pub interrupted: AtomicU64,
     /// Time in decode steps.

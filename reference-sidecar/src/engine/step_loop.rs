@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError},
-    scheduler::{Limits, Plan, Scheduler, SequenceId},
+    scheduler::{Left, Limits, Plan, Scheduler, SequenceId},
 };
 
 pub(super) struct StepLoop<B> {
@@ -36,6 +36,8 @@ pub(super) struct StepLoop<B> {
     interrupts: Arc<Interrupts>,
     alarms: Alarms,
     waiting: HashMap<SequenceId, (Box<Sequence>, Place)>,
+    /// Without a slot until their readers read. They take no place of the queue's: nobody is refused for them.
+    parked: HashMap<SequenceId, Box<Sequence>>,
     stopped: bool,
 }
 
@@ -57,6 +59,7 @@ impl<B: Backend> StepLoop<B> {
             interrupts,
             alarms: Alarms::new(),
             waiting: HashMap::new(),
+            parked: HashMap::new(),
             stopped: false,
         }
     }
@@ -67,8 +70,8 @@ impl<B: Backend> StepLoop<B> {
 
     pub(super) fn run(mut self) {
         while self.take_commands() {
-            self.admit();
             self.hold_back_the_starved();
+            self.admit();
             self.alarms.ring();
             match self.scheduler.plan() {
                 Plan::Prefill { slot, start, end } => self.prefill(slot, start, end),
@@ -100,6 +103,7 @@ impl<B: Backend> StepLoop<B> {
             }
             Command::Cancel(id) => {
                 self.waiting.remove(&id);
+                self.parked.remove(&id);
                 if let Some(slot) = self.scheduler.leave(id) {
                     self.seats.vacate(slot);
                     self.count_busy();
@@ -112,8 +116,8 @@ impl<B: Backend> StepLoop<B> {
 
     fn admit(&mut self) {
         while let Some(admission) = self.scheduler.admit() {
-            if let Some(slot) = admission.preempted {
-                self.put_back(slot);
+            if let Some((slot, left)) = admission.left {
+                self.put_out(slot, left);
             }
             let Some((sequence, place)) = self.waiting.remove(&admission.ticket.id) else { continue };
             let Some(choice) = self.seats.choose(&sequence) else { continue };
@@ -136,16 +140,27 @@ impl<B: Backend> StepLoop<B> {
     }
 
     /// Takes the sequence out of the slot that the scheduler has given to another.
-    fn put_back(&mut self, slot: usize) {
-        if let Some(sequence) = self.seats.vacate(slot) {
-            count(&self.gauges.preempted, 1);
-            self.waiting.insert(sequence.id, (sequence, Place::give_back(&self.gauges)));
+    fn put_out(&mut self, slot: usize, left: Left) {
+        let Some(sequence) = self.seats.vacate(slot) else { return };
+        match left {
+            Left::Preempted => {
+                count(&self.gauges.preempted, 1);
+                self.waiting.insert(sequence.id, (sequence, Place::give_back(&self.gauges)));
+            }
+            Left::Parked => {
+                count(&self.gauges.parked, 1);
+                self.parked.insert(sequence.id, sequence);
+            }
         }
     }
 
     fn hold_back_the_starved(&mut self) {
         for (slot, sequence) in self.seats.sequences() {
             self.scheduler.set_ready(slot, sequence.has_room());
+        }
+        for (id, sequence) in self.parked.extract_if(|_, sequence| sequence.has_room()) {
+            self.scheduler.unpark(id);
+            self.waiting.insert(id, (sequence, Place::give_back(&self.gauges)));
         }
     }
 

@@ -33,7 +33,7 @@ struct Level {
     read: fn(&LoadedModel) -> usize,
 }
 
-const GROWS: [Grows; 10] = [
+const GROWS: [Grows; 11] = [
     grows("generation_tokens", "Tokens generated", 1.0, |gauges| &gauges.generated),
     grows("prefill_tokens", "Prompt tokens computed", 1.0, |gauges| &gauges.prefilled),
     grows("prefix_tokens", "Prompt tokens taken over from a slot that held them", 1.0, |gauges| {
@@ -46,6 +46,9 @@ const GROWS: [Grows; 10] = [
     grows("prefill_seconds", "Time in prompt chunks", 1e-6, |gauges| &gauges.prefill_micros),
     grows("preemptions", "Generations sent back to the queue for a more urgent one", 1.0, |gauges| {
         &gauges.preempted
+    }),
+    grows("parks", "Generations that gave their slot up because their reader did not read", 1.0, |gauges| {
+        &gauges.parked
     }),
     grows("prefills_interrupted", "Prompt chunks ended because nobody waited any more", 1.0, |gauges| {
         &gauges.interrupted

@@ -11,6 +11,8 @@
 //!    end. Nor is any sequence preempted more than [`MAX_PREEMPTIONS`] times. So whoever has `older` sequences before
 //!    it is admitted within `(MAX_OVERTAKES + 1) * ((MAX_PREEMPTIONS + 1) * older + 1)` admissions, and then finishes
 //!    (CONCURRENCY-008).
+//!    A sequence whose reader does not read gives its slot up to any other that waits, after a few steps or at once where
+//!    nothing else runs, and comes back to its place by arrival when it is read. That is no preemption, and delays no other.
 //! 4. While prompts wait to be read and sequences wait to be continued, they take turns: up to a budget of prompt
 //!    tokens, of one prompt or several, and one decode step. So a prompt delays a running generation by one budget at
 //!    most, and running generations delay a prompt by one token for each budget.
@@ -23,5 +25,5 @@ mod queue;
 mod reading;
 
 pub use plan::{Plan, SequenceId, SlotState};
-pub use policy::{Admission, Limits, Scheduler};
+pub use policy::{Admission, Left, Limits, Scheduler};
 pub use queue::{MAX_OVERTAKES, MAX_PREEMPTIONS, Queue, Ticket};

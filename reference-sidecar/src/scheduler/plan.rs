@@ -44,6 +44,11 @@ impl SlotState {
         }
     }
 
+    /// Has a next token, and nowhere to put it.
+    pub const fn is_held_back(self) -> bool {
+        matches!(self, Self::Decode { ready: false, .. })
+    }
+
     /// Runs in a decode step now.
     pub const fn decodes(self) -> bool {
         matches!(self, Self::Decode { ready: true, .. })

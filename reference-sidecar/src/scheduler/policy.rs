@@ -24,6 +24,8 @@ pub struct Scheduler {
     reading: Reading,
     /// Prompt tokens that may be read before the next decode step.
     budget: usize,
+    /// Those that gave their slot up until their readers take what they have.
+    parked: Vec<Ticket>,
 }
 
 /// Who has a slot, and since which admission.
@@ -31,6 +33,8 @@ pub struct Scheduler {
 struct Tenant {
     ticket: Ticket,
     admitted: u64,
+    /// Decode steps that it sat out because its reader does not read.
+    sat_out: u32,
 }
 
 /// A sequence on its way from the queue to a slot.
@@ -39,8 +43,17 @@ struct Tenant {
 pub struct Admission {
     /// Whose turn it is.
     pub ticket: Ticket,
-    /// The slot of the sequence that went back to the queue for it.
-    pub preempted: Option<usize>,
+    /// The slot that another sequence left for it, and where that one went.
+    pub left: Option<(usize, Left)>,
+}
+
+/// Where a sequence goes that leaves its slot before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Back to the queue, for a more urgent one.
+    Preempted,
+    /// Out of the way, until its reader reads: [`Scheduler::unpark`].
+    Parked,
 }
 
 impl Scheduler {
@@ -55,6 +68,7 @@ impl Scheduler {
             admissions: 0,
             reading: Reading::default(),
             budget: limits.prefill_budget,
+            parked: Vec::new(),
         }
     }
 
@@ -63,24 +77,37 @@ impl Scheduler {
         self.queue.push(id, priority);
     }
 
-    /// Takes the next from the queue when there is a slot for it: a free one, or one that a less urgent sequence must
-    /// leave. Afterwards some slot is free, and the caller, who knows what each still holds, chooses which.
+    /// Takes the next from the queue when there is a slot for it: a free one, one whose sequence waits for its reader, or
+    /// one that a less urgent sequence must leave. Afterwards some slot is free, and the caller, who knows what each
+    /// still holds, chooses which.
     pub fn admit(&mut self) -> Option<Admission> {
         let full = self.slots.iter().all(|state| *state != SlotState::Free);
-        let preempted = if full { Some(self.least_urgent()?) } else { None };
+        let left = if full { Some(self.who_leaves()?) } else { None };
         // The next is called before the preempted one goes back, which may be the oldest of all and due itself.
         let ticket = self.queue.pop()?;
-        if let Some(tenant) = preempted.and_then(|slot| self.vacate(slot)) {
-            self.queue.put_back(tenant.ticket);
+        if let Some((slot, left)) = left
+            && let Some(tenant) = self.vacate(slot)
+        {
+            match left {
+                Left::Preempted => self.queue.put_back(tenant.ticket.preempted()),
+                Left::Parked => self.parked.push(tenant.ticket),
+            }
         }
-        Some(Admission { ticket, preempted })
+        Some(Admission { ticket, left })
+    }
+
+    /// The reader of a parked sequence has made room: it waits for a slot again, at its place by arrival.
+    pub fn unpark(&mut self, id: SequenceId) {
+        if let Some(place) = self.parked.iter().position(|ticket| ticket.id == id) {
+            self.queue.put_back(self.parked.remove(place));
+        }
     }
 
     /// Gives an admitted sequence a free slot, where it reads `total` tokens (at least one).
     pub fn seat(&mut self, admission: &Admission, slot: usize, total: usize) {
         let Ticket { id, priority, .. } = admission.ticket;
         self.slots[slot] = SlotState::Prefill { id, done: 0, total };
-        self.tenants[slot] = Some(Tenant { ticket: admission.ticket, admitted: self.admissions });
+        self.tenants[slot] = Some(Tenant { ticket: admission.ticket, admitted: self.admissions, sat_out: 0 });
         self.admissions += 1;
         self.reading.push(slot, priority);
     }
@@ -96,6 +123,11 @@ impl Scheduler {
             return plan;
         }
         self.budget = self.limits.prefill_budget;
+        for (state, tenant) in self.slots.iter().zip(&mut self.tenants) {
+            if let Some(tenant) = tenant {
+                tenant.sat_out = if state.is_held_back() { tenant.sat_out.saturating_add(1) } else { 0 };
+            }
+        }
         if rows > 0 { Plan::Decode { rows } } else { Plan::Idle }
     }
 
@@ -123,6 +155,7 @@ impl Scheduler {
         if self.queue.remove(id) {
             return None;
         }
+        self.parked.retain(|ticket| ticket.id != id);
         let slot = self.slots.iter().position(|state| state.id() == Some(id))?;
         self.vacate(slot);
         Some(slot)
@@ -136,6 +169,32 @@ impl Scheduler {
     /// How many wait for a slot.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How many wait for their readers, without a slot.
+    pub fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// The slot to leave, if any: computing for a reader that does not read comes after everything else.
+    fn who_leaves(&self) -> Option<(usize, Left)> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let starved = self.longest_held_back().map(|slot| (slot, Left::Parked));
+        starved.or_else(|| Some((self.least_urgent()?, Left::Preempted)))
+    }
+
+    /// The slot whose sequence has sat out most steps: [`PATIENCE`] at least, or any where nothing else runs.
+    fn longest_held_back(&self) -> Option<usize> {
+        let runs = |state: &SlotState| matches!(state, SlotState::Prefill { .. }) || state.decodes();
+        let least = if self.slots.iter().any(runs) { PATIENCE } else { 0 };
+        let held = self.slots.iter().zip(&self.tenants).enumerate();
+        let held = held.filter(|(_, (state, _))| state.is_held_back());
+        let held = held.filter_map(|(slot, (_, tenant))| Some((slot, tenant.as_ref()?.sat_out)));
+        held.filter(|(_, sat_out)| *sat_out >= least)
+            .max_by_key(|(_, sat_out)| *sat_out)
+            .map(|(slot, _)| slot)
     }
 
     /// The slot to preempt: of the least urgent sequence that may be, if one that waits is more urgent.
@@ -176,3 +235,7 @@ impl Scheduler {
         Some(Plan::Prefill { slot, start, end })
     }
 }
+
+/// Decode steps that a sequence may sit out in its slot while others wait for one: a reader that hesitates costs less than
+/// reading the text again.
+const PATIENCE: u32 = 32;

@@ -24,6 +24,12 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// As it goes back when it had to leave its slot for another.
+    #[must_use]
+    pub const fn preempted(self) -> Self {
+        Self { preemptions: self.preemptions + 1, ..self }
+    }
+
     /// It has waited enough: nobody takes its slot.
     pub const fn is_shielded(&self) -> bool {
         self.aged || self.preemptions >= MAX_PREEMPTIONS
@@ -47,10 +53,10 @@ impl Queue {
         self.waiting.push(ticket);
     }
 
-    /// Takes one back that was preempted: to its place by arrival, which is the first among its equals.
+    /// Takes one back that had left: to its place by arrival, which is the first among its equals.
     pub fn put_back(&mut self, ticket: Ticket) {
         let place = self.waiting.partition_point(|waiting| waiting.arrival < ticket.arrival);
-        self.waiting.insert(place, Ticket { preemptions: ticket.preemptions + 1, ..ticket });
+        self.waiting.insert(place, ticket);
     }
 
     /// Takes the next to admit.
