@@ -76,6 +76,11 @@ fn they_are_no_further_from_exact_than_onnx_runtimes() {
 
 #[test]
 fn a_sequence_is_the_same_to_the_last_bit_alone_in_a_batch_and_read_in_pieces() {
+    if !kernels::available() {
+        // ONNX Runtime's operators compute then, which promise no such thing.
+        eprintln!("SKIPPED: this processor has no AVX-512 VNNI, so our operators do not run on it");
+        return;
+    }
     let Some((package, mut ours)) = eight_bits(Kernels::Own) else { return };
     let vocabulary = ours.capacity().vocabulary;
     let prompts = prompts(&package);

@@ -347,8 +347,11 @@ async fn a_drain_lets_running_generations_finish() {
     let mut newcomer = server.client::<CyLlm>().await;
     let refused = newcomer.generate(request("Hello", "late", 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
+    let mut reading = JoinSet::new();
     for (number, call) in calls.into_iter().enumerate() {
-        let responses = collect::<Contract>(call).await.unwrap();
+        reading.spawn(async move { (number, collect::<Contract>(call).await.unwrap()) });
+    }
+    for (number, responses) in reading.join_all().await {
         text_of(&number.to_string(), &responses);
     }
     assert_eq!(server.exit().await, Some(0));

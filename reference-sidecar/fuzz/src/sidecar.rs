@@ -19,7 +19,7 @@ use reference_sidecar::{
     config::Address,
     listen::{Listener, Places},
     registry::{Loader, Registry},
-    service::{self, Exposed, State},
+    service::{self, Calls, Exposed, State},
     text::Tokenizer,
 };
 use tokio::time::{sleep, timeout};
@@ -54,8 +54,9 @@ impl Sidecar {
         };
         let registry = Registry::open(&fixtures::models(), Some("tiny"), loader)?;
         let tokenizer = registry.get("").await?.tokenizer.clone();
-        let state =
-            Arc::new(State::new(registry, Adapters::open(Some(&fixtures::adapters()))?, None, Provider::Cpu));
+        let adapters = Adapters::open(Some(&fixtures::adapters()))?;
+        let state = Arc::new(State::new(registry, adapters, None, Provider::Cpu, READER_PATIENCE));
+        tokio::spawn(Calls::watch(Arc::clone(&state)));
         let listener = Listener::bind(&Address::Unix(socket.clone())).await?;
         let incoming = listener.incoming(None, Places::new(1024));
         let serving =
@@ -170,6 +171,8 @@ pub mod raw {
     }
 }
 
+/// As the program's default.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// HEALTH-005, with room for a machine that fuzzes on all cores.
 const QUICK: Duration = Duration::from_secs(2);
 /// Until all that was cancelled is gone.

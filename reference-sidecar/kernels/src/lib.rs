@@ -51,7 +51,7 @@ pub fn exchange(graph: &Path, threads: usize) -> ort::Result<Option<Exchanged>> 
 }
 
 /// This processor has the instructions.
-fn available() -> bool {
+pub fn available() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")

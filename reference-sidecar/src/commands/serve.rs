@@ -18,7 +18,7 @@ use crate::{
     listen::{Listener, Places},
     metrics,
     registry::{Loader, Registry},
-    service::{self, Exposed, State},
+    service::{self, Calls, Exposed, State},
     telemetry,
 };
 
@@ -42,7 +42,8 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     };
     let registry = Registry::open(&config.models, config.default_model.as_deref(), loader)?;
     let adapters = Adapters::open(config.adapters.as_deref())?;
-    let state = Arc::new(State::new(registry, adapters, config.token.clone(), provider));
+    let state =
+        Arc::new(State::new(registry, adapters, config.token.clone(), provider, config.reader_patience));
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() / CORES_A_THREAD).max(1);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(run(&config, &state));
@@ -78,6 +79,7 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
         let incoming = listener.incoming(config.tls.as_ref(), places.clone());
         serving.spawn(service::serve(Arc::clone(state), exposed.clone(), incoming, shutdown));
     }
+    tokio::spawn(Calls::watch(Arc::clone(state)));
     let drained = drain::drain(signals, Arc::clone(state), exposed, config.grace);
     tokio::select! {
         () = drained => {}

@@ -15,6 +15,8 @@ pub(super) const QUEUE: usize = 1024;
 pub(super) const CONNECTIONS: usize = 1024;
 /// What process managers allow before they kill.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
+/// A client that reads nothing for so long is gone, or an attack.
+pub(super) const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// One line for each generation, and what happens once.
 pub(super) const LOG: &str = "info";
 /// For people.
@@ -35,12 +37,13 @@ pub(super) fn show_in_help(command: Command) -> Command {
     command.mut_subcommands(show_in_help)
 }
 
-fn shown() -> [(&'static str, String); 7] {
+fn shown() -> [(&'static str, String); 8] {
     [
         ("listen", LISTEN.join(",")),
         ("queue", QUEUE.to_string()),
         ("connections", CONNECTIONS.to_string()),
         ("grace", humantime::format_duration(GRACE).to_string()),
+        ("reader_patience", humantime::format_duration(READER_PATIENCE).to_string()),
         ("log", LOG.to_owned()),
         ("log_format", LOG_FORMAT.name().to_owned()),
         ("provider", PROVIDER.to_owned()),

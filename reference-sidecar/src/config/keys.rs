@@ -49,6 +49,11 @@ const KEYS: &[Key] = &[
         value: |config| Some(humantime::format_duration(config.grace).to_string().into()),
     },
     Key {
+        path: "reader_patience",
+        option: "reader_patience",
+        value: |config| Some(humantime::format_duration(config.reader_patience).to_string().into()),
+    },
+    Key {
         path: "metrics_listen",
         option: "metrics_listen",
         value: |config| config.metrics_listen.as_ref().map(|address| address.as_str().into()),

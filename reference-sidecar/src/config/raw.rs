@@ -100,6 +100,12 @@ pub struct Serve {
     #[serde(deserialize_with = "file::duration")]
     pub grace: Option<Duration>,
 
+    /// How long a client may leave a response unread before its call is ended, e.g. `30s`; twice as long it may keep a call
+    /// open without a request
+    #[arg(long, value_name = "DUR", env = "SIDECAR_READER_PATIENCE", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "file::duration")]
+    pub reader_patience: Option<Duration>,
+
     /// Where to answer `/metrics`, `/healthz` and `/readyz` over HTTP: `host:port` [default: nowhere]
     #[arg(long, value_name = "ADDR", env = "SIDECAR_METRICS_LISTEN")]
     pub metrics_listen: Option<TcpAddress>,
@@ -141,6 +147,7 @@ impl Serve {
             tls_key: self.tls_key.or(below.tls_key),
             tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
             grace: self.grace.or(below.grace),
+            reader_patience: self.reader_patience.or(below.reader_patience),
             metrics_listen: self.metrics_listen.or(below.metrics_listen),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),

@@ -120,6 +120,8 @@ pub struct ResolvedServe {
     pub tls_client_ca: Option<PathBuf>,
     /// How long a drain may take.
     pub grace: Duration,
+    /// How long a client may leave a response unread.
+    pub reader_patience: Duration,
     /// Where to answer scrapers and probes.
     pub metrics_listen: Option<TcpAddress>,
     /// What to log.
@@ -170,6 +172,7 @@ impl ResolvedServe {
             tls_key: said.tls_key,
             tls_client_ca: said.tls_client_ca,
             grace: said.grace.unwrap_or(defaults::GRACE),
+            reader_patience: said.reader_patience.unwrap_or(defaults::READER_PATIENCE),
             metrics_listen: said.metrics_listen,
             // A variable that is set to nothing is not set.
             log: said.log.as_deref().filter(|log| !log.trim().is_empty()).unwrap_or(defaults::LOG).parse()?,

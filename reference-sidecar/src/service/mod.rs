@@ -7,6 +7,7 @@
 mod account;
 mod admission;
 mod auth;
+mod calls;
 mod content_type;
 mod control;
 mod counters;
@@ -23,6 +24,7 @@ mod state;
 mod status;
 mod stream_predict;
 
+pub use calls::Calls;
 pub use counters::{Counted, Counters};
 pub use intake::Intake;
 pub use stack::{Exposed, serve};

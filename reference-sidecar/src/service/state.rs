@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 
-use super::{Counters, Intake};
+use super::{Calls, Counters, Intake};
 use crate::{
     adapters::Adapters,
     backends::onnx::Provider,
@@ -40,6 +40,10 @@ pub struct State {
     pub metrics: Metrics,
     /// Prompts on their way to an engine.
     pub intake: Intake,
+    /// Calls that are open.
+    pub calls: Calls,
+    /// How long a client may leave a response unread.
+    pub reader_patience: Duration,
     /// Where in its life.
     pub phase: watch::Sender<Phase>,
     ready: OnceLock<()>,
@@ -53,12 +57,32 @@ pub struct State {
 
 impl State {
     /// A server that takes work from now on.
-    pub fn new(registry: Registry, adapters: Adapters, token: Option<Token>, provider: Provider) -> Self {
+    pub fn new(
+        registry: Registry,
+        adapters: Adapters,
+        token: Option<Token>,
+        provider: Provider,
+        reader_patience: Duration,
+    ) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let (metrics, ready) = (Metrics::new(provider.backend_name()), OnceLock::new());
         let started = Instant::now();
         let (counters, intake) = (Arc::default(), Intake::default());
-        Self { registry, adapters, counters, metrics, intake, phase, ready, token, provider, started }
+        let calls = Calls::default();
+        Self {
+            registry,
+            adapters,
+            counters,
+            metrics,
+            intake,
+            calls,
+            reader_patience,
+            phase,
+            ready,
+            token,
+            provider,
+            started,
+        }
     }
 
     /// The default model is loaded: those who ask before they send requests may send them.

@@ -65,6 +65,15 @@ pub enum Refusal {
     /// CONCURRENCY-004.
     #[error("the call's deadline has passed")]
     Deadline,
+    /// Its client does not read (CONCURRENCY-005).
+    #[error("the responses of this call were not read for too long")]
+    Unread,
+    /// TRANSPORT-007: an open call holds memory.
+    #[error("the call was open for too long without asking for anything")]
+    Idle,
+    /// TRANSPORT-007: likewise.
+    #[error("too many calls are open; try again later")]
+    TooManyCalls,
     /// TRANSPORT-003: new work.
     #[error("the server is shutting down and takes no new work")]
     Draining,
@@ -92,10 +101,12 @@ impl Refusal {
                 Code::NotFound
             }
             Self::TooMuchAtOnce
+            | Self::TooManyCalls
             | Self::Submit(SubmitError::QueueFull { .. })
             | Self::Model(RegistryError::NoRoom { .. }) => Code::ResourceExhausted,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Deadline | Self::SlowMessage => Code::DeadlineExceeded,
+            Self::Deadline | Self::SlowMessage | Self::Idle => Code::DeadlineExceeded,
+            Self::Unread => Code::Aborted,
             Self::Draining
             | Self::Cut
             | Self::Engine(EngineError::Stopped)
@@ -133,6 +144,9 @@ impl Refusal {
             Self::Internal => "internal",
             Self::Unauthenticated => "unauthenticated",
             Self::Deadline => "deadline",
+            Self::Unread => "unread",
+            Self::Idle => "idle",
+            Self::TooManyCalls => "too_many_calls",
             Self::Draining => "draining",
             Self::Cut => "cut",
         }

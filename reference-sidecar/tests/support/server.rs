@@ -80,6 +80,11 @@ impl Server {
         panic!("the server did not exit within 10 s");
     }
 
+    /// Its exit code, if it has ended.
+    pub(crate) fn exit_now(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+
     /// Gone without a chance to clean up.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

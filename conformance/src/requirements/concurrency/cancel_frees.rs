@@ -52,7 +52,7 @@ const SLACK: Duration = Duration::from_millis(500);
 /// A start may take so many times as long as it did at first.
 const SLOWER: u32 = 3;
 /// A late answer is waited for so much longer.
-const LONGER: Duration = Duration::from_secs(5);
+const LONGER: Duration = Duration::from_secs(3);
 /// No other check cancels longer generations.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 /// One late answer is the machine's.

@@ -51,7 +51,7 @@ const STREAMS: usize = 32;
 const CONNECTIONS: usize = 4;
 const TOKENS: i64 = 48;
 /// The same for a server on which that takes long.
-const FEWER_TOKENS: i64 = 24;
+const FEWER_TOKENS: i64 = 16;
 /// A generation that takes longer is long.
 const LONG: Duration = Duration::from_millis(250);
 const ROUNDS: u32 = 3;

@@ -21,7 +21,7 @@ crate::requirement! {
     /// it.
     ///
     /// # How it is checked
-    /// Generations of 1 and 16 tokens and one that lasts six tenths of a second or longer; four more like it at once, and
+    /// Generations of 1 and 16 tokens and one that lasts six tenths of a second or longer; two more like it at once, and
     /// beside them two that are read slowly; then sixteen shorter ones at once. Each that ends OK must have had its last
     /// message, and none may stop in the middle without an end. An end with another status, a reset or a lost connection
     /// tells the client, and is not this requirement's matter; the first generation must be served. Equal greedy requests
@@ -44,10 +44,10 @@ crate::requirement! {
 
 /// A long generation, alone and beside some more of the same.
 const LONG: Duration = Duration::from_millis(600);
-const LONG_TOGETHER: usize = 4;
+const LONG_TOGETHER: usize = 2;
 /// Short ones at once: more than the seventh of them is the seventh.
 const TOGETHER: usize = 16;
-const SHORT: i64 = 24;
+const SHORT: i64 = 16;
 /// A slow reader reads nothing until this multiple of a generation's time is over.
 const UNREAD: f64 = 1.25;
 /// Texts that are the beginning of another, in answer to the same greedy request. One may be a tie that a model breaks

@@ -1,0 +1,108 @@
+//! Clients that do not read, or ask for nothing: their calls end, whatever the transport waits for.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use ai_inference_proto::{Contract, Dialect};
+use bytes::Bytes;
+use h2::{
+    RecvStream, SendStream,
+    client::{Builder, ResponseFuture, SendRequest},
+};
+use support::server::{Client, Server, request};
+use tokio::{net::UnixStream, time::sleep};
+
+/// A generation's first chunks fit, and not the whole.
+const WINDOW: u32 = 400;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_reads_nothing_is_ended_and_told_when_it_reads() {
+    let server = Server::start(&["--reader-patience=1s"]);
+    let (answer, _send) = generate(&mut connect(&server).await, None);
+    let body = begun(&server, answer).await;
+    ended_within(&server, Duration::from_secs(4)).await;
+    assert_eq!(status(body).await, "10", "ABORTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_a_call_that_is_not_read() {
+    let server = Server::start(&[]);
+    let (answer, _send) = generate(&mut connect(&server).await, Some("1S"));
+    let _body = begun(&server, answer).await;
+    ended_within(&server, Duration::from_secs(4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_waits_for_readers_that_read_nothing_no_longer_than_for_a_moment() {
+    let mut server = Server::start(&[]);
+    let (answer, _send) = generate(&mut connect(&server).await, None);
+    let _body = begun(&server, answer).await;
+    let began = Instant::now();
+    server.terminate();
+    while server.exit_now().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(15), "the grace time is 30 s");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_asks_for_nothing_is_ended() {
+    let server = Server::start(&["--reader-patience=500ms"]);
+    let mut requests = connect(&server).await;
+    let (answer, _send) = requests.send_request(head(None), false).unwrap();
+    let began = Instant::now();
+    let response = answer.await.unwrap();
+    assert_eq!(status(response.into_body()).await, "4", "DEADLINE_EXCEEDED");
+    assert!(began.elapsed() >= Duration::from_secs(1), "twice the patience with readers");
+}
+
+async fn connect(server: &Server) -> SendRequest<Bytes> {
+    let socket = UnixStream::connect(&server.socket).await.unwrap();
+    let mut builder = Builder::new();
+    let (requests, connection) = builder.initial_window_size(WINDOW).handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    requests.ready().await.unwrap()
+}
+
+fn head(timeout: Option<&str>) -> http::Request<()> {
+    let uri = format!("http://localhost/{}/StreamPredict", Dialect::Contract.service());
+    let head = http::Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
+    let head = timeout.into_iter().fold(head, |head, timeout| head.header("grpc-timeout", timeout));
+    head.body(()).unwrap()
+}
+
+fn generate(requests: &mut SendRequest<Bytes>, timeout: Option<&str>) -> (ResponseFuture, SendStream<Bytes>) {
+    let message = Dialect::Contract.encode_request(request("Hello", "unread", 600));
+    let framed = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let (answer, mut send) = requests.send_request(head(timeout), false).unwrap();
+    send.send_data(framed.into(), true).unwrap();
+    (answer, send)
+}
+
+/// The generation runs, and its answer is not read.
+async fn begun(server: &Server, answer: ResponseFuture) -> RecvStream {
+    let body = answer.await.unwrap().into_body();
+    let mut client: Client<Contract> = server.client().await;
+    client.until("requests_inflight", 1).await;
+    body
+}
+
+async fn ended_within(server: &Server, limit: Duration) {
+    let mut client: Client<Contract> = server.client().await;
+    let began = Instant::now();
+    while client.counter("requests_inflight").await > 0 || client.counter("slots_busy").await > 0 {
+        assert!(began.elapsed() < limit, "it is still in flight");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() > Duration::from_millis(500), "it was not ended by the clock");
+}
+
+async fn status(mut body: RecvStream) -> String {
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    let trailers = body.trailers().await.unwrap().expect("a call that has begun ends with trailers");
+    trailers["grpc-status"].to_str().unwrap().to_owned()
+}
