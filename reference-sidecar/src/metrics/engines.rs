@@ -1,4 +1,4 @@
-//! What engines count of themselves, per model, read when somebody scrapes. A new figure is one line in a table.
+//! What engines count of themselves, per model, read at each scrape. A new figure is one line in a table.
 
 use std::{
     fmt,
@@ -47,9 +47,12 @@ const GROWS: [Grows; 10] = [
     grows("preemptions", "Generations sent back to the queue for a more urgent one", 1.0, |gauges| {
         &gauges.preempted
     }),
-    grows("prefills_interrupted", "Prompt chunks ended because nobody waited any more", 1.0, |gauges| {
-        &gauges.interrupted
-    }),
+    grows(
+        "prefills_interrupted",
+        "Prompt chunks ended because no client waited for them any more",
+        1.0,
+        |gauges| &gauges.interrupted,
+    ),
 ];
 
 const LEVELS: [Level; 4] = [
