@@ -1,4 +1,4 @@
-//! Compiles both dialects with protox, a protobuf compiler in Rust, so that nobody needs a `protoc` binary.
+//! Compiles both dialects with protox, a protobuf compiler in Rust, so that no build needs a `protoc` binary.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

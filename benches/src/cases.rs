@@ -18,7 +18,7 @@ pub struct Case {
     pub prepare: fn() -> Work,
 }
 
-/// Every case.
+/// All cases.
 pub const ALL: [Case; 15] = [
     sidecar::GREEDY,
     sidecar::TOP_P,

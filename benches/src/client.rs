@@ -35,7 +35,7 @@ use tonic_prost::ProstCodec;
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `unix:///abs/path`.
+    /// A Unix socket, written as `unix:///abs/path`.
     Unix(PathBuf),
     /// `host:port`, with or without `http://`.
     Tcp(String),
@@ -96,7 +96,7 @@ impl Connection {
         })
     }
 
-    /// The server's counters.
+    /// The counters that the server shows in Health.
     pub async fn health(&self) -> Result<BTreeMap<String, String>, Status> {
         let mut grpc = self.ready().await?;
         let codec = ProstCodec::<contract::WorkerHealthRequest, contract::WorkerHealthResponse>::new();
@@ -134,9 +134,9 @@ impl Connection {
 /// The responses of one generation.
 #[derive(Debug)]
 pub enum Responses {
-    /// In the documented dialect.
+    /// Responses in the documented dialect.
     Contract(Streaming<contract::StreamPredictResponse>),
-    /// In the deployed one.
+    /// Responses in the deployed dialect.
     CyLlm(Streaming<ai_inference_proto::cy_llm::StreamPredictResponse>),
 }
 
@@ -194,7 +194,7 @@ impl Cut {
     }
 }
 
-/// A socket that fails when it is cut; whoever owns it then drops it, and that closes it.
+/// A socket that fails when it is cut; its owner then drops it, and that closes it.
 struct Severable {
     socket: Pin<Box<dyn Socket>>,
     /// `None` when the knife is gone: it is for another socket now.

@@ -9,11 +9,11 @@ use crate::statistics::Summary;
 /// One goal, judged by the median.
 #[derive(Clone, Debug, Serialize)]
 pub struct Goal {
-    /// In words.
+    /// What is measured, in words.
     pub what: String,
     /// With its unit, as it is printed.
     pub wanted: String,
-    /// Likewise.
+    /// The measured value with its unit, as it is printed.
     pub seen: String,
     /// The median is where it should be.
     pub met: bool,

@@ -18,7 +18,7 @@ use crate::client::Address;
 /// How a sidecar is started.
 #[derive(Clone, Debug)]
 pub struct Start<'a> {
-    /// The binary.
+    /// The path of the sidecar's binary.
     pub program: &'a Path,
     /// Directory of packages.
     pub models: &'a Path,
@@ -93,7 +93,7 @@ impl Sidecar {
         &self.addresses
     }
 
-    /// Its process.
+    /// The id of the sidecar's process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -9,9 +9,9 @@ use ::statistics::{quantile, student_t_quantile};
 /// A range, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
-    /// Lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
@@ -25,7 +25,7 @@ impl Interval {
 /// One quantity, measured several times.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Of all values.
+    /// Median of all values.
     pub median: f64,
     /// The smallest and the largest value.
     pub range: Interval,

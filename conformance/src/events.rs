@@ -25,19 +25,19 @@ pub enum Event {
     Surveyed(Survey),
     /// A check began; several may be under way.
     CheckStarted {
-        /// The requirement.
+        /// Id of the requirement.
         id: String,
     },
     /// A check ended. Results come in the order of the plan.
     CheckFinished(Box<CheckResult>),
-    /// Last.
+    /// The run ended; the last event.
     RunFinished(RunFinished),
 }
 
 /// What is about to be run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunStarted {
-    /// [`SCHEMA`].
+    /// Version of the recording's form: [`SCHEMA`].
     pub schema: u32,
     /// This program's version.
     pub version: String,
@@ -89,9 +89,9 @@ pub struct Survey {
 /// What a target is called, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// Its name.
+    /// Name of the target.
     pub name: String,
-    /// Which version of it.
+    /// Version of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Where people read more about it.
@@ -110,9 +110,9 @@ impl std::fmt::Display for Subject {
 /// One requirement's result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckResult {
-    /// The requirement.
+    /// Id of the requirement.
     pub id: String,
-    /// How binding it is.
+    /// Level of the requirement.
     pub level: Level,
     /// The role it was asked in.
     pub role: Role,
@@ -138,7 +138,7 @@ pub struct CheckResult {
     /// When the check began: Unix time in milliseconds; zero if the recording does not say.
     #[serde(default)]
     pub started_at_ms: u64,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
     /// How often the check was run before the verdict stood.
     pub attempts: u32,
@@ -173,7 +173,7 @@ pub enum Verdict {
 pub struct RunFinished {
     /// Counts by verdict.
     pub summary: Summary,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
     /// The user stopped it before its end.
     pub interrupted: bool,
@@ -185,13 +185,13 @@ pub struct RunFinished {
 /// Counts by verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Passed.
+    /// Number of requirements that passed.
     pub pass: usize,
     /// A MUST failed.
     pub fail: usize,
     /// A SHOULD or MAY failed.
     pub warn: usize,
-    /// Not asked.
+    /// Number of requirements that were not asked.
     pub skip: usize,
     /// Could not see.
     pub inconclusive: usize,

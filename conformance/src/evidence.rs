@@ -13,13 +13,13 @@ pub struct Exchange {
     pub at_ms: f64,
     /// Which call of the check, from 1; 0 is the connection.
     pub call: u32,
-    /// Who did it.
+    /// Whether the suite or the target did it.
     pub direction: Direction,
     /// What, in one line; secrets are redacted and long text is cut.
     pub what: String,
 }
 
-/// Who did it.
+/// Whether the suite or the target did it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {

@@ -26,7 +26,7 @@ struct Entry {
     reason: String,
     /// Why it is tolerated. For people; an entry without it is refused.
     why: String,
-    /// Since when.
+    /// When the failure became known, such as `2026-11`.
     since: String,
 }
 

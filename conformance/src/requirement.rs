@@ -19,9 +19,9 @@ use crate::{
 pub struct Requirement {
     /// Stable, never reused: `STREAM-001`.
     pub id: &'static str,
-    /// How binding it is.
+    /// Level of the requirement.
     pub level: Level,
-    /// Whom it binds.
+    /// The role that must keep it.
     pub role: Role,
     /// The dialects it can be seen in.
     pub dialects: &'static [Dialect],

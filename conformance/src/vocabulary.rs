@@ -7,7 +7,7 @@ use std::fmt;
 use ai_inference_proto::Dialect;
 use serde::{Deserialize, Serialize};
 
-/// RFC 2119.
+/// How strongly a requirement binds, by the words of RFC 2119.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
@@ -15,7 +15,7 @@ pub enum Level {
     Must,
     /// A failure is a warning, unless the run is strict.
     Should,
-    /// Reported.
+    /// A failure is reported as a warning.
     May,
 }
 
@@ -43,7 +43,7 @@ pub enum Need {
     Managed,
     /// A Unix socket and a TCP port of the same target.
     SocketAndPort,
-    /// A certificate.
+    /// A certificate for TLS.
     Tls,
     /// The target forwards to an endpoint that the suite serves.
     Downstream,

@@ -49,7 +49,7 @@ async fn a_known_pace_is_measured_in_both_dialects() {
 }
 
 #[tokio::test]
-async fn a_stall_is_seen_by_everybody_who_was_due_in_it() {
+async fn a_stall_is_seen_by_every_request_that_was_due_in_it() {
     let pace = Pace { ttft: Duration::from_millis(5), gap: Duration::ZERO, ..PACE };
     let pace = Pace { stall: Duration::from_millis(500), stall_every: Duration::from_secs(2), ..pace };
     let server = serve(Paced::new(pace)).await;
@@ -137,7 +137,7 @@ fn the_program_measures_an_endpoint_that_it_starts_and_leaves_its_files() {
     }
 }
 
-/// Two models.
+/// A server with two models.
 struct TwoModels {
     /// The second is its own; else a request has to name one.
     own: bool,
@@ -196,16 +196,16 @@ async fn of_several_models_the_endpoints_own_is_measured_and_that_is_said() {
 #[test]
 fn what_cannot_be_measured_is_said_by_the_exit_code() {
     let directory = tempfile::tempdir().unwrap();
-    let nobody = ["--target", "127.0.0.1:1"];
+    let absent = ["--target", "127.0.0.1:1"];
     for (args, code, words) in [
         (vec!["--target", "127.0.0.1:1"], 3, "127.0.0.1:1"),
-        ([&nobody[..], &["--load", "burst:3"]].concat(), 2, "closed:8"),
-        ([&nobody[..], &["--prompts", "file:/nonexistent"]].concat(), 2, "/nonexistent"),
+        ([&absent[..], &["--load", "burst:3"]].concat(), 2, "closed:8"),
+        ([&absent[..], &["--prompts", "file:/nonexistent"]].concat(), 2, "/nonexistent"),
         // Found before the target is asked: else the exit code were 3.
-        ([&nobody[..], &["--load", "trace:/nonexistent"]].concat(), 2, "/nonexistent"),
-        ([&nobody[..], &["--length", "0s"]].concat(), 2, "above zero"),
-        ([&nobody[..], &["--timeout", "0s"]].concat(), 2, "above zero"),
-        ([&nobody[..], &["--load", "constant:100000", "--length", "24h"]].concat(), 2, "8640000000 requests"),
+        ([&absent[..], &["--load", "trace:/nonexistent"]].concat(), 2, "/nonexistent"),
+        ([&absent[..], &["--length", "0s"]].concat(), 2, "above zero"),
+        ([&absent[..], &["--timeout", "0s"]].concat(), 2, "above zero"),
+        ([&absent[..], &["--load", "constant:100000", "--length", "24h"]].concat(), 2, "8640000000 requests"),
     ] {
         let output = bench(&args, directory.path());
         let said = String::from_utf8_lossy(&output.stderr);
@@ -263,7 +263,7 @@ fn every_scenario_of_the_repository_can_be_used() {
     let scenarios: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     assert!(scenarios.len() >= 5, "{scenarios:?}");
     for path in scenarios {
-        // That nobody listens there is found out after everything that is written was understood.
+        // Only after the whole scenario was understood is it found out that no server listens there.
         let scenario = format!("--scenario={}", path.display());
         let output = bench(&["--target", "127.0.0.1:1", &scenario], directory.path());
         assert_eq!(output.status.code(), Some(3), "{}: {output:?}", path.display());

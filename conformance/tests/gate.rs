@@ -100,7 +100,7 @@ fn a_host_that_was_calibrated_is_never_judged_below_its_floor() {
     assert_eq!(metrics, [("ttft", 6), ("tpot", 6), ("e2e", 6)]);
     assert!(kept.iter().all(|of| of.floor.floor > 0.0), "{kept:?}");
 
-    // On a host that cannot tell a thousand times from nothing, ten times as slow is no finding.
+    // On a host whose noise is a factor of a thousand, ten times as slow is no finding.
     for of in kept {
         of.floor.floor = 999.0;
     }
@@ -137,7 +137,7 @@ fn a_history_grows_and_says_what_it_holds_and_what_it_cannot_read() {
     let report = report.to_str().unwrap();
     assert_eq!(history(&["show"]).status.code(), Some(2), "there is none yet");
     assert_eq!(history(&["add", report, "--label", "c0"]).status.code(), Some(0));
-    // Twelve results as they were, and twelve that are half as slow again; somebody was interrupted in between.
+    // Twelve results as they were, and twelve that are half as slow again; one line is cut, as by an interrupt.
     let file = place.path().join("bench-history.jsonl");
     let line = fs::read_to_string(&file).unwrap();
     let mut entry: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -189,7 +189,7 @@ fn comparing(place: &Path, output: &str, baseline: &str, candidate: &str, more: 
     command
 }
 
-/// With nobody's floors.
+/// Without the stored floors of this machine: the state directory is the test's own.
 fn bench(place: &Path, what: &str, output: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["bench", what, "--output"]).arg(place.join(output));

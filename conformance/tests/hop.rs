@@ -65,7 +65,7 @@ async fn messages_that_a_proxy_holds_back_are_seen_to_arrive_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_forwards_to_somebody_else_is_3_and_so_is_none() {
+async fn a_proxy_that_forwards_to_another_server_is_3_and_so_is_none() {
     let directory = tempfile::tempdir().unwrap();
     let elsewhere = format!("{PROGRAM} serve exemplar --listen {{front}}");
     let output = hop(directory.path(), &["--spawn".into(), elsewhere]).await;
@@ -73,9 +73,9 @@ async fn a_proxy_that_forwards_to_somebody_else_is_3_and_so_is_none() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("no request has come through it") && said.contains("{back}"), "{said}");
 
-    let (nobody, behind) = (free(), free());
-    assert_eq!(hop(directory.path(), &between(nobody, behind)).await.status.code(), Some(3));
-    let no_backend = ["--front".to_owned(), nobody.to_string()];
+    let (absent, behind) = (free(), free());
+    assert_eq!(hop(directory.path(), &between(absent, behind)).await.status.code(), Some(3));
+    let no_backend = ["--front".to_owned(), absent.to_string()];
     assert_eq!(
         hop(directory.path(), &no_backend).await.status.code(),
         Some(2),
@@ -133,7 +133,7 @@ fn median<'a>(report: &'a HopReport, metric: &str) -> &'a Row {
     report.rows.iter().find(|row| row.metric == metric && row.quantile < 0.6).unwrap()
 }
 
-/// An address that nobody listens on.
+/// An address on which no server listens.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

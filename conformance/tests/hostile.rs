@@ -72,12 +72,12 @@ async fn a_target_that_dies_ends_the_run_which_says_so() {
     }
 }
 
-/// Knows nobody, and says which token it got.
+/// Refuses every client, and says which token it got.
 struct Talkative;
 
 impl Behaviour for Talkative {
     fn admit(&self, _state: &State, _request: &GenerationRequest) -> Result<(), Status> {
-        Err(Status::unauthenticated(format!("nobody here has the token {TOKEN}")))
+        Err(Status::unauthenticated(format!("no client here has the token {TOKEN}")))
     }
 }
 
@@ -91,7 +91,7 @@ async fn what_a_target_says_is_kept_and_the_token_is_not() {
     let setup = job.setup(&format!("A_TOKEN=abc ./server --key {TOKEN}"), "short");
     assert_eq!(setup.target, "A_TOKEN=<redacted> ./server --key <redacted>");
     let report = Report::new(setup, &requests, Objectives::default());
-    assert_eq!(report.failures[0].example, "nobody here has the token <redacted>");
+    assert_eq!(report.failures[0].example, "no client here has the token <redacted>");
     assert_eq!(report.failures[0].count, requests.len() as u64);
     let all = format!("{requests:?} {report:?}");
     assert!(!all.contains(TOKEN));
@@ -112,7 +112,7 @@ async fn a_number_of_requests_ends_a_run() {
 /// What a server of raw HTTP/2 answers to everything.
 #[derive(Clone)]
 struct Answer {
-    /// Before each chunk.
+    /// Number of empty frames before each chunk.
     empty_frames: usize,
     chunk: String,
     chunks: usize,

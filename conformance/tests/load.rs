@@ -98,7 +98,7 @@ async fn a_cancelled_request_is_no_failure_and_the_server_is_free_some_time_afte
     let free = p50(Metric::CancelToFree, &requests);
     assert!(free >= 30.0, "half a gap, at least: {free} ms");
 
-    // Of several clients nobody knows whose work it is that still runs.
+    // With several clients it is unknown whose work still runs.
     let several = run(&Job { load: "closed:3".parse().unwrap(), ..job }).await;
     assert!(several.iter().any(|request| request.outcome == Outcome::Cancelled));
     assert!(several.iter().all(|request| request.freed.is_none()));
@@ -156,7 +156,7 @@ fn the_servers_own_metrics_stand_beside_the_clients() {
     assert_eq!(run("https://127.0.0.1:1/metrics").status.code(), Some(2));
 }
 
-/// Two pages: one from before the load, and one for whoever comes then.
+/// Two pages: one for the request before the load, and one for every later request.
 fn serve_pages() -> SocketAddr {
     let page = |count: u32, sum: f64, tokens: u32, rows: u32| {
         format!(

@@ -16,7 +16,7 @@ use tokio::{
 };
 use wire::Address;
 
-/// More lines than this, and nobody reads the first.
+/// With more lines than this, a user does not read the first.
 const MOST_LINES: usize = 6;
 
 /// Runs the program against an address.
@@ -184,7 +184,7 @@ async fn one_of_two_workers_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_with_nobody_behind() {
+async fn a_proxy_with_no_server_behind() {
     let (address, _task) = serve(|stream, _| answer(stream, |_| "14")).await;
     refused(&address, None, &[], &["every generation with UNAVAILABLE", "start the worker"]).await;
 }
@@ -198,7 +198,7 @@ async fn a_port_that_accepts_and_resets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_listens() {
+async fn no_server_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

@@ -111,13 +111,13 @@ impl Error for UnknownDialect {}
 pub trait WireDialect: Send + Sync + 'static {
     /// The same dialect by value.
     const DIALECT: Dialect;
-    /// `StreamPredictRequest`.
+    /// The dialect's `StreamPredictRequest`.
     type Request: Message + Default + Into<GenerationRequest> + From<GenerationRequest>;
-    /// `StreamPredictResponse`.
+    /// The dialect's `StreamPredictResponse`.
     type Response: Message + Default + Into<GenerationResponse> + From<GenerationResponse>;
-    /// `ControlMessage`.
+    /// The dialect's `ControlMessage`.
     type Control: Message + Default + Into<ControlMessage> + From<ControlMessage>;
-    /// `WorkerHealthResponse`.
+    /// The dialect's `WorkerHealthResponse`.
     type Health: Message + Default + Into<HealthAnswer> + From<HealthAnswer>;
 }
 

@@ -36,11 +36,11 @@ impl GenerationRequest {
 pub struct Sampling {
     /// Tokens; `i64` holds both `int32` and `uint32`. Default 256.
     pub max_new_tokens: i64,
-    /// Default 0.7.
+    /// Sampling temperature; the default is 0.7.
     pub temperature: f64,
-    /// Default 0.9.
+    /// Share of probability to draw from; the default is 0.9.
     pub top_p: f64,
-    /// Default 1.0.
+    /// Above 1, tokens seen before become less likely; the default is 1.0.
     pub repetition_penalty: f64,
 }
 
@@ -99,6 +99,6 @@ pub struct ControlMessage {
 pub struct HealthAnswer {
     /// Ready to serve.
     pub healthy: bool,
-    /// At least `backend` and `version`.
+    /// The metrics of the server; at least `backend` and `version`.
     pub metrics: BTreeMap<String, String>,
 }

@@ -78,7 +78,7 @@ async fn floods_of_settings_and_pings_are_harmless_read_or_not() {
         };
         let read = under_attack(move |raw| flooding(&mut raw.reading().hello(&[]))).await;
         assert_eq!(read, Flood::Taken, "TRANSPORT-002: frame type {kind} as often as the client likes");
-        // Answers that nobody reads hold the server's next read back, and so the attacker.
+        // Answers that the client does not read delay the server's next read, and so the attacker.
         let unread = under_attack(move |raw| flooding(&mut raw.hello(&[]))).await;
         assert_ne!(unread, Flood::Taken, "frame type {kind}");
     }

@@ -158,7 +158,7 @@ async fn a_peft_configuration_that_cannot_be_honoured_is_refused() {
 }
 
 #[tokio::test]
-async fn names_that_lead_out_are_as_unknown_as_names_that_nobody_has() {
+async fn names_that_lead_out_are_as_unknown_as_names_that_no_adapter_has() {
     let (dir, adapters) = workshop();
     let root = dir.path().join("root");
     symlink(dir.path().join("outside"), root.join("way-out")).unwrap();

@@ -443,7 +443,7 @@ fn gauge(gauge: &AtomicU64) -> u64 {
     gauge.load(Ordering::Relaxed)
 }
 
-/// Of many lengths and beginnings.
+/// Prompts of many lengths and beginnings.
 fn prompts() -> Vec<Vec<i64>> {
     (1..24).map(|i| (0..=i * 5 % 31).map(|j| (i * 37 + j * 11) % 240).collect()).collect()
 }

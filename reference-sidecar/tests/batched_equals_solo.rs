@@ -135,7 +135,7 @@ struct World<'a, F, B> {
     adapters: &'a [Option<Arc<Adapter>>],
     prompts: Vec<Vec<i64>>,
     solo: RefCell<Solo<B>>,
-    /// By slots and budget.
+    /// The engines, by slots and budget.
     engines: RefCell<BTreeMap<(usize, usize), EngineHandle>>,
 }
 
@@ -287,7 +287,7 @@ impl Wake for Unpark {
 
 /// Tokens of a sequence at most.
 const LONGEST: usize = 24;
-/// See [`sampling_of`].
+/// Number of samplings, see [`sampling_of`].
 const SAMPLINGS: usize = 4;
 /// Mixes in a normal run: a few seconds without optimisation.
 const CASES: u32 = 200;

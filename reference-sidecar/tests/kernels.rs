@@ -43,7 +43,7 @@ fn best(logits: &[f32]) -> i64 {
     best as i64
 }
 
-/// Eight bits are a few percent off, whoever computes; the difference between two ways to round says nothing.
+/// Eight bits are a few percent off, with any kernels; the difference between two ways to round says nothing.
 #[test]
 fn they_are_no_further_from_exact_than_onnx_runtimes() {
     let exact = backend("smollm2-fp32", "ci/models smollm2 --variant fp32", Kernels::OnnxRuntime);

@@ -323,7 +323,7 @@ async fn a_trace_id_cannot_forge_a_line_of_a_text_log() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_nobody_up() {
+async fn a_log_without_a_reader_does_not_delay_requests() {
     let socket = fresh_socket();
     let mut child = command(&[], &[])
         .arg(format!("--listen=unix://{}", socket.display()))
@@ -375,7 +375,7 @@ async fn probes_and_metrics_answer_until_the_end_of_a_drain() {
 }
 
 #[tokio::test]
-async fn scrapers_that_say_nothing_hold_nobody_up_for_long() {
+async fn scrapers_that_say_nothing_do_not_delay_others_for_long() {
     let server = Operated::start(&[], &[]);
     let mut silent = Vec::new();
     for _ in 0..15 {

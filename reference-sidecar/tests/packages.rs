@@ -46,7 +46,7 @@ fn what_the_configuration_says_wrongly_is_named() {
 
 #[test]
 fn a_cache_that_no_memory_holds_is_refused_before_it_is_filled() {
-    // A context of a million tokens: 1 GiB a slot, of which nothing is touched before somebody says so much.
+    // A context of a million tokens: 1 GiB a slot, of which nothing is touched before a request is that long.
     let million = [("\"context_length\": 1024", "\"context_length\": 1000000")];
     let error = load(&fixtures::tiny(), &million, Some(256)).unwrap_err();
     assert!(matches!(error, OnnxError::NoRoom { .. }), "{error}");

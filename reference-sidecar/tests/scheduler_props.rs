@@ -32,7 +32,7 @@ fn event() -> impl Strategy<Value = Event> {
 struct World {
     scheduler: Scheduler,
     budget: usize,
-    /// Prompt tokens read since somebody was last continued, or nobody could be.
+    /// Prompt tokens read since a sequence was last continued, or since none could be.
     spent: usize,
     live: BTreeMap<SequenceId, Live>,
     ended: BTreeSet<SequenceId>,
@@ -55,7 +55,7 @@ struct Live {
     preemptions: u32,
     /// Admitted by the rule against starvation, or preempted as often as can be.
     shielded: bool,
-    /// Its last admission.
+    /// The number of its last admission.
     admitted: u64,
     /// Never admitted: all admissions when it arrived, and the sequences before it.
     waits_since: Option<(u64, u64)>,
@@ -122,7 +122,7 @@ impl World {
         id
     }
 
-    /// Lets everybody in who may come in, and checks who must leave for it.
+    /// Admits every request that may come in, and checks which sequence must leave for it.
     fn admit(&mut self) {
         loop {
             let before = self.scheduler.slots().to_vec();
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_is_overtaken_or_preempted_for_good(
+    fn no_request_is_overtaken_or_preempted_for_good(
         first in prop::collection::vec((0..4_i32, 1..30_usize), 1..8),
         flow in prop::collection::vec((-4..4_i32, 1..8_usize), 1..6),
         slots in 1..4_usize,
@@ -343,7 +343,7 @@ fn the_lowest_priority_is_served_under_a_steady_flow_of_urgent_work() {
         assert_eq!(
             ticket.is_shielded(),
             ticket.id == SequenceId(0),
-            "and keeps its slot, as nobody else does"
+            "and keeps its slot, as no other request does"
         );
         ticket.id == SequenceId(0)
     });

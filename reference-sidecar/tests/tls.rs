@@ -85,7 +85,7 @@ async fn mutual_tls_serves_only_clients_with_a_certificate_of_its_ca() {
 }
 
 #[tokio::test]
-async fn silent_clients_in_the_handshake_delay_nobody_and_are_gone_in_time() {
+async fn silent_clients_in_the_handshake_delay_no_other_client_and_are_gone_in_time() {
     let pki = Pki::new();
     let server = pki.serve(&[]);
     let address = server.addresses[1].trim_start_matches("https://");

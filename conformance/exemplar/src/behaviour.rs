@@ -51,7 +51,7 @@ pub trait Behaviour: Send + Sync + 'static {
         next.run(request).await
     }
 
-    /// Who may call what.
+    /// Decides who may call which method.
     fn authorize(&self, state: &State, method: &str, headers: &HeaderMap) -> Result<(), Status> {
         if method == "Health" { Ok(()) } else { state.authorize(headers) }
     }
@@ -66,12 +66,12 @@ pub trait Behaviour: Send + Sync + 'static {
         dialect.decode_request(bytes).map_err(|error| Status::internal(format!("failed to decode: {error}")))
     }
 
-    /// Answers Health.
+    /// Answers a call of Health.
     async fn health(&self, state: &State, _trace_id: &str) -> Result<HealthAnswer, Status> {
         Ok(state.health())
     }
 
-    /// Answers Control.
+    /// Answers a message on Control.
     async fn control(&self, state: &State, message: ControlMessage) -> Result<ControlMessage, Status> {
         Ok(state.control(&message))
     }
@@ -91,12 +91,12 @@ pub trait Behaviour: Send + Sync + 'static {
         state.admit(request)
     }
 
-    /// Waits until a request that was admitted may run, or refuses it. The exemplar has room for everybody.
+    /// Waits until a request that was admitted may run, or refuses it. The exemplar has room for every request.
     async fn turn(&self, _request: &GenerationRequest) -> Result<Turn, Status> {
         Ok(Box::new(()))
     }
 
-    /// What to say.
+    /// Decides what to answer.
     fn speak(&self, request: &GenerationRequest) -> Script {
         language::speak(request)
     }

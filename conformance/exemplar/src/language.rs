@@ -17,9 +17,9 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 pub struct Script {
     /// Text, a token each.
     pub tokens: Vec<String>,
-    /// Before the first token.
+    /// Time before the first token.
     pub first_after: Duration,
-    /// Before each later token.
+    /// Time before each later token.
     pub gap: Duration,
 }
 

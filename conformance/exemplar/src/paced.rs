@@ -18,15 +18,15 @@ use super::{
 pub struct Pace {
     /// From a request to its first chunk.
     pub ttft: Duration,
-    /// From a chunk to the next.
+    /// Time from a chunk to the next.
     pub gap: Duration,
     /// One request in so many is slow; 0 for none.
     pub slow_one_in: u64,
     /// By so much its first chunk comes later.
     pub slow_by: f64,
-    /// Nothing leaves for so long,
+    /// Length of a pause in which nothing is sent.
     pub stall: Duration,
-    /// once in so long.
+    /// Time from the start of one pause to the start of the next.
     pub stall_every: Duration,
 }
 

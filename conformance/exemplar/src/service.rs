@@ -19,7 +19,7 @@ use super::{
 
 /// An HTTP request to the endpoint.
 pub type HttpRequest = http::Request<Body>;
-/// Its answer.
+/// The HTTP response to a call.
 pub type HttpResponse = http::Response<Body>;
 
 /// Responses that wait for the transport.

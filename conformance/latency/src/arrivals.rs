@@ -13,7 +13,7 @@ pub enum Load {
     /// So many clients, each of which sends its next request when its last one has ended. A server that stalls is asked
     /// less: good for throughput, blind for latency under load.
     Closed {
-        /// Clients.
+        /// Number of clients.
         clients: usize,
     },
     /// A request every 1/rate seconds, whatever the server does.
@@ -21,7 +21,7 @@ pub enum Load {
         /// Requests a second.
         rate: f64,
     },
-    /// As many, at random: independent clients.
+    /// The same rate at random times, as by independent clients.
     Poisson {
         /// Requests a second, on the average.
         rate: f64,
@@ -30,12 +30,12 @@ pub enum Load {
     Ramp {
         /// Requests a second at the start.
         from: f64,
-        /// And at the end.
+        /// Requests a second at the end.
         to: f64,
     },
     /// Send times from a file: seconds since the start, one a line.
     Trace {
-        /// The file.
+        /// The file with the send times.
         path: PathBuf,
     },
 }
@@ -54,10 +54,10 @@ pub enum BadLoad {
     /// More requests than the client can plan.
     #[error("the load plans {0:.0} requests; at most {MOST_PLANNED} can be planned for one run")]
     TooMany(f64),
-    /// The trace file.
+    /// The trace file cannot be used.
     #[error("cannot read the trace {}: {why}", .path.display())]
     Trace {
-        /// The file.
+        /// The trace file that cannot be used.
         path: PathBuf,
         /// Why not, with the line.
         why: String,

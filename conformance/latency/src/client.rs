@@ -23,11 +23,11 @@ use super::{
 /// Where requests go, and how.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The address.
+    /// The address to connect to.
     pub address: Address,
-    /// For `https://`.
+    /// TLS settings, used for `https://` addresses.
     pub tls: Tls,
-    /// In which dialect.
+    /// The dialect to speak.
     pub dialect: Dialect,
     /// Sent with every call: the bearer token, and what the user gave. A secret's value is marked as sensitive.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
@@ -259,7 +259,7 @@ pub(super) fn broken(error: &h2::Error) -> Outcome {
 const STREAM_WINDOW: u32 = 1 << 20;
 /// More than all streams together can leave unreleased.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// Characters.
+/// In characters.
 const LONGEST_MESSAGE: usize = 200;
 /// Long before a stream's window is used up.
 const WORTH_RELEASING: usize = 16 << 10;

@@ -20,13 +20,13 @@ use super::{
 /// A quantile of a metric, and how much slower is too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Goal {
-    /// The metric.
+    /// The metric that is judged.
     pub metric: Metric,
-    /// As 0.5.
+    /// The quantile that is judged, such as 0.5.
     pub quantile: f64,
     /// As 0.05: a ratio of 1.05 is not yet too slow.
     pub delta: f64,
-    /// What the host cannot tell from nothing, where that is known; raises `delta` to itself.
+    /// The largest difference that is only noise on this host, where that is known; raises `delta` to itself.
     pub floor: Option<f64>,
 }
 
@@ -40,9 +40,9 @@ pub fn goals(delta: f64, tail_delta: f64) -> [Goal; 4] {
 /// One block: what both sides did.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The baseline's.
+    /// The recording of the baseline.
     pub baseline: Recording,
-    /// The candidate's.
+    /// The recording of the candidate.
     pub candidate: Recording,
 }
 
@@ -73,20 +73,20 @@ pub enum Conclusion {
 /// What was found. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// `ai-inference-bench/comparison/2`.
+    /// Always `ai-inference-bench/comparison/2`.
     pub schema: String,
-    /// The whole.
+    /// The conclusion over all rows.
     pub conclusion: Conclusion,
     /// Why it is invalid; empty for a valid one.
     pub invalid: Vec<String>,
-    /// What the baseline was.
+    /// The baseline, as reports name it.
     pub baseline: String,
-    /// What the candidate was.
+    /// The candidate, as reports name it.
     pub candidate: String,
-    /// The candidate's first block.
+    /// The setup of the candidate's first block.
     #[serde(default)]
     pub setup: Setup,
-    /// Blocks measured.
+    /// Number of blocks measured.
     pub blocks: usize,
     /// Per goal: medians over the blocks, in milliseconds, and the finding.
     pub rows: Vec<Row>,
@@ -103,7 +103,7 @@ pub struct Comparison {
 pub struct Row {
     /// The baseline's value over all blocks, in milliseconds.
     pub baseline_ms: f64,
-    /// The candidate's.
+    /// The candidate's value in milliseconds.
     pub candidate_ms: f64,
     /// The ratio, its limits, and the verdict.
     #[serde(flatten)]
@@ -185,7 +185,7 @@ pub(super) fn pooled<'a>(recordings: impl Iterator<Item = &'a Recording>, goal: 
 }
 
 impl Comparison {
-    /// Without rows: invalid, or inconclusive until somebody judges.
+    /// Without rows: invalid, or inconclusive until it is judged.
     pub fn unjudged(pairs: &[Pair], texts_may_differ: bool) -> Self {
         let merges = match merged(pairs) {
             (0, _) => None,
@@ -226,12 +226,12 @@ impl Comparison {
         }
     }
 
-    /// For terminals.
+    /// The comparison as a table for terminals.
     pub fn table(&self) -> String {
         self.written(false)
     }
 
-    /// For a pull request.
+    /// The comparison as Markdown, for a pull request.
     pub fn markdown(&self) -> String {
         self.written(true)
     }

@@ -1,7 +1,7 @@
 //! Under which conditions something was measured: what must be equal before two results are compared. Pure.
 //!
 //! Everything in a [`Setup`] is a condition unless it is named here as none, so that a setting that is added later is
-//! compared without anybody's having to think of it.
+//! compared without a change here.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -21,7 +21,7 @@ impl Conditions {
         Self::without(setup, &NO_CONDITIONS)
     }
 
-    /// Of the load alone, whoever was asked and whatever was drawn: what a host's noise depends on.
+    /// Of the load alone, without the target and the seed: what a host's noise depends on.
     pub fn of_load(setup: &Setup) -> Self {
         let mut conditions = Self::of(setup);
         conditions.0.retain(|name, _| !OF_THE_TARGET.contains(&name.as_str()));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_is_the_same_whoever_is_asked() {
+    fn the_load_is_the_same_for_every_target() {
         let one = Setup { load: "closed:2".into(), model: "a".into(), seed: 1, ..Setup::default() };
         let other = Setup { model: "b".into(), seed: 2, dialect: "cy.llm".into(), ..one.clone() };
         assert_eq!(Conditions::of_load(&one), Conditions::of_load(&other));

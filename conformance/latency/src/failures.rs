@@ -9,7 +9,7 @@ use crate::record::{Outcome, RequestRecord};
 /// Requests that failed alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// How many.
+    /// How many requests failed like this.
     pub count: u64,
     /// How they ended, as `UNAVAILABLE` or `broken`.
     pub outcome: String,

@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-/// `http://host:port/path`.
+/// A URL of the form `http://host:port/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     host: String,

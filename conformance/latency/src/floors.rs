@@ -1,5 +1,5 @@
-//! What a host cannot tell from nothing, per load: measured once by comparing a program with itself, used whenever two
-//! programs are compared there under an equal load. Pure.
+//! Which differences are only noise on a host, per load: measured once by comparing a program with itself, used
+//! whenever two programs are compared there under an equal load. Pure.
 //!
 //! Loads are equal when everything is that [`Conditions::of_load`] holds: how requests came and for how long, prompts,
 //! tokens, connections. Seed, model and dialect may differ, and so may the target: a floor is the host's. A server that
@@ -20,7 +20,7 @@ use super::{
 /// All calibrations of a user. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Store {
-    /// `ai-inference-bench/floors/1`.
+    /// Always `ai-inference-bench/floors/1`.
     pub schema: String,
     /// One for each host and load.
     pub calibrations: Vec<Calibration>,
@@ -29,7 +29,7 @@ pub struct Store {
 /// The floors of one host under one load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// In the words of [`Fingerprint`].
+    /// The host, in the words of [`Fingerprint`].
     pub host: String,
     /// Under which load.
     pub load: Conditions,
@@ -74,7 +74,7 @@ impl Calibration {
         Ok(Self { host: setup.host, load, target: setup.target, measured: setup.started, floors })
     }
 
-    /// In words, for terminals.
+    /// The calibration in words, for terminals.
     pub fn table(&self) -> String {
         let mut text = format!(
             "{}\n{}\n{} with itself\n\nOn this host, differences below these are noise:\n",
@@ -142,7 +142,7 @@ impl Store {
         Some(format!("The floors of this host are from {measured}, of {target} compared with itself."))
     }
 
-    /// For somebody who calibrated this host and yet gets no floor.
+    /// For a user who calibrated this host and yet gets no floor.
     pub fn hint(&self, setup: &Setup) -> Option<String> {
         let here: Vec<_> = self.calibrations.iter().filter(|kept| kept.host == setup.host).collect();
         if here.is_empty() || self.find(setup).is_some() {

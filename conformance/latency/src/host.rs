@@ -21,7 +21,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// This machine's.
+    /// The fingerprint of this machine.
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -76,7 +76,7 @@ impl fmt::Display for Fingerprint {
 
 /// Where the system does not say.
 const UNKNOWN: &str = "unknown processor";
-/// In KiB.
+/// Half a GiB, in KiB.
 const HALF_A_GIB: u64 = 512 * 1024;
 
 #[cfg(test)]

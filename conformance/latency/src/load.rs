@@ -1,7 +1,8 @@
 //! Sends requests when they are due and writes down what comes back.
 //!
 //! A pacer of its own, on a thread of its own, says when; it knows nothing of answers. So a server that stalls is asked on
-//! as if it had not, and its stall is seen by everybody who would have suffered from it (coordinated omission, Gil Tene).
+//! as if it had not, and its stall is seen by every request that would have suffered from it (coordinated omission,
+//! Gil Tene).
 
 use std::{
     io,
@@ -39,14 +40,14 @@ use super::{
 };
 use crate::punctual::be_punctual;
 
-/// What to do.
+/// A load to put on an endpoint.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// To whom.
+    /// The endpoint that the requests go to.
     pub endpoint: Arc<Endpoint>,
-    /// Asked for; empty for the default.
+    /// The model to ask for; empty for the default.
     pub model: String,
-    /// When.
+    /// When requests are due.
     pub load: Load,
     /// How long requests are sent. What runs then may end.
     pub length: Duration,
@@ -56,7 +57,7 @@ pub struct Job {
     pub prompts: Vec<String>,
     /// Tokens to ask for.
     pub tokens: u32,
-    /// Over which requests are spread.
+    /// Number of connections over which requests are spread.
     pub connections: usize,
     /// Requests under way at once; those that are due meanwhile wait, as behind a gateway with so many streams.
     pub most_running: usize,
@@ -66,7 +67,7 @@ pub struct Job {
     pub cancel_share: f64,
     /// A request that takes longer is given up.
     pub limit: Duration,
-    /// Of the arrivals.
+    /// Seed of the random arrivals.
     pub seed: u64,
 }
 
@@ -120,12 +121,12 @@ pub struct Progress {
     pub running: u64,
     /// Median over the last requests, nanoseconds.
     pub ttft: Option<f64>,
-    /// Likewise.
+    /// Median time per later token over the last requests, in nanoseconds.
     pub tpot: Option<f64>,
 }
 
 impl Tally {
-    /// Now.
+    /// The progress at this moment.
     pub fn progress(&self) -> Progress {
         let state = &*self.0;
         let (ttft, tpot) = state.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -143,7 +144,7 @@ impl Tally {
         self.0.stopped.send_replace(true);
     }
 
-    /// It was stopped.
+    /// Whether the load was stopped.
     pub fn is_stopped(&self) -> bool {
         *self.0.stopped.borrow()
     }
@@ -200,15 +201,15 @@ impl Tally {
 /// A job that could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotStart {
-    /// Its arrivals.
+    /// The arrivals cannot be planned.
     #[error(transparent)]
     Load(#[from] BadLoad),
-    /// Nobody answers.
+    /// No connection to the endpoint.
     #[error("cannot connect to {address}: {error}")]
     Connect {
-        /// The address.
+        /// The address of the endpoint.
         address: String,
-        /// Why.
+        /// The error of the connection attempt.
         error: io::Error,
     },
     /// There is nothing to ask.
@@ -316,7 +317,7 @@ impl Sender {
             lanes.push(RwLock::new(opened.map_err(cannot)?));
         }
         let streams = Semaphore::new(job.most_running.clamp(1, Semaphore::MAX_PERMITS));
-        // With one client, and nobody else, what runs after a cancel is what was cancelled.
+        // With one client, and no other client at the endpoint, what runs after a cancel is what was cancelled.
         let alone = job.cancel_share > 0.0 && job.load == Load::Closed { clients: 1 };
         let freed = if alone { Freed::watch(&job.endpoint).await } else { None };
         Ok(Self {
@@ -373,7 +374,7 @@ impl Sender {
                 Lane::Shared(calls) => calls.generate(&trace_id(number), message).await,
             }
         };
-        // Apart from the request, so that a chunk does not make anybody look at timers.
+        // Apart from the request, so that a chunk does not make the task look at timers.
         let (give_up, told) = oneshot::channel();
         let mut watching = JoinSet::new();
         watching.spawn(why_not_to_wait(self.job.limit, self.tally.0.stopped.subscribe(), give_up));

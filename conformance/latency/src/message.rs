@@ -11,15 +11,15 @@ use super::record::Outcome;
 /// The fields of a StreamPredictResponse that are timed or compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chunk<'a> {
-    /// Whose it is.
+    /// The trace_id of the request that it answers.
     pub trace_id: &'a [u8],
     /// UTF-8, if the server is right.
     pub text: &'a [u8],
     /// No other comes after it.
     pub last: bool,
-    /// `cy.llm` only.
+    /// The server's own time to the first token, in the dialect `cy.llm` only.
     pub server_ttft_ms: Option<f32>,
-    /// Likewise.
+    /// The server's own tokens per second, in the dialect `cy.llm` only.
     pub server_tokens_per_second: Option<f32>,
 }
 

@@ -29,11 +29,11 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// In the order of reports.
+    /// All metrics, in the order of reports.
     pub const ALL: [Self; 7] =
         [Self::Ttft, Self::TtftActual, Self::Itl, Self::Tpot, Self::E2e, Self::Lag, Self::CancelToFree];
 
-    /// As it is written everywhere.
+    /// The metric's name, as reports and options write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ttft => "ttft",
@@ -109,11 +109,11 @@ impl fmt::Display for Metric {
 /// A distribution, in milliseconds. A quantile is `None` where there are too few values to see it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
-    /// Values.
+    /// Number of values.
     pub count: u64,
-    /// Smallest.
+    /// Smallest value.
     pub min: f64,
-    /// Arithmetic mean.
+    /// Arithmetic mean of the values.
     pub mean: f64,
     /// Median.
     pub p50: f64,
@@ -126,12 +126,12 @@ pub struct Distribution {
     /// The limits between which the true 99th percentile lies with 95 % confidence. Few values give no upper one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_low: Option<f64>,
-    /// The upper limit.
+    /// Upper limit of the 99th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_high: Option<f64>,
     /// 99.9th percentile; from 3,000 values on.
     pub p999: Option<f64>,
-    /// Largest.
+    /// Largest value.
     pub max: f64,
 }
 
@@ -183,7 +183,7 @@ pub fn quantile(mut values: Vec<Nanos>, quantile: f64) -> Option<f64> {
     statistics::quantile(&sorted, quantile)
 }
 
-/// Of nanoseconds.
+/// Converts nanoseconds to milliseconds.
 pub fn milliseconds(nanos: Nanos) -> f64 {
     nanos as f64 / 1e6
 }

@@ -181,7 +181,7 @@ impl Calls {
     }
 }
 
-/// Reads a call to its end, and gives everybody what is theirs.
+/// Reads a call to its end, and gives each request its own messages.
 async fn follow(
     response: ResponseFuture,
     running: &Running,
@@ -207,7 +207,7 @@ async fn follow(
             let Some(waiting) = running.get_mut(chunk.trace_id) else {
                 let trace_id = quote(&String::from_utf8_lossy(chunk.trace_id), 40);
                 let why = format!(
-                    "a message came under the trace_id {trace_id}, which nothing has that runs on its stream"
+                    "a message has the trace_id {trace_id}, which no running request on its stream has"
                 );
                 return Err(Outcome::Broken(why));
             };

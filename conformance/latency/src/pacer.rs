@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sleeps for most of the time, and looks at the clock for the rest. It does not yield meanwhile: on a core that it shares with
-/// the thread that reads answers, that one would then run until the system thinks that it is somebody else's turn,
-/// milliseconds later; whoever wakes up from a sleep runs at once.
+/// Sleeps for most of the time, and looks at the clock for the rest. It does not yield meanwhile: on a core that it
+/// shares with the thread that reads answers, that thread would then run until the system gives the core to another
+/// thread, milliseconds later. A thread that wakes up from a sleep runs at once.
 pub(super) fn wait_until(at: Instant) {
     loop {
         let left = at.saturating_duration_since(Instant::now());
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_let_go_too_early_and_what_is_past_is_not_waited_for() {
+    fn no_request_is_let_go_too_early_and_what_is_past_is_not_waited_for() {
         crate::punctual::be_punctual();
         let began = Instant::now();
         for micros in [0, 10, 500, 2000] {

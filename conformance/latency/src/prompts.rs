@@ -11,7 +11,7 @@ pub enum Prompts {
     Short,
     /// A document of two to four thousand characters, and a question.
     Long,
-    /// As `short`, in Chinese.
+    /// Prompts like `short`, in Chinese.
     Chinese,
     /// Mostly short ones, some long, some Chinese.
     Mixed,

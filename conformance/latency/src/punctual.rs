@@ -7,7 +7,7 @@ pub fn be_punctual() {
     {
         use std::num::NonZeroU64;
 
-        // A system that refuses makes whoever waits late by that, which the figures say.
+        // Where the system refuses, threads wake up later by that time, and the figures show it.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     }
 }

@@ -35,7 +35,7 @@ pub struct RequestRecord {
     pub text: u64,
     /// What the server says of its own time to the first token, in milliseconds (`cy.llm` only).
     pub server_ttft_ms: Option<f32>,
-    /// And of its rate.
+    /// The server's own tokens per second, where it says so.
     pub server_tokens_per_second: Option<f32>,
     /// Of a cancelled request: when the server said that nothing ran any more. Known where nothing else was asked of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ impl RequestRecord {
 /// A measured stretch of load against one endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// What was done.
+    /// What was measured, and how.
     pub setup: Setup,
     /// What came of it, by planned time; the warm-up is left out.
     pub requests: Vec<RequestRecord>,
@@ -115,13 +115,13 @@ pub struct Setup {
     pub model: String,
     /// How requests came, as `--load` is written.
     pub load: String,
-    /// Which prompts, as `--prompts` is written.
+    /// The prompts, as `--prompts` is written.
     pub prompts: String,
     /// Tokens asked for.
     pub tokens: u32,
     /// Everything drawn follows from it.
     pub seed: u64,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
     /// How long requests were sent, as `--length` is written.
     #[serde(default)]
@@ -138,7 +138,7 @@ pub struct Setup {
     /// Requests after which no other was sent, where their number was limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
-    /// RFC 3339.
+    /// When the measurement began, in RFC 3339 form.
     pub started: String,
     /// The client's machine, in the words of [`super::host::Fingerprint`]: equal words, equal host.
     pub host: String,
@@ -185,5 +185,5 @@ const fn one() -> usize {
     1
 }
 
-/// Characters.
+/// In characters.
 const LONGEST_NAME: usize = 100;

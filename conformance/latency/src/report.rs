@@ -33,9 +33,9 @@ impl Default for Objectives {
 /// The figures of one run. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// `ai-inference-bench/run/1`.
+    /// Always `ai-inference-bench/run/1`.
     pub schema: String,
-    /// What was done.
+    /// What was measured, and how.
     pub setup: Setup,
     /// Seconds from the first request's planned time to the last one's end.
     pub seconds: f64,
@@ -47,7 +47,7 @@ pub struct Report {
     pub chunks_per_second: f64,
     /// Requests a second that met the objectives.
     pub goodput: f64,
-    /// Which those are.
+    /// The objectives that the goodput counts by.
     pub objectives: Objectives,
     /// Formula id → distribution in milliseconds.
     pub metrics: BTreeMap<String, Distribution>,

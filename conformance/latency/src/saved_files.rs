@@ -29,7 +29,7 @@ pub enum BadSaved {
          `bench run` or `bench compare`"
     )]
     NoRecording {
-        /// As given.
+        /// The path as the user gave it.
         path: String,
         /// What is wrong.
         why: String,
@@ -37,15 +37,15 @@ pub enum BadSaved {
     /// Its blocks were not measured alike.
     #[error("saved:{path} holds blocks of several measurements: in block {block}, {why}")]
     Mixed {
-        /// As given.
+        /// The path as the user gave it.
         path: String,
-        /// From 1.
+        /// Number of the block, counted from 1.
         block: usize,
-        /// What differs.
+        /// How it differs from the first block.
         why: String,
     },
     /// The sides were not measured alike.
-    #[error("the saved sides were measured otherwise: {0}")]
+    #[error("the saved sides were measured under different conditions: {0}")]
     Otherwise(String),
 }
 
@@ -102,7 +102,7 @@ impl Saved {
     }
 }
 
-/// Refuses two saved sides that were measured otherwise.
+/// Refuses two saved sides that were measured under different conditions.
 fn agree(baseline: &Recording, candidate: &Recording) -> Result<(), BadSaved> {
     let (one, other) = (Conditions::of(&baseline.setup), Conditions::of(&candidate.setup));
     let differences = one.differences("in the baseline", &other, "in the candidate");

@@ -16,9 +16,9 @@ struct Sample {
 /// A histogram of what happened between two pages, over all its label sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grown {
-    /// Observations.
+    /// Number of observations.
     pub count: f64,
-    /// Their sum.
+    /// Sum of the observations.
     pub sum: f64,
     /// Upper bounds, ascending, with the observations below each.
     buckets: Vec<(f64, f64)>,

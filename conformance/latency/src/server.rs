@@ -16,7 +16,7 @@ pub struct ServerFigures {
     pub latencies: BTreeMap<String, ServerLatency>,
     /// Sequences in a decode step, on the average.
     pub batch_width: Option<f64>,
-    /// Tokens generated.
+    /// Number of tokens generated.
     pub generated_tokens: Option<f64>,
     /// Tokens of prompts.
     pub prompt_tokens: Option<f64>,
@@ -31,13 +31,13 @@ pub struct ServerFigures {
 /// One of the server's histograms, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerLatency {
-    /// Observations.
+    /// Number of observations.
     pub count: f64,
     /// Mean, which is exact.
     pub mean: f64,
-    /// Median.
+    /// Median, estimated from the buckets.
     pub p50: Option<Estimated>,
-    /// 90th percentile.
+    /// 90th percentile, estimated from the buckets.
     pub p90: Option<Estimated>,
 }
 
@@ -85,7 +85,7 @@ impl ServerFigures {
             return Err("its counters fell: the server was started again meanwhile".to_owned());
         }
         if figures.latencies.is_empty() && figures.generated_tokens.is_none() {
-            return Err("it holds no latency and no token count that is known here".to_owned());
+            return Err("it holds none of the latencies and token counts that this program knows".to_owned());
         }
         Ok(figures)
     }

@@ -30,7 +30,7 @@ pub trait Contestant {
     /// Why it cannot be started or asked.
     type Error;
 
-    /// As it is named in reports.
+    /// The name in reports.
     fn name(&self) -> String;
 
     /// Starts it, if need be. Returns where it listens.
@@ -47,7 +47,7 @@ pub trait Contestant {
 pub enum Source<C> {
     /// It is measured now.
     Fresh {
-        /// The side.
+        /// The side that is measured.
         contestant: C,
         /// What it must be measured like.
         like: Option<Box<Setup>>,
@@ -62,7 +62,7 @@ pub enum SessionError<E> {
     /// A side could not be started or asked.
     #[error("a side could not be measured")]
     Contestant(E),
-    /// No connection.
+    /// The load could not be started.
     #[error("{0}")]
     CannotStart(CannotStart),
     /// A recording could not be written.
@@ -70,11 +70,11 @@ pub enum SessionError<E> {
     Write {
         /// The file, or the directory.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         error: io::Error,
     },
     /// It could not be compared with the saved side.
-    #[error("the saved side was measured otherwise: {0}")]
+    #[error("the saved side was measured under different conditions: {0}")]
     Otherwise(String),
     /// More blocks were asked for than are saved.
     #[error("a saved side has no such block")]
@@ -147,7 +147,7 @@ impl<'a, C: Contestant> Session<'a, C> {
         self.live.clone()
     }
 
-    /// The next block.
+    /// The next block: each side is measured, or read where it is saved.
     pub async fn block(&mut self, number: usize) -> Result<Pair, SessionError<C::Error>> {
         let mut recordings = [None, None];
         let first = usize::from(self.rng.random::<bool>());

@@ -37,7 +37,7 @@ fn least(count: usize, share: f64, p: f64) -> usize {
     count
 }
 
-/// Of both sides together.
+/// Chance that the true value lies outside the limits, on both sides together.
 const ERROR: f64 = 0.05;
 /// The normal distribution's 97.5th percentile.
 const NORMAL: f64 = 1.96;

@@ -2,7 +2,8 @@
 //!
 //! A connection reads on while there is something to read, and only then do its streams get what they were sent. From a
 //! server that sends more than the client can read, that is a megabyte: twenty thousand chunks that wait in memory, each to be
-//! stamped later than it came, and no cache holds them. So after each piece everybody who has got something from it is let run.
+//! stamped later than it came, and no cache holds them. So after each piece every task that has got something from it
+//! is let run.
 
 use std::{
     io,
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_got_a_piece_runs_before_the_next_is_read() {
+    async fn a_task_that_got_a_piece_runs_before_the_next_is_read() {
         let (mut far, near) = tokio::io::duplex(1024);
         far.write_all(b"abcdef").await.unwrap();
         let happened = Arc::new(Mutex::new(String::new()));

@@ -14,9 +14,9 @@ use terminal_size::{Width, terminal_size_of};
 /// Standard output and standard error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Console {
-    /// Standard output.
+    /// State of standard output.
     pub stdout: Stream,
-    /// Standard error.
+    /// State of standard error.
     pub stderr: Stream,
 }
 

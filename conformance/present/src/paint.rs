@@ -19,7 +19,7 @@ pub enum Tone {
     Bad,
     /// This program is at fault.
     OwnFault,
-    /// Of little interest.
+    /// For text of little interest.
     Quiet,
 }
 
@@ -29,12 +29,12 @@ impl Paint {
         Self { on }
     }
 
-    /// Bold.
+    /// The text in bold, where colours are on.
     pub fn bold(self, text: &str) -> String {
         self.styled(Style::new().bold(), text)
     }
 
-    /// Of little interest.
+    /// The text dimmed, for words of little interest.
     pub fn dim(self, text: &str) -> String {
         self.styled(Style::new().dimmed(), text)
     }
@@ -44,7 +44,7 @@ impl Paint {
         self.styled(AnsiColor::Cyan.on_default(), text)
     }
 
-    /// In the colour of `tone`.
+    /// The text in the colour of `tone`.
     pub fn toned(self, tone: Tone, text: &str) -> String {
         self.styled(tone.style(), text)
     }

@@ -11,7 +11,7 @@ use crate::console::Stream;
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// No line.
+    /// A progress line that shows nothing.
     pub fn none() -> Self {
         Self(ProgressBar::hidden())
     }
@@ -40,7 +40,7 @@ impl Progress {
         self.0.is_hidden()
     }
 
-    /// What is going on.
+    /// Shows what is going on.
     pub fn say(&self, message: String) {
         self.0.set_message(message);
     }

@@ -117,7 +117,7 @@ enum Either {
 #[derive(Serialize)]
 struct Unchecked {
     id: &'static str,
-    /// Why.
+    /// Why nothing checks the row.
     unchecked: &'static str,
 }
 
@@ -160,7 +160,7 @@ impl Row {
         }
     }
 
-    /// In the order of [`HEAD`].
+    /// The cells of the row, in the order of [`HEAD`].
     fn cells(&self) -> [String; 8] {
         let needs: Vec<_> = self.needs.iter().map(ToString::to_string).collect();
         [

@@ -8,7 +8,7 @@ pub(super) fn metadata(text: &str) -> Result<(HeaderName, HeaderValue), String> 
     let expected = "expected 'key: value', such as 'x-tenant: blue'";
     let (key, value) = text.split_once(':').filter(|(key, _)| !key.is_empty()).ok_or(expected)?;
     let key = key.trim();
-    let name: HeaderName = key.parse().map_err(|_| format!("{key:?} is no key of metadata; {expected}"))?;
+    let name: HeaderName = key.parse().map_err(|_| format!("{key:?} is not a metadata key; {expected}"))?;
     if name == http::header::AUTHORIZATION {
         return Err("the token is given by --token or, better, by CONFORMANCE_TOKEN".to_owned());
     }
@@ -21,7 +21,7 @@ pub(super) fn metadata(text: &str) -> Result<(HeaderName, HeaderValue), String> 
     Ok((name, value))
 }
 
-/// Beside all that begin with `grpc-`.
+/// Keys that this program sets, besides all that begin with `grpc-`.
 const OURS: [&str; 6] = ["connection", "content-type", "host", "te", "traceparent", "user-agent"];
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
         for (text, words) in [
             ("x-tenant", "expected 'key: value'"),
             (":path: /x", "expected 'key: value'"),
-            ("x tenant: 1", "is no key of metadata"),
+            ("x tenant: 1", "is not a metadata key"),
             ("Authorization: Bearer a", "CONFORMANCE_TOKEN"),
             ("grpc-timeout: 1S", "set by this program"),
             ("te: trailers", "set by this program"),

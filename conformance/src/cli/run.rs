@@ -87,7 +87,7 @@ pub struct RunArgs {
     /// Show which requirements would be run, and run none; no target is needed
     #[arg(long)]
     pub dry_run: bool,
-    /// Wait so long for a target that is not there or not ready yet [default: 0s, and 10s with --spawn]
+    /// Wait this long for a target that is not there or not ready yet [default: 0s, and 10s with --spawn]
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
     /// Judge the target in any case, also where a look before the first check shows that nothing can work

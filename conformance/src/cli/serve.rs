@@ -137,6 +137,6 @@ async fn serve_trivial(name: &str, listen: &[Address]) -> anyhow::Result<Exit> {
 }
 
 fn announce(address: &Address) {
-    // Whoever has seen enough may close the pipe; the server goes on.
+    // The reader of the pipe may close it when it has seen enough; the server goes on.
     let _ = writeln!(io::stdout(), "listening on {address}");
 }

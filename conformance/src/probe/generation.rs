@@ -27,7 +27,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Response {
     /// Since the call was opened.
     pub at: Duration,
-    /// Decoded.
+    /// The decoded message.
     pub message: GenerationResponse,
 }
 
@@ -136,11 +136,11 @@ pub struct Stream {
 /// What a stream yields next.
 #[derive(Clone, Debug)]
 pub enum StreamItem {
-    /// A response.
+    /// A response that could be decoded.
     Response(Box<Response>),
     /// A message that is no StreamPredictResponse, and why.
     Undecodable(String),
-    /// The end.
+    /// The end of the stream.
     End(End),
 }
 
@@ -161,7 +161,7 @@ impl Stream {
         self.call.half_close();
     }
 
-    /// Cancels.
+    /// Cancels the call.
     pub fn cancel(self) {
         self.call.cancel();
     }

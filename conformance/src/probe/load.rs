@@ -27,7 +27,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(300);
 /// The same as a multiple of what a start takes on this server.
 const QUIET_STARTS: u32 = 6;
-/// They wait for each other; how long anybody waits for them is the owner's to say.
+/// They wait for each other; the owner says how long the check waits for them.
 const WAIT: Duration = Duration::from_mins(10);
 
 /// Generations side by side, each started again when it ends or is refused.
@@ -41,7 +41,7 @@ pub struct Load {
     pub bound: i64,
     /// When the first were sent.
     pub began: Instant,
-    /// When the last were.
+    /// When the last generation started.
     grown: Instant,
 }
 

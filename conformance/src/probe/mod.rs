@@ -105,7 +105,7 @@ impl Probe {
         }
     }
 
-    /// The endpoint.
+    /// The endpoint that the probe asks.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

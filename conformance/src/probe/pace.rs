@@ -27,7 +27,7 @@ const LONGER: f64 = 1.1;
 pub struct Pace {
     /// From a request to its first text.
     pub first: Duration,
-    /// From a token to the next.
+    /// Time from a token to the next.
     pub token: Duration,
     /// A whole generation of one token.
     pub short: Duration,

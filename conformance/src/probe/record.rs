@@ -20,7 +20,7 @@ const KEPT_AT_END: usize = 60;
 const LONGEST: usize = 600;
 /// Bytes of answers that one check keeps at a time or in turn. No legal answer to what the checks ask comes near it.
 const HELD: usize = 32 << 20;
-/// Requests kept to be shown as commands, and the bytes of one: a longer command helps nobody.
+/// Requests kept to be shown as commands, and the bytes of one: a longer command is of no use to a reader.
 const KEPT_REQUESTS: usize = 32;
 const LONGEST_REQUEST: usize = 2000;
 

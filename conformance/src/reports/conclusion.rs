@@ -23,9 +23,9 @@ use crate::{
 /// What a run comes down to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conclusion {
-    /// For colours and counts.
+    /// The standing, for colours and counts.
     pub standing: Standing,
-    /// For people.
+    /// The conclusion as a sentence for users.
     pub sentence: String,
     /// For scripts: how the program ends.
     pub exit: Exit,
@@ -52,7 +52,7 @@ impl Standing {
         }
     }
 
-    /// As a machine writes it.
+    /// The name in reports for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Conformant => "conformant",

@@ -96,7 +96,7 @@ impl Reports {
     }
 
     /// A document takes standard output for itself; the live terminal then moves to standard error, where it is shown
-    /// if somebody looks at it or asked for it. Without formats, nothing is printed. Documents come first: the
+    /// if a person looks at it or if it was asked for. Without formats, nothing is printed. Documents come first: the
     /// terminal's last words point at them.
     fn add_printed(&mut self, formats: &[Format], output: Option<&Path>, console: Console) {
         let documents = formats.iter().filter_map(|format| Some((format.name(), format.document()?)));

@@ -78,7 +78,7 @@ struct Area {
     results: Vec<Card>,
 }
 
-/// One requirement.
+/// One requirement on the page.
 #[derive(Serialize)]
 struct Card {
     id: String,
@@ -106,7 +106,7 @@ struct Card {
     page: Vec<Block>,
 }
 
-/// One exchange.
+/// One exchange of messages on the page.
 #[derive(Serialize)]
 struct Row {
     at: String,

@@ -12,14 +12,14 @@ use crate::{
     vocabulary::{Level, Role},
 };
 
-/// `report.json`.
+/// The contents of `report.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JsonReport {
     /// The version of this format.
     pub schema: u32,
-    /// Who judged.
+    /// The program that judged.
     pub tool: Tool,
-    /// Who was judged.
+    /// The target that was judged.
     pub target: Target,
     /// The roles asked for.
     pub roles: Vec<Role>,
@@ -27,9 +27,9 @@ pub struct JsonReport {
     pub profile: String,
     /// Everything random in the run follows from it.
     pub seed: u64,
-    /// RFC 3339.
+    /// When the run began, in RFC 3339 form.
     pub started_at: String,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
     /// The run did not come to its end: `results` is not everything that was asked.
     pub interrupted: bool,
@@ -44,23 +44,23 @@ pub struct JsonReport {
     pub conclusion: String,
     /// Counts by verdict.
     pub summary: Summary,
-    /// In the order of the plan.
+    /// The results, in the order of the plan.
     pub results: Vec<JsonResult>,
 }
 
-/// Who judged.
+/// The program that judged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
-    /// `conformance`.
+    /// Always `conformance`.
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
 }
 
-/// Who was judged.
+/// The target that was judged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
-    /// As given; the first was used.
+    /// The addresses as the user gave them; the first was used.
     pub addresses: Vec<String>,
     /// The dialect that the checks used.
     pub dialect: String,
@@ -82,9 +82,9 @@ pub struct Target {
 /// One requirement's result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JsonResult {
-    /// The requirement.
+    /// Id of the requirement.
     pub id: String,
-    /// How binding it is.
+    /// Level of the requirement.
     pub level: Level,
     /// The role it was asked in.
     pub role: Role,
@@ -96,7 +96,7 @@ pub struct JsonResult {
     pub verdict: Verdict,
     /// A listed known failure, or an inconclusive result that is listed or follows from a known failure.
     pub known: bool,
-    /// Why it is known.
+    /// Why it is tolerated.
     #[serde(default)]
     pub known_because: String,
     /// In words, for any verdict but pass.
@@ -112,7 +112,7 @@ pub struct JsonResult {
     /// When the check began, as Unix time in milliseconds; zero if the recording does not say.
     #[serde(default)]
     pub started_at_ms: u64,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
     /// The command that runs this one check again.
     pub rerun: String,

@@ -30,7 +30,7 @@ impl Language {
         }
     }
 
-    /// As HTML's `lang` writes it.
+    /// The tag for HTML's attribute `lang`.
     pub(super) fn tag(self) -> &'static str {
         self.pick("en", "zh-Hans")
     }

@@ -28,9 +28,9 @@ pub enum Outcome {
     /// Inconclusive, as listed or because of a known failure.
     #[serde(rename = "known-inconclusive")]
     KnownInconclusive,
-    /// Not asked.
+    /// The requirement was not asked.
     Skip,
-    /// Holds.
+    /// The requirement holds.
     Pass,
 }
 
@@ -128,7 +128,7 @@ impl Outcome {
         format!("{n} {word}")
     }
 
-    /// Of one result: "MUST failed".
+    /// The words for one result, such as "MUST failed".
     pub fn said_of(self, level: Level) -> String {
         match self {
             Self::Fail => format!("{level} failed"),
@@ -154,7 +154,7 @@ impl Outcome {
         }
     }
 
-    /// As a machine writes it.
+    /// The name in reports for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fail => "fail",

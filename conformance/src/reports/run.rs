@@ -19,7 +19,7 @@ pub struct Run {
     pub started: Option<RunStarted>,
     /// What the target answered before any check.
     pub survey: Survey,
-    /// In the order of the plan.
+    /// The results, in the order of the plan.
     pub results: Vec<CheckResult>,
     /// Missing where the run was cut short.
     pub finished: Option<RunFinished>,

@@ -25,7 +25,7 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(8);
 pub struct Asked<'a> {
     /// All are dialled, the first is spoken to.
     pub addresses: &'a [Address],
-    /// For `https://`.
+    /// TLS settings, used for `https://` addresses.
     pub tls: &'a Tls,
     /// The dialect that the user named.
     pub dialect: Option<Dialect>,

@@ -46,7 +46,7 @@ const CHANNEL: usize = 64;
 pub struct Conduct {
     /// What to run.
     pub plan: Plan,
-    /// Whom to judge.
+    /// The target to judge.
     pub target: Surveyed,
     /// The roles asked for, for reports.
     pub roles: Vec<Role>,
@@ -70,7 +70,7 @@ pub struct Conduct {
 pub fn conduct(conduct: Conduct, stop: impl Future<Output = ()> + Send + 'static) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(CHANNEL);
     tokio::spawn(async move {
-        // An error here is a receiver that has gone: nobody wants to know any more.
+        // An error here means that the receiver is gone: the events are no longer needed.
         let _ = run(conduct, &events, stop).await;
     });
     receiver

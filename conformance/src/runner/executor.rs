@@ -18,7 +18,7 @@ use crate::{
     verdict::{Judgement, NotPassed},
 };
 
-/// After so many checks that waited in vain the target's silence is no accident, and nobody waits for more.
+/// After so many checks that waited in vain the target's silence is no accident, and later checks get no second try.
 const HOPELESS: usize = 3;
 /// The second attempt's patience, as a multiple of the first's.
 const MORE_PATIENCE: u32 = 3;

@@ -26,7 +26,7 @@ pub struct Selection {
 /// The requirements of a run, in the contract's order.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// To be run.
+    /// The requirements to run.
     pub requirements: Vec<&'static Requirement>,
 }
 
@@ -46,7 +46,7 @@ pub enum BadSelection {
     Unknown {
         /// `--only` or `--skip`.
         option: &'static str,
-        /// As given.
+        /// The pattern as the user gave it.
         pattern: String,
         /// Ids and areas that are spelled alike.
         nearest: Vec<String>,
@@ -54,7 +54,7 @@ pub enum BadSelection {
     /// A pattern matches only requirements that have no check.
     #[error("--only '{pattern}' matches no requirement that has a check: {id} is not checked, because {why}")]
     Unchecked {
-        /// As given.
+        /// The pattern as the user gave it.
         pattern: String,
         /// The first that it matches.
         id: &'static str,
@@ -64,7 +64,7 @@ pub enum BadSelection {
     /// A pattern matches only requirements that this role and profile do not ask.
     #[error("--only '{pattern}' matches {id}, which the role and the profile of this run do not ask")]
     NotAsked {
-        /// As given.
+        /// The pattern as the user gave it.
         pattern: String,
         /// The first that it matches.
         id: &'static str,
@@ -72,7 +72,7 @@ pub enum BadSelection {
 }
 
 impl Plan {
-    /// Selects.
+    /// Selects the requirements to run.
     pub fn new(selection: &Selection) -> Result<Self, BadSelection> {
         let has_checks = |role: &&Role| ALL.iter().any(|requirement| requirement.role == **role);
         if let Some(role) = selection.roles.iter().find(|role| !has_checks(role)) {

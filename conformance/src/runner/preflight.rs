@@ -2,7 +2,7 @@
 //! thirty failed requirements.
 //!
 //! Only what the contract does not speak of is refused here: no connection, another protocol, no token, no such model,
-//! nobody behind the address. A target that speaks and is wrong is judged.
+//! no server behind the address. A target that speaks and is wrong is judged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::probe::{Endpoint, Generation, Probe};
 
 /// Equal requests, each on a connection of its own: one of several workers behind an address may be dead.
 const EQUAL: usize = 4;
-/// How long a target may say at first that it is full or that nobody is there.
+/// How long a target may say at first that it is full or that no server is there.
 const PATIENT: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -31,20 +31,20 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No connection.
+    /// No connection could be opened.
     #[error(
         "no connection to {address}: {why}. Is it running, and is the address right? Name it with --target, start it with --spawn, or wait for it with --wait 60s"
     )]
     NothingListens {
-        /// Where.
+        /// The address that was tried.
         address: String,
-        /// The system's words.
+        /// The system's error message.
         why: String,
     },
     /// TLS where plain text is expected, or the reverse, or a certificate that is not trusted.
     #[error("no connection to {address}: {why}")]
     OtherTransport {
-        /// Where.
+        /// The address that was tried.
         address: String,
         /// What was seen, and what to write.
         why: String,
@@ -60,9 +60,9 @@ pub enum Refusal {
     /// HTTP/2, and an answer that is not gRPC's.
     #[error("{address} answers HTTP {status} and no gRPC status; {}", of_http(*status))]
     NotGrpc {
-        /// Where.
+        /// The address that was asked.
         address: String,
-        /// HTTP's status.
+        /// HTTP status of the answer.
         status: u16,
     },
     /// Accepts, and closes.
@@ -75,7 +75,7 @@ pub enum Refusal {
         "{address} takes connections and answered nothing within {waited}; is it the target's gRPC port, and is the target ready? --wait 60s waits for it"
     )]
     Silent {
-        /// Where.
+        /// The address that was asked.
         address: String,
         /// How long it was waited for.
         waited: String,
@@ -85,7 +85,7 @@ pub enum Refusal {
         "{address} is a gRPC server without the service AiInference: it answers UNIMPLEMENTED under both of its names{services}; name the target's own port"
     )]
     OtherService {
-        /// Where.
+        /// The address that was asked.
         address: String,
         /// What it serves instead, as far as it says so.
         services: String,
@@ -95,9 +95,9 @@ pub enum Refusal {
         "the target answers UNIMPLEMENTED under the name of the dialect {asked}, and answers under the name of {there}; write --dialect {there}"
     )]
     OtherDialect {
-        /// The user's.
+        /// The dialect that the user named.
         asked: Dialect,
-        /// The target's.
+        /// The dialect that the target speaks.
         there: Dialect,
     },
     /// No token was given.
@@ -118,14 +118,14 @@ pub enum Refusal {
     /// No such model.
     #[error("the target has no model {model} (it answered {said}); {listed}")]
     UnknownModel {
-        /// The user's.
+        /// The model that the user named.
         model: String,
-        /// The target's words.
+        /// The target's answer.
         said: String,
         /// What it has, and how to name it.
         listed: String,
     },
-    /// Nobody generates.
+    /// The target answers, but no generation succeeds.
     #[error(
         "the target answers every generation with {0}; start the worker behind it, or wait for it with --wait 60s"
     )]
@@ -135,11 +135,11 @@ pub enum Refusal {
         "{failed} of {of} equal requests were answered {said}, the others were served; one of several workers behind the address is down, it seems: mend it or take it out"
     )]
     SomeUnavailable {
-        /// How many.
+        /// How many requests failed.
         failed: usize,
-        /// Of so many.
+        /// How many requests there were in all.
         of: usize,
-        /// The target's words.
+        /// The target's answer.
         said: String,
     },
 }
@@ -305,7 +305,7 @@ async fn generations(endpoint: &mut Endpoint, model_was_named: bool) -> Result<(
     }
 }
 
-/// One short generation; a target that says at first that it is full, or that nobody is there, is asked again.
+/// One short generation; a target that says at first that it is full, or that no server is there, is asked again.
 async fn settled(endpoint: &Endpoint) -> Option<Generation> {
     let began = Instant::now();
     loop {
@@ -370,7 +370,7 @@ fn of_http(status: u16) -> &'static str {
     match status {
         401 | 403 => "a proxy in front of the target asks for credentials of its own",
         502..=504 => {
-            "a proxy is there and nobody behind it: start the target, or wait for it with --wait 60s"
+            "a proxy is there but no server behind it: start the target, or wait for it with --wait 60s"
         }
         _ => "it is an HTTP server, or a proxy that does not lead to the target: name the target's gRPC port",
     }

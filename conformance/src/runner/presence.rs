@@ -14,8 +14,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// For a connection to a machine that does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether nobody takes connections any more; or, where Health was answered before (`spoke`), whether every connection is
-/// closed again at once, as by the port of a container whose server has ended.
+/// Whether the target no longer takes connections; or, where Health was answered before (`spoke`), whether every
+/// connection is closed again at once, as by the port of a container whose server has ended.
 pub(super) async fn gone(endpoint: &Endpoint, spoke: bool) -> bool {
     for look in 0..LOOKS {
         if look > 0 {

@@ -14,7 +14,7 @@ pub(super) struct Schedule {
     alone: VecDeque<usize>,
     width: usize,
     running: usize,
-    somebody_alone: bool,
+    one_alone: bool,
 }
 
 /// A check that may begin.
@@ -34,7 +34,7 @@ impl Schedule {
         let (shared, alone): (Vec<_>, Vec<_>) =
             isolations.into_iter().enumerate().partition(|(_, isolation)| beside(*isolation));
         let places = |of: Vec<(usize, Isolation)>| of.into_iter().map(|(at, _)| at).collect();
-        Self { shared: places(shared), alone: places(alone), width, running: 0, somebody_alone: false }
+        Self { shared: places(shared), alone: places(alone), width, running: 0, one_alone: false }
     }
 
     /// All of them at once, so many at a time: nothing can disturb a target that says nothing.
@@ -44,13 +44,13 @@ impl Schedule {
             alone: VecDeque::new(),
             width: width.max(1),
             running: 0,
-            somebody_alone: false,
+            one_alone: false,
         }
     }
 
     /// The next check that may begin now.
     pub(super) fn next(&mut self) -> Option<Turn> {
-        if self.somebody_alone {
+        if self.one_alone {
             return None;
         }
         let turn = if !self.shared.is_empty() {
@@ -62,14 +62,14 @@ impl Schedule {
         };
         let (at, beside) = turn?;
         self.running += 1;
-        self.somebody_alone = !beside;
+        self.one_alone = !beside;
         Some(Turn { at, beside })
     }
 
     /// A check has ended.
     pub(super) fn ended(&mut self) {
         self.running = self.running.saturating_sub(1);
-        self.somebody_alone = false;
+        self.one_alone = false;
     }
 
     /// A check that ran beside others is to be run again, alone.

@@ -35,7 +35,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(25);
 /// Generations at a time by which the target's capacity is measured, and their bound.
 const WIDEST: usize = 4;
 const WIDTH_SAMPLE: i64 = 8;
-/// Together in less than this, they disturb nobody.
+/// Together in less than this, they do not disturb other requests.
 const QUICK: Duration = Duration::from_millis(100);
 /// Metrics and characters of each that are kept: a report must not grow with what a target says.
 const MOST_METRICS: usize = 64;
@@ -151,7 +151,7 @@ pub async fn survey(asked: Asked<'_>) -> Result<Surveyed, Unreachable> {
             facts.metrics = kept.map(|(key, value)| (short(key), short(value))).collect();
         }
     }
-    // Nobody answers, everybody hangs up: perhaps the two sides do not speak the same transport.
+    // No address answers, and every connection is closed: perhaps the two sides do not speak the same transport.
     if lost == 2
         && let Some(first) = addresses.first()
         && let Some(why) = diagnose(first, tls).await

@@ -54,39 +54,39 @@ pub enum ContainerError {
     /// There is no place for its output.
     #[error("cannot write the target's output to {log}: {source}")]
     Log {
-        /// The file.
+        /// Path of the log file.
         log: String,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
     /// No engine, or one that does not do what it is asked.
     #[error("Docker is at fault: {why}. Is it installed, does its daemon run, and may this user use it?")]
     Docker {
-        /// In the engine's words.
+        /// The container engine's error message.
         why: String,
     },
     /// There is no such image here, and none was fetched.
     #[error("the image {image} is at fault: {why}. Is its name right, and has it been built or pulled?")]
     Image {
-        /// As given.
+        /// The image as the user named it.
         image: String,
-        /// In the engine's words.
+        /// The container engine's error message.
         why: String,
     },
     /// The image is there, and cannot be run as asked.
     #[error("a container of {image} cannot be started: {why}. Are its command, mounts and options right?")]
     Settings {
-        /// As given.
+        /// The image as the user named it.
         image: String,
-        /// In the engine's words.
+        /// The container engine's error message.
         why: String,
     },
     /// It runs, or ended, without an answer.
     #[error("the server in the container of {image} is at fault: {what}; {output}")]
     Server {
-        /// As given.
+        /// The image as the user named it.
         image: String,
-        /// What happened.
+        /// What the server did.
         what: String,
         /// The end of its output.
         output: Tail,

@@ -7,13 +7,13 @@ use super::secret::Secret;
 /// What a container is.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerSpec {
-    /// With its tag.
+    /// The image, with its tag.
     pub image: String,
     /// The arguments; without any, the image's own.
     pub command: Vec<String>,
     /// The program; without it, the image's own.
     pub entrypoint: Option<String>,
-    /// Variables.
+    /// Environment variables.
     pub env: Vec<(String, Secret)>,
     /// Folders and files of this machine.
     pub mounts: Vec<Mount>,
@@ -30,9 +30,9 @@ pub struct ContainerSpec {
 /// A folder or file of this machine inside a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Here.
+    /// Path on this machine.
     pub from: String,
-    /// Inside.
+    /// Path in the container.
     pub to: String,
     /// Whether it cannot be changed inside.
     pub read_only: bool,
@@ -53,9 +53,9 @@ pub enum BadContainer {
     /// An option without its value, or with one that it cannot have.
     #[error("{option} needs {expected}")]
     Value {
-        /// As given.
+        /// The option as the user gave it.
         option: String,
-        /// What it may be.
+        /// The value that is expected.
         expected: &'static str,
     },
     /// There is no image.

@@ -76,17 +76,17 @@ pub enum SpawnError {
     /// There is no place for its output.
     #[error("cannot write the target's output to {log}: {source}")]
     Log {
-        /// The file.
+        /// Path of the log file.
         log: String,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
     /// The program could not be started at all.
     #[error("cannot start `{command}`: {source}")]
     Start {
-        /// As given.
+        /// The command as the user gave it.
         command: String,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// What would be judged is another server.
@@ -95,15 +95,15 @@ pub enum SpawnError {
          is judged. Stop what listens there, or leave out the command"
     )]
     Taken {
-        /// Where.
+        /// The address that is taken.
         address: Box<Address>,
-        /// As given.
+        /// The command as the user gave it.
         command: String,
     },
     /// It ended before it was ready.
     #[error("`{command}` ended with {status} before it was ready; {output}")]
     Ended {
-        /// As given.
+        /// The command as the user gave it.
         command: String,
         /// How it ended.
         status: String,
@@ -113,13 +113,13 @@ pub enum SpawnError {
     /// It did not become ready in time.
     #[error("`{command}` was not ready within {}. {hint} It is stopped; {output}", humantime::format_duration(*.wait))]
     Late {
-        /// As given.
+        /// The command as the user gave it.
         command: String,
-        /// The limit.
+        /// How long the program waited.
         wait: Duration,
         /// The end of its output.
         output: Tail,
-        /// What to do.
+        /// What the user can do.
         hint: &'static str,
     },
 }

@@ -38,18 +38,18 @@ enum Running {
 /// Why a target could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A command.
+    /// What went wrong with a target that a command starts.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// A container.
+    /// What went wrong with a target in a container.
     #[error(transparent)]
     Container(#[from] ContainerError),
     /// What runs already, and does not answer.
     #[error("nothing answered at {address} within {}", humantime::format_duration(*.wait))]
     Late {
-        /// Where.
+        /// The address that was tried.
         address: Box<Address>,
-        /// The limit.
+        /// How long the program waited.
         wait: Duration,
     },
     /// There is no place for its socket.

@@ -39,12 +39,12 @@ pub enum Source {
     Address,
     /// A command line, in a folder.
     Command {
-        /// For `sh`.
+        /// The command line, run by `sh`.
         line: String,
         /// Where it runs. Without it, where this program runs.
         directory: Option<PathBuf>,
     },
-    /// A container.
+    /// A container, by its image and options.
     Container(Box<ContainerSpec>),
 }
 
@@ -62,14 +62,14 @@ pub enum Readiness {
 /// How a target ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop {
-    /// What asks it to.
+    /// The signal that asks the target to end.
     pub signal: Signal,
     /// How long it may take.
     pub grace: Duration,
 }
 
 impl Start {
-    /// It runs already.
+    /// A target that runs already.
     pub fn address(addresses: &[Address]) -> Self {
         Self::from(Source::Address, addresses)
     }
@@ -79,7 +79,7 @@ impl Start {
         Self::from(Source::Command { line: line.to_owned(), directory: None }, addresses)
     }
 
-    /// A container.
+    /// A target that is started in a container.
     pub fn container(spec: ContainerSpec) -> Self {
         Self::from(Source::Container(Box::new(spec)), &[])
     }

@@ -25,9 +25,9 @@ impl Samples {
 /// Both programs, measured next to each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// What is compared with.
+    /// The side that the candidate is compared with.
     pub baseline: Samples,
-    /// What is judged.
+    /// The side that is judged.
     pub candidate: Samples,
 }
 

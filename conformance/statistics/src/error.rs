@@ -8,7 +8,7 @@ pub enum Error {
     TooFewBlocks {
         /// The least number.
         needed: usize,
-        /// What came.
+        /// The number that was given.
         given: usize,
     },
     /// A side of a block has no value, or its quantile is zero: there is no ratio.
@@ -20,9 +20,9 @@ pub enum Error {
     /// A share outside of its range.
     #[error("{name} is {value}, which is not between 0 and 1")]
     Share {
-        /// Of the parameter.
+        /// Name of the parameter.
         name: &'static str,
-        /// What came.
+        /// The value that was given.
         value: f64,
     },
     /// Limits computed from no resamples would be made up.
@@ -30,16 +30,16 @@ pub enum Error {
     TooFewResamples {
         /// The least number.
         needed: usize,
-        /// What came.
+        /// The number that was given.
         given: usize,
     },
     /// The looks of a plan grow, the first has two blocks or more, and alpha lies between 0 and one half.
     #[error("the plan is not one: looks must grow from 2 blocks on, and alpha must lie between 0 and 0.5")]
     LookSchedule,
     /// The plan has no such look.
-    #[error("the plan has {planned} looks; look {given} is none of them")]
+    #[error("the plan has {planned} looks, so there is no look {given}")]
     Look {
-        /// How many there are.
+        /// How many looks there are.
         planned: usize,
         /// What was asked for, counted from 1.
         given: usize,
@@ -47,9 +47,9 @@ pub enum Error {
     /// A least effect must be a number, zero or more.
     #[error("the least effect of {metric} is {delta}, which is not a finite number from 0 on")]
     Delta {
-        /// Whose it is.
+        /// The metric of the figure.
         metric: String,
-        /// What came.
+        /// The value that was given.
         delta: f64,
     },
     /// Nothing was measured.

@@ -17,7 +17,7 @@ use crate::{
     resample::centres,
 };
 
-/// From here on blocks are resampled.
+/// From this number of blocks on, blocks are resampled.
 const ENOUGH_TO_RESAMPLE: usize = 8;
 /// The share of resamples beyond which limits are extrapolated. Generous, because a resample of twelve blocks that draws
 /// the one outlier four times is no rarity (1 in 70), and then the centre follows the outlier: further out than this the
@@ -67,7 +67,7 @@ pub fn interval(
 
 /// What the blocks say of the log ratio: any number of limits and p-values from one bootstrap.
 pub(crate) struct Evidence {
-    /// Of each block.
+    /// The log ratio of each block.
     pub(crate) log_ratios: Vec<f64>,
     /// Their Hodges–Lehmann centre.
     pub(crate) centre: f64,

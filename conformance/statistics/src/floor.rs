@@ -1,4 +1,4 @@
-//! What a host cannot tell from nothing: the estimator, run on blocks whose two sides are the same program.
+//! Which differences are only noise on a host: the estimator, run on blocks whose two sides are the same program.
 
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ const LEAST_BLOCKS: usize = 6;
 /// The floor of one quantile of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
-    /// Which quantile.
+    /// The quantile, such as 0.5.
     pub quantile: f64,
     /// As an effect: 0.03 if this host turns nothing into ratios up to 1.03.
     pub floor: f64,
@@ -29,8 +29,8 @@ pub struct Floor {
 /// The bound below which `confidence` of the absolute log ratios lie that the estimator finds with `planned` blocks.
 ///
 /// Draws `planned` of the A/A blocks with replacement, takes their Hodges–Lehmann centre, and repeats. Signs are kept:
-/// if whoever runs first is always slower, that is the host's too, and no number of blocks averages it away. The result
-/// is widened by √(n / (n − 1)), as resampling n blocks divides by n.
+/// if the side that runs first is always slower, that is the host's too, and no number of blocks averages it out. The
+/// result is widened by √(n / (n − 1)), as resampling n blocks divides by n.
 pub fn calibrate(
     blocks: &[Block],
     q: f64,

@@ -29,14 +29,14 @@ const POWER: f64 = 0.8;
 pub struct Figure {
     /// The metric's name, as `ttft`.
     pub metric: String,
-    /// Which quantile, as 0.5.
+    /// The quantile, such as 0.5.
     pub quantile: f64,
     /// The least effect that matters, as 0.05 for a ratio of 1.05.
     pub delta: f64,
-    /// What this host cannot tell from nothing, by [`crate::calibrate`]; raises `delta` to itself.
+    /// The largest difference that is only noise on this host, by [`crate::calibrate`]; raises `delta` to itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<f64>,
-    /// In the order measured.
+    /// The blocks, in the order in which they were measured.
     pub blocks: Vec<Block>,
 }
 
@@ -48,16 +48,16 @@ pub enum Verdict {
     Pass,
     /// Slower than the least effect.
     Fail,
-    /// The blocks do not tell.
+    /// The blocks give no clear answer.
     Inconclusive,
 }
 
 /// What was found of one figure. All ratios are candidate / baseline; 1 is no change, above 1 is slower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// As given.
+    /// The metric of the figure.
     pub metric: String,
-    /// As given.
+    /// The quantile of the figure.
     pub quantile: f64,
     /// The Hodges–Lehmann centre of the blocks' ratios.
     pub centre: f64,
@@ -76,7 +76,7 @@ pub struct Finding {
     pub floor: Option<f64>,
     /// The effect, as 0.08 for a ratio of 1.08, that a look with this noise and this level fails in 80 % of cases.
     pub detectable: f64,
-    /// Of this figure.
+    /// The verdict on this figure.
     pub verdict: Verdict,
     /// The ratio of each block, in the order measured.
     pub ratios: Vec<f64>,
@@ -91,7 +91,7 @@ pub struct Judgement {
     pub look: usize,
     /// How many blocks to have at the next look; none if this was the last or the verdict is in.
     pub next: Option<usize>,
-    /// In the order given.
+    /// The findings, in the order in which the figures were given.
     pub findings: Vec<Finding>,
 }
 

@@ -3,7 +3,7 @@
 //! Two runs of the same program seconds apart differ by a few percent on any machine, so the unit of evidence is a
 //! [`Block`]: both programs, run side by side on the same requests. Each block yields one log ratio of a quantile;
 //! [`interval`] says where the true ratio lies, [`judge`] decides on several metrics at once, at looks that a [`LookSchedule`]
-//! fixes beforehand, [`calibrate`] measures what a host cannot tell apart, and [`change_points`] reads histories.
+//! fixes beforehand, [`calibrate`] measures the noise of a host, and [`change_points`] reads histories.
 //!
 //! Pure: no clock, no files, no threads. The same input and seed give the same output on every machine. Nothing
 //! panics; what cannot be computed is an [`Error`] or `None`. Knows nothing of who measured.

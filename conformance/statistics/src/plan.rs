@@ -26,9 +26,9 @@ pub struct LookSchedule {
     /// The number of blocks at each look, growing.
     pub looks: Vec<usize>,
     /// The chance, over all looks and metrics, of a FAIL for a candidate that is no slower than the least effect; and
-    /// likewise of a PASS for one that is slower. One-sided.
+    /// equally of a PASS for one that is slower. One-sided.
     pub alpha: f64,
-    /// Of the bootstrap.
+    /// Number of resamples of the bootstrap.
     pub resamples: usize,
     /// The same seed gives the same verdict.
     pub seed: u64,

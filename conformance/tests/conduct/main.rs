@@ -91,7 +91,7 @@ async fn passes_through(habits: Habits) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_goodbye_after_some_requests_is_nobodys_fault() {
+async fn a_goodbye_after_some_requests_is_no_fault() {
     passes_through(Habits { requests: 3, ..Habits::default() }).await;
 }
 

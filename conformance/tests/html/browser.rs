@@ -20,8 +20,8 @@ use crate::pages;
 #[test]
 fn pages_are_right_in_a_browser_wide_and_narrow_light_and_dark() {
     let Some(chromium) = chromium() else {
-        // Past the test harness, which would keep it from whoever should know.
-        let note = "NOTE: there is no chromium here, so nobody has looked at the HTML reports; apt-get install chromium\n";
+        // Past the test harness, which would hide it from the person who runs the tests.
+        let note = "NOTE: no chromium here, so the HTML reports were not checked; apt-get install chromium\n";
         io::stderr().write_all(note.as_bytes()).unwrap();
         return;
     };
@@ -52,7 +52,7 @@ struct Frame {
     overflow: f64,
     /// Widths and heights of the drawings that are shown.
     drawings: Vec<(f64, f64)>,
-    /// And how many are not.
+    /// How many drawings are hidden.
     hidden: usize,
     /// Labels beyond the edges of their drawings.
     outside: Vec<String>,

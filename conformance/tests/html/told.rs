@@ -103,7 +103,7 @@ pub(crate) fn pair(slower: f64) -> Pair {
     Pair { baseline: side("localhost:50051", 20.0), candidate: side("localhost:50052", 20.0 * slower) }
 }
 
-/// With one goal.
+/// A comparison with one goal.
 pub(crate) fn comparison(
     conclusion: Conclusion,
     verdict: Verdict,

@@ -22,7 +22,7 @@ const WIDTH: usize = 6;
 
 /// One fault, or one freedom that looks like a fault.
 struct Sneaky {
-    /// `ID/name`.
+    /// Name of the case, written as `ID/name`.
     name: &'static str,
     behaviour: fn() -> Arc<dyn Behaviour>,
     /// What its own check must say.

@@ -107,7 +107,7 @@ pub(super) fn never_stops() -> Arc<dyn Behaviour> {
 pub(super) enum Order {
     FirstCome,
     LastCome,
-    /// Nobody waits: what finds no free slot is RESOURCE_EXHAUSTED.
+    /// No request waits: one that finds no free slot is RESOURCE_EXHAUSTED.
     Refuse,
 }
 

@@ -21,7 +21,7 @@ use tokio_rustls::{
 };
 use wire::Address;
 
-/// Somebody who signs certificates, and the directory where the PEM files lie.
+/// A certificate authority, and the directory where its PEM files lie.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: tempfile::TempDir,

@@ -75,7 +75,7 @@ async fn the_exemplar_passes_everything_behind_mutual_tls() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_3_and_names_the_option() {
+async fn a_certificate_that_no_known_authority_signed_is_3_and_names_the_option() {
     let authority = Authority::new();
     let exemplar = serve(Arc::new(Conformant), None).await;
     let front = Front::before(&exemplar.addresses[0], &Terms::usual(&authority)).await;
@@ -153,7 +153,7 @@ async fn tls_without_http2_is_3() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_still_said_as_such() {
+async fn no_server_there_is_still_said_as_such() {
     let authority = Authority::new();
     let output = run(&["--target", "https://127.0.0.1:1", "--tls-ca", text(&authority.file())]).await;
     assert_said(&output, 3, &["refused", "Is it running"]);

@@ -11,14 +11,14 @@ pub enum Address {
     Tcp {
         /// Name or address, IPv6 without its brackets.
         host: String,
-        /// Port.
+        /// Port number.
         port: u16,
     },
     /// `https://host:port`: TCP with TLS on it.
     Tls {
         /// Name or address, IPv6 without its brackets.
         host: String,
-        /// Port.
+        /// Port number.
         port: u16,
     },
 }

@@ -65,16 +65,16 @@ enum State {
 /// The response's head.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// Initial metadata.
+    /// Initial metadata of the call.
     pub headers: HeaderMap,
 }
 
 /// What a call yields next.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// A message.
+    /// A message of the call.
     Message(Message),
     /// The end; every later item is the same end.
     End(End),
@@ -85,7 +85,7 @@ pub enum Item {
 pub struct Message {
     /// Since the call was opened.
     pub at: Duration,
-    /// Undecoded.
+    /// The message's bytes, not decoded.
     pub bytes: Bytes,
 }
 

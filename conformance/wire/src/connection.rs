@@ -51,7 +51,7 @@ struct Place {
 pub(crate) enum Unopened {
     /// The target takes no more calls here, and says so without an error.
     GoingAway(End),
-    /// For any other reason.
+    /// The stream did not open for another reason.
     Because(End),
     /// This side's library has given the connection up.
     OwnFault(End),

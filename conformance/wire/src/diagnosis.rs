@@ -45,9 +45,9 @@ pub async fn diagnose(address: &Address, tls: &Tls) -> Option<String> {
 /// What answers at an address that gave no gRPC answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
-    /// HTTP/2.
+    /// It speaks HTTP/2.
     Http2,
-    /// HTTP/1.
+    /// It speaks HTTP/1.
     Http1,
     /// Bytes that are neither.
     Other,
@@ -116,7 +116,7 @@ async fn refusal(address: &Address, tls: &Tls) -> io::Result<()> {
 
 async fn answers_tls(host: &str, port: u16) -> bool {
     let Ok(stream) = tcp(host, port).await else { return false };
-    match Tls::trusting_nobody().handshake(stream, host).await {
+    match Tls::trusting_none().handshake(stream, host).await {
         Ok(_) => true,
         Err(error) => speaks_tls(&error),
     }

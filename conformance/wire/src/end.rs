@@ -1,6 +1,6 @@
 //! How a call ended, as seen on the wire, and the words for it.
 //!
-//! Talks to: nobody. [`crate::Connection`] makes the values from frames; checks read them.
+//! Talks to: no other module. [`crate::Connection`] makes the values from frames; checks read them.
 
 use std::{fmt, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::shown::{quote, time};
 /// How a call ended, as seen on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With a grpc-status.
+    /// The call ended with a grpc-status.
     Status(Status),
     /// The stream ended in order, but no grpc-status came.
     NoStatus {
-        /// HTTP status.
+        /// HTTP status of the response.
         http: u16,
     },
-    /// RST_STREAM.
+    /// The server reset the stream (RST_STREAM).
     Reset(String),
     /// The connection ended: closed, reset, GOAWAY or a protocol error. Which of them is in the words.
     Closed(String),
@@ -32,9 +32,9 @@ pub enum End {
 /// A gRPC status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Code.
+    /// The gRPC status code.
     pub code: Code,
-    /// Message, percent-decoded.
+    /// The status message, percent-decoded.
     pub message: String,
     /// Everything else in the trailers, as `name: value` lines.
     pub metadata: Vec<String>,
@@ -77,7 +77,7 @@ impl End {
         }
     }
 
-    /// Status OK.
+    /// Whether the call ended with status OK.
     pub fn is_ok(&self) -> bool {
         self.code() == Some(Code::Ok)
     }

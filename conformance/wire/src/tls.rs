@@ -54,8 +54,8 @@ pub struct BadTls {
 }
 
 impl Tls {
-    /// Trusts no certificate at all: enough to see whether somebody speaks TLS, and no root is read for it.
-    pub(crate) fn trusting_nobody() -> Self {
+    /// Trusts no certificate at all: enough to see whether the server speaks TLS, and no root is read for it.
+    pub(crate) fn trusting_none() -> Self {
         Self { trusted: Some(Arc::new(RootCertStore::empty())), ..Self::default() }
     }
 
@@ -100,8 +100,8 @@ impl Tls {
         Ok(self)
     }
 
-    /// Takes every certificate, whoever issued it and for whatever name: for development servers. The connection is
-    /// encrypted, and anybody may be at its other end.
+    /// Takes every certificate, from any issuer and for any name: for development servers. The connection is
+    /// encrypted, but any server may be at its other end.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.unverified = true;
@@ -231,7 +231,7 @@ impl ResolvesClientCert for Identity {
         self.certified.clone()
     }
 
-    /// True even without one: rustls would not ask otherwise, and nobody would know that the target did.
+    /// True even without one: rustls would not ask otherwise, and it would stay unknown that the target did.
     fn has_certs(&self) -> bool {
         true
     }

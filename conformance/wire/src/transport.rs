@@ -41,7 +41,7 @@ pub async fn dial(address: &Address, tls: &Tls, patience: Duration) -> io::Resul
     }
 }
 
-/// Whether anybody takes connections there, whatever they speak.
+/// Whether a server takes connections there, whatever protocol it speaks.
 pub async fn takes_connections(address: &Address, patience: Duration) -> bool {
     let taken = match address {
         Address::Unix(path) => timeout(patience, UnixStream::connect(path)).await.map(|c| c.is_ok()),

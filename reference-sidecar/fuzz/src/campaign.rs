@@ -31,11 +31,11 @@ pub trait Target: Clone + Send + Sync + 'static {
 /// How a campaign ended well.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// Inputs executed.
+    /// Number of inputs executed.
     pub executed: u64,
     /// Inputs in the corpus.
     pub corpus: usize,
-    /// Behaviours seen.
+    /// Number of different behaviours seen.
     pub behaviours: usize,
 }
 
@@ -103,7 +103,8 @@ pub async fn execute<T: Target>(target: &T, batch: &[Vec<u8>]) -> Result<Vec<(Ve
     panics::check()?;
     let mut seen = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
     well?;
-    // In one order, whoever was first: the corpus grows the same from the same seed, as far as the server lets it.
+    // In one order, whichever input was first: the corpus grows the same from the same seed, as far as the server lets
+    // it.
     seen.sort();
     Ok(seen)
 }
@@ -135,7 +136,7 @@ pub fn save<T: Target>(finding: &Finding, directory: &Path) -> std::io::Result<V
 
 /// Inputs between two checks.
 const BATCH: usize = 32;
-/// Of all inputs.
+/// Share of new inputs among all inputs.
 const FRESH: f64 = 0.3;
 /// Longer than anything legal that an input can ask for.
 const HANG: Duration = Duration::from_secs(20);

@@ -34,12 +34,12 @@ impl Corpus {
         Ok(Self { inputs, signatures: BTreeSet::new(), save: save.then(|| directory.to_owned()), bytes })
     }
 
-    /// All inputs.
+    /// All inputs of the corpus.
     pub fn inputs(&self) -> &[Vec<u8>] {
         &self.inputs
     }
 
-    /// Behaviours seen.
+    /// Number of different behaviours seen.
     pub fn behaviours(&self) -> usize {
         self.signatures.len()
     }
@@ -71,5 +71,5 @@ pub fn write(directory: &Path, prefix: &str, input: &[u8]) -> io::Result<PathBuf
 
 /// Bytes on disk: a corpus is committed, and a repository's size is worth more than the last behaviour.
 const MOST_SAVED: usize = 64 << 10;
-/// In memory.
+/// Most inputs that are kept in memory.
 const MOST_INPUTS: usize = 4096;

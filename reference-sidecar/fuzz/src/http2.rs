@@ -16,7 +16,7 @@ use crate::{
     sidecar::Sidecar,
 };
 
-/// The target.
+/// The fuzz target that sends raw HTTP/2 frames.
 #[derive(Clone)]
 pub struct Http2 {
     sidecar: Arc<Sidecar>,
@@ -246,7 +246,7 @@ const PIECES: [&[u8]; 8] = [
 ];
 /// Silence after which nothing more is expected: it answers within microseconds, and batches run side by side.
 const QUIET: Duration = Duration::from_millis(25);
-/// Of an answer.
+/// Most bytes that are read of an answer.
 const ENOUGH: usize = 256 << 10;
-/// Of an input.
+/// Most bytes of an input.
 const LONGEST: usize = 4 << 10;

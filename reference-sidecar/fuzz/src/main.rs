@@ -29,14 +29,14 @@ enum Command {
     Http2(Campaign),
     /// One input again; its file's name says for which target
     Replay {
-        /// As a finding named it
+        /// The file that a finding named
         file: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 struct Campaign {
-    /// How long
+    /// How many seconds to run
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
 

@@ -22,7 +22,7 @@ use crate::{
     sidecar::{Sidecar, raw},
 };
 
-/// The target.
+/// The fuzz target that sends gRPC requests.
 #[derive(Clone)]
 pub struct Requests {
     sidecar: Arc<Sidecar>,
@@ -172,7 +172,7 @@ impl Target for Requests {
 /// What our own code says of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// No message.
+    /// The bytes are not a message.
     Broken,
     /// A message with parameters that are not legal.
     Refused,
@@ -238,7 +238,7 @@ fn again(dialect: Dialect, request: &GenerationRequest) -> Result<(), String> {
     if write(read) == once { Ok(()) } else { Err("a request changes when it is written and read".to_owned()) }
 }
 
-/// ERROR-010.
+/// Whether the message tells more than ERROR-010 allows.
 fn tells_too_much(message: &str) -> bool {
     let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("reference-sidecar/fuzz");
     message.contains(root) || message.contains("panicked") || message.len() > 2000

@@ -31,9 +31,9 @@ use tonic::{
 
 /// A served sidecar with the `tiny` model.
 pub struct Sidecar {
-    /// Its socket.
+    /// Path of the sidecar's socket.
     pub socket: PathBuf,
-    /// Of its model.
+    /// The tokenizer of its model.
     pub tokenizer: Tokenizer,
     state: Arc<State>,
     /// Resident bytes when it had served its first requests.

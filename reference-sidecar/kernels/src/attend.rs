@@ -27,7 +27,8 @@ thread_local! {
 }
 
 /// # Safety
-/// The processor has AVX-512 F and DQ, `size` is a multiple of 16, and nobody else uses the queries' parts of `out`.
+/// The processor has AVX-512 F and DQ, `size` is a multiple of 16, and no other thread uses the queries' parts of
+/// `out`.
 #[target_feature(enable = "avx512f,avx512dq")]
 pub(crate) unsafe fn attend(
     asked: impl Iterator<Item = Query>,

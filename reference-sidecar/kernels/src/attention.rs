@@ -18,7 +18,7 @@ use crate::{
     shared::SharedMut,
 };
 
-/// The operator.
+/// The attention operator for ONNX Runtime.
 pub(crate) struct Attention {
     pub(crate) threads: usize,
 }
@@ -165,7 +165,7 @@ impl Kernel for AttentionKernel {
         let (_, attended) = attended.try_extract_tensor_mut::<f32>()?;
         let (_, keys) = keys.try_extract_tensor_mut::<f32>()?;
         let (_, values) = values.try_extract_tensor_mut::<f32>()?;
-        // The caller binds one memory as past and present. Whoever does not gets a copy.
+        // The caller binds one memory as past and present. For a caller that does not, the past is copied.
         if !std::ptr::eq(keys.as_ptr(), past_keys.as_ptr()) {
             keys.copy_from_slice(past_keys);
         }

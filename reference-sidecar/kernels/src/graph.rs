@@ -9,7 +9,7 @@ use crate::model::{Field, INITIALIZER, INPUT, NODE, Node, OUTPUT, Tensor, ValueI
 /// A graph, as it was, and what is to become of it.
 pub(crate) struct Graph<'a> {
     fields: Vec<Field>,
-    /// By their place in `fields`.
+    /// The nodes, by their place in `fields`.
     pub(crate) nodes: HashMap<usize, Node>,
     /// Initializers, with their places.
     tensors: HashMap<String, (usize, Tensor)>,

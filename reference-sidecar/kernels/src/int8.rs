@@ -23,7 +23,7 @@ const FOURS: usize = BLOCK / 4;
 /// Bytes of a tile's block: a scale for each lane, then four bytes of each lane, and again.
 const STRIDE: usize = LANES * size_of::<f32>() + BLOCK * LANES;
 
-/// W, packed.
+/// The weight matrix W, packed for the kernel.
 pub(crate) struct Weights {
     /// `[tiles][blocks]` of [`STRIDE`] bytes.
     bytes: Vec<u8>,

@@ -58,5 +58,5 @@ pub fn available() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Of our operators.
+/// The domain of our operators.
 const DOMAIN: &str = "ai_inference";

@@ -98,7 +98,7 @@ struct Product<'a> {
     x: &'a Quantised,
     weights: &'a Weights,
     gated: bool,
-    /// `[rows, columns]`.
+    /// The result, of shape `[rows, columns]`.
     y: SharedMut<'a, f32>,
     columns: usize,
 }
@@ -107,8 +107,8 @@ impl Product<'_> {
     /// One tile of the rows of a group.
     ///
     /// # Safety
-    /// The processor has what [`crate::available`] asks for, `x` is filled, and nobody else uses the tile's columns of the
-    /// group's rows of `y`.
+    /// The processor has what [`crate::available`] asks for, `x` is filled, and no other thread uses the tile's columns
+    /// of the group's rows of `y`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     unsafe fn write(&self, group: usize, tile: usize) {
         macro_rules! of_width {

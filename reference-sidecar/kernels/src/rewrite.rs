@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_that_somebody_else_looks_into_stays_open() {
+    fn a_gate_that_another_node_reads_stays_open() {
         let nodes = [product("x", "w", "both", 64, 4), split()].into_iter().chain(gate());
         let nodes = nodes.chain([node("", "Identity", &["open"], &["z"], Vec::new())]);
         let (operators, _) = seen(&rewritten(nodes, &[("w", 64)]).unwrap());

@@ -23,7 +23,7 @@ impl<'a, T> SharedMut<'a, T> {
     /// The part of `len` from `offset` on.
     ///
     /// # Safety
-    /// Nobody else uses that part while it is in use.
+    /// No other thread uses that part while it is in use.
     pub(crate) unsafe fn at(&self, offset: usize, len: usize) -> *mut T {
         assert!(offset + len <= self.len, "a part of the slice");
         // SAFETY: inside the slice (asserted).

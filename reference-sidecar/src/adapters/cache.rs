@@ -13,14 +13,14 @@ use super::{
 };
 use crate::package::Adapter;
 
-/// An adapter's place: whoever comes first loads it, the others wait. Refusals are kept too, until the file changes.
+/// An adapter's place: the first request loads it, the others wait. Refusals are kept too, until the file changes.
 pub(super) type Cell = Arc<OnceCell<Result<Arc<Adapter>, AdapterError>>>;
 
 /// Adapters by name and model.
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: HashMap<(String, String), Entry>,
-    /// Counts uses.
+    /// Counts uses, to find the least recently used adapter.
     clock: u64,
     most_bytes: usize,
 }

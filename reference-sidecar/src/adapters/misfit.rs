@@ -11,38 +11,38 @@ pub(super) enum Misfit {
     /// More than the model has room for.
     #[error("a file of it is larger than {most} bytes, the most that an adapter of this model can need")]
     TooLarge {
-        /// The limit.
+        /// Most bytes that are accepted.
         most: u64,
     },
-    /// Not the format.
+    /// The file is not a safetensors file.
     #[error("its tensors cannot be read: {0}")]
     Tensors(String),
-    /// Not a matrix.
+    /// The tensor is not a matrix.
     #[error("tensor {name:?} has {dimensions} dimensions, not 2")]
     Dimensions {
-        /// In the file.
+        /// Name of the tensor in the file.
         name: String,
-        /// How many.
+        /// Number of the tensor's dimensions.
         dimensions: usize,
     },
     /// Not a float that we know.
     #[error("tensor {name:?} is of type {kind}; F32, F16 and BF16 can be read")]
     Type {
-        /// In the file.
+        /// Name of the tensor in the file.
         name: String,
-        /// As safetensors calls it.
+        /// The type, as safetensors calls it.
         kind: String,
     },
     /// Neither an A nor a B of a layer.
     #[error("tensor {name:?} is no part of an adapter that can be read here")]
     Unexpected {
-        /// In the file.
+        /// Name of the tensor in the file.
         name: String,
     },
     /// Two tensors for one place.
     #[error("layer {layer:?} has two matrices {half}")]
     Twice {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
         /// `A` or `B`.
         half: char,
@@ -50,18 +50,18 @@ pub(super) enum Misfit {
     /// An A without its B, or the other way round.
     #[error("layer {layer:?} has no matrix {half}")]
     Half {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
         /// `A` or `B`.
         half: char,
     },
-    /// No layers.
+    /// The adapter has no layers.
     #[error("it has no matrices")]
     Empty,
     /// The graph has no such inputs.
     #[error("layer {layer:?} takes no adapters in this model")]
     Layer {
-        /// As the adapter calls it.
+        /// Name of the layer, as the adapter calls it.
         layer: String,
     },
     /// Made for another model.
@@ -69,40 +69,40 @@ pub(super) enum Misfit {
         "layer {layer:?} is of {expected:?} (inputs, outputs) in this model, and of {found:?} in the adapter"
     )]
     Shape {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
-        /// The graph's.
+        /// Inputs and outputs of the layer in the graph.
         expected: (usize, usize),
-        /// The adapter's.
+        /// Inputs and outputs of the layer in the adapter.
         found: (usize, usize),
     },
     /// A's and B's ranks, or the file's and the configuration's.
     #[error("layer {layer:?} has rank {a} in one place and {b} in another")]
     Ranks {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
-        /// One.
+        /// One of the two ranks.
         a: usize,
-        /// The other.
+        /// The other rank.
         b: usize,
     },
     /// Zero, or more than the graph has room for.
     #[error("layer {layer:?} has rank {found}; this model takes 1 to {most}")]
     Rank {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
-        /// The adapter's.
+        /// Rank in the adapter.
         found: usize,
-        /// The graph's.
+        /// Highest rank that the graph has room for.
         most: usize,
     },
     /// NaN or infinity.
     #[error("layer {layer:?} has a number that is not finite")]
     NotFinite {
-        /// In the graph.
+        /// Name of the layer in the graph.
         layer: String,
     },
-    /// `adapter_config.json`.
+    /// `adapter_config.json` asks for what this server cannot do.
     #[error("its configuration cannot be honoured: {0}")]
     Config(String),
 }

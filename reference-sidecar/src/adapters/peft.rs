@@ -169,7 +169,7 @@ fn is_plain_pattern(pattern: &str) -> bool {
     !pattern.is_empty() && pattern.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
 }
 
-/// As good as not there.
+/// Whether a value means the same as a missing one.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

@@ -78,6 +78,6 @@ impl Stamped {
     }
 }
 
-/// As PEFT's `save_pretrained` names them.
+/// File names, as PEFT's `save_pretrained` writes them.
 const PEFT_CONFIG: &str = "adapter_config.json";
 const PEFT_TENSORS: &str = "adapter_model.safetensors";

@@ -57,9 +57,9 @@ pub enum AdapterError {
 #[derive(Debug, Error)]
 #[error("failed to read the adapters directory {}: {error}", .dir.display())]
 pub struct AdaptersDirError {
-    /// The directory.
+    /// The directory of adapters.
     pub dir: PathBuf,
-    /// Why not.
+    /// The error of the file system.
     pub error: io::Error,
 }
 
@@ -86,7 +86,7 @@ impl Adapters {
         let loaded = cell.get_or_init(|| self.load(name, source, model)).await.clone();
         match loaded {
             Ok(_) => self.lock().trim(),
-            // Somebody is changing it just now: the next request looks again.
+            // A process is changing the file just now: the next request looks again.
             Err(AdapterError::Unknown) => self.lock().forget(name, model, &cell),
             Err(AdapterError::Unfit) => {}
         }

@@ -1,6 +1,6 @@
 //! What executes a step: reads a prompt's chunk into a slot, or continues a run of slots by one token each.
 //!
-//! A backend owns the weights and the KV cache, keeps no list of sequences and takes no decision: whoever calls it
+//! A backend owns the weights and the KV cache, keeps no list of sequences and takes no decision: its caller
 //! says how much of each slot is valid. Talks to the engine only.
 
 pub mod onnx;
@@ -73,7 +73,7 @@ impl fmt::Debug for Interrupter {
 
 /// Executes steps. Lives on one thread.
 pub trait Backend: Send {
-    /// What it offers.
+    /// The capacity of the backend.
     fn capacity(&self) -> Capacity;
 
     /// Gets ready on the thread that will make all steps, while no slot holds anything.

@@ -50,7 +50,7 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
     if !state.registry.stop(LAST_STEP) {
         tracing::warn!("a model is still computing");
     }
-    // Idle connections and a load that nobody waits for any more must not hold the exit up.
+    // Idle connections, and a load for which no request waits any more, must not delay the exit.
     runtime.shutdown_background();
     served
 }

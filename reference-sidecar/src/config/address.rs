@@ -65,7 +65,7 @@ pub struct TcpAddress(String);
 pub struct TcpAddressError;
 
 impl TcpAddress {
-    /// `host:port`.
+    /// The address as `host:port`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -19,7 +19,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 pub(super) const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// One line for each generation, and what happens once.
 pub(super) const LOG: &str = "info";
-/// For people.
+/// The log is written for people unless another format is named.
 pub(super) const LOG_FORMAT: LogFormat = LogFormat::Text;
 /// The best that is there.
 pub(super) const PROVIDER: &str = "auto";

@@ -27,7 +27,7 @@ pub enum ConfigError {
     /// The file of `--config`; the reason has the line and the key.
     #[error("failed to read the configuration {}: {reason}", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong, and where.
         reason: String,
@@ -35,26 +35,26 @@ pub enum ConfigError {
     /// A token was promised and is not there; serving without one would be open to all.
     #[error("token_env (--token-env) names {name}, which is not set or empty")]
     NoToken {
-        /// The variable.
+        /// Name of the environment variable.
         name: String,
     },
     /// A token that no header can carry.
     #[error("the token in {name} must be printable ASCII without spaces")]
     BadToken {
-        /// The variable.
+        /// Name of the environment variable.
         name: String,
     },
-    /// The same address twice.
+    /// The same address is listed twice.
     #[error("listen (--listen) has {0} twice")]
     Twice(Address),
     /// `listen = []`, which only a file can say.
     #[error("listen needs at least one address, e.g. listen = [\"127.0.0.1:50051\"]")]
     NoAddress,
-    /// `--log`.
+    /// The filter of `--log` cannot be read.
     #[error("log (--log) is {0}")]
     Log(#[from] LogFilterError),
-    /// A default that does not hold, which a test would have seen.
-    #[error("the default address {0} is none")]
+    /// A default that cannot be read. A test makes sure that there is none.
+    #[error("the default address {0} is not an address")]
     Default(String),
     /// A certificate, a key, or the CA of clients.
     #[error(transparent)]
@@ -67,11 +67,11 @@ pub enum ConfigError {
 /// How to run models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedOnnx {
-    /// What computes.
+    /// The execution provider that computes.
     pub provider: ProviderChoice,
     /// Threads of one step.
     pub threads: usize,
-    /// Whose operators.
+    /// The kernels whose operators are used.
     pub kernels: Kernels,
     /// The library, where one was named.
     pub library: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl From<OnnxArgs> for ResolvedOnnx {
     }
 }
 
-/// `serve`.
+/// The validated configuration of `serve`.
 #[derive(Clone, Debug)]
 pub struct ResolvedServe {
     /// Where to listen; at least one.
@@ -112,11 +112,11 @@ pub struct ResolvedServe {
     pub connections: usize,
     /// What TCP listeners speak, where a certificate was given.
     pub tls: Option<Tls>,
-    /// Where that was read from, to be shown.
+    /// The certificate's file, to be shown.
     pub tls_cert: Option<PathBuf>,
-    /// As above.
+    /// The key's file, to be shown.
     pub tls_key: Option<PathBuf>,
-    /// As above.
+    /// The file with the CA of clients, to be shown.
     pub tls_client_ca: Option<PathBuf>,
     /// How long a drain may take.
     pub grace: Duration,
@@ -126,7 +126,7 @@ pub struct ResolvedServe {
     pub metrics_listen: Option<TcpAddress>,
     /// What to log.
     pub log: LogFilter,
-    /// How.
+    /// The format of the log.
     pub log_format: LogFormat,
     /// How to run models.
     pub onnx: ResolvedOnnx,
@@ -187,16 +187,16 @@ fn default_addresses() -> Result<Vec<Address>, ConfigError> {
     defaults::LISTEN.iter().map(parse).collect()
 }
 
-/// `generate`.
+/// The validated configuration of `generate`.
 #[derive(Clone, Debug)]
 pub struct ResolvedGenerate {
     /// The package's directory.
     pub package: PathBuf,
-    /// Validated parameters.
+    /// Validated sampling parameters.
     pub sampling: SamplingParameters,
-    /// Of the draw.
+    /// Seed of the random draw.
     pub seed: u64,
-    /// Escapes read.
+    /// The prompt, with its escapes replaced.
     pub prompt: String,
     /// How to run models.
     pub onnx: ResolvedOnnx,
@@ -253,7 +253,7 @@ impl Token {
         value.bytes().all(|byte| byte.is_ascii_graphic()).then_some(Self(value))
     }
 
-    /// Its bytes, to compare.
+    /// The token's bytes, to compare.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -58,7 +58,7 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// To shake hands with.
+    /// The acceptor that does the TLS handshakes.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0))
     }
@@ -77,15 +77,15 @@ pub enum TlsError {
     /// Not there, or not readable.
     #[error("failed to read {}: {error}", .file.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         error: io::Error,
     },
     /// It is there, and holds something else.
     #[error("{} holds no {wanted} in PEM form", .file.display())]
     Nothing {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// What should be in it.
         wanted: &'static str,
@@ -93,9 +93,9 @@ pub enum TlsError {
     /// PEM around something that cannot be used.
     #[error("{} cannot be used for TLS: {why}", .file.display())]
     Unusable {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         why: String,
     },
     /// Two files of different pairs.

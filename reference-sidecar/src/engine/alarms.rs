@@ -1,8 +1,9 @@
 //! Waking the readers of a step, all at once.
 //!
-//! The model's threads use every core, so whoever is woken takes one of them away for a moment. Sixteen readers woken one by
-//! one did that sixteen times a step, each for a token of its own, and cost a tenth of the rate. Here one task is put
-//! into the readers' runtime, which wakes them from inside: one thread comes, and takes all of the step's tokens along.
+//! The model's threads use every core, so a reader that is woken takes one of them away for a moment. Sixteen readers
+//! woken one by one did that sixteen times a step, each for a token of its own, and cost a tenth of the rate. Here one
+//! task is put into the readers' runtime, which wakes them from inside: one thread comes, and takes all of the step's
+//! tokens along.
 
 use std::task::Waker;
 
@@ -34,7 +35,7 @@ impl Alarms {
         Self { bell: Bell::default(), runtime: Handle::try_current().ok().filter(several) }
     }
 
-    /// Remembers one.
+    /// Remembers a waker for the next ring.
     pub(super) fn extend(&mut self, waker: Option<Waker>) {
         self.bell.0.extend(waker);
     }

@@ -3,8 +3,8 @@
 //! The engine never waits for a reader: it looks for room before a step, and a sequence without room sits the step
 //! out. The reader wakes the engine when it makes room that the engine has missed, and cancels when it is dropped.
 //!
-//! A token that is sent wakes nobody yet: the writer hands out the reader's waker, and the engine rings all of a step at
-//! once (`alarms`).
+//! A token that is sent wakes no reader yet: the writer hands out the reader's waker, and the engine rings all of a
+//! step at once (`alarms`).
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use crate::scheduler::SequenceId;
 /// Why a sequence ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The model said so.
+    /// The model ended the text.
     EndOfText,
     /// As many tokens as were asked for.
     MaxNewTokens,
@@ -48,9 +48,9 @@ struct Channel(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     tokens: VecDeque<u32>,
-    /// Behind the last token.
+    /// The outcome, read after the last token.
     outcome: Option<Result<Finish, EngineError>>,
-    /// The reader waits.
+    /// The waker of the reader that waits.
     waker: Option<Waker>,
     /// The engine waits for room.
     starved: bool,

@@ -44,11 +44,11 @@ pub struct EngineOptions {
 pub struct Job {
     /// Token ids, at least one and at most the context.
     pub prompt: Vec<i64>,
-    /// Lower first.
+    /// Priority: lower values run first.
     pub priority: i32,
-    /// Validated parameters.
+    /// Validated sampling parameters.
     pub sampling: SamplingParameters,
-    /// Of the draw.
+    /// Seed of the random draw.
     pub seed: u64,
     /// What it is computed with besides the model.
     pub adapter: Option<Arc<Adapter>>,
@@ -57,27 +57,27 @@ pub struct Job {
 /// A job that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
-    /// CONCURRENCY-006.
+    /// The queue of the model is full (CONCURRENCY-006).
     #[error("{waiting} requests already wait for this model; try again later")]
     QueueFull {
-        /// The limit.
+        /// Most requests that may wait.
         waiting: usize,
     },
-    /// ERROR-005.
+    /// The prompt has no tokens (ERROR-005).
     #[error("the prompt has no tokens")]
     EmptyPrompt,
-    /// ERROR-004.
+    /// The prompt is longer than the model's context (ERROR-004).
     #[error("the prompt has {tokens} tokens, and the model's context holds {context}")]
     PromptTooLong {
-        /// Of the prompt.
+        /// Number of the prompt's tokens.
         tokens: usize,
-        /// Of the model.
+        /// Tokens that the model's context holds.
         context: usize,
     },
     /// The tokenizer and the graph are of two models: the operator's fault.
     #[error("the prompt has the token {token}, and the model knows {vocabulary}")]
     UnknownToken {
-        /// Of the prompt.
+        /// The token of the prompt that the model does not know.
         token: i64,
         /// Tokens that the model knows.
         vocabulary: usize,
@@ -112,7 +112,7 @@ pub enum EngineError {
     Stopped,
 }
 
-/// Counters that move while the engine runs; reading them waits for nobody.
+/// Counters that move while the engine runs; reading them never waits.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// Requests that wait for a slot, those among them that had one and were preempted.
@@ -125,7 +125,7 @@ pub struct Gauges {
     pub prefilled: AtomicU64,
     /// Tokens that need not be computed, because a slot held them.
     pub reused: AtomicU64,
-    /// Decode steps.
+    /// Number of decode steps.
     pub steps: AtomicU64,
     /// Sequences continued by all decode steps together: divided by `steps`, the mean width of a batch.
     pub rows: AtomicU64,

@@ -1,4 +1,5 @@
-//! Ending a prompt's step whose reader is gone while it runs: a chunk can take seconds, and somebody waits for the slot.
+//! Ending a prompt's step whose reader is gone while it runs: a chunk can take seconds, and other requests wait for the
+//! slot.
 //!
 //! The step loop says whose prompt the backend reads; a reader that is dropped ends that step if it is its own. Both
 //! under one lock, so that a cancellation never hits the next sequence's step. Decode steps, which are short and shared,

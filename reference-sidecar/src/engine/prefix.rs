@@ -11,7 +11,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use crate::package::Adapter;
 
-/// A match shorter than this does not move anybody: most prompts of a model begin with the same few tokens. It is still
+/// A match shorter than this moves no sequence: most prompts of a model begin with the same few tokens. It is still
 /// used where it happens to be in place.
 const WORTH_MOVING: usize = 16;
 
@@ -19,7 +19,7 @@ const WORTH_MOVING: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub(super) tokens: &'a [i64],
-    /// With which it was computed.
+    /// The adapter that it was computed with.
     pub(super) adapter: Option<&'a Arc<Adapter>>,
     /// No sequence has the slot.
     pub(super) free: bool,

@@ -69,16 +69,16 @@ impl SamplingParameters {
 /// A parameter outside its legal range.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParameterError {
-    /// SAMPLING-004.
+    /// A number of tokens below zero (SAMPLING-004).
     #[error("generation.max_new_tokens must not be negative")]
     NegativeTokens,
-    /// SAMPLING-005.
+    /// A parameter that is negative or not a finite number (SAMPLING-005).
     #[error("generation.{name} must be a finite number and not negative")]
     NotANumber {
-        /// Which.
+        /// Name of the parameter.
         name: &'static str,
     },
-    /// SAMPLING-006.
+    /// A `top_p` above 1 (SAMPLING-006).
     #[error("generation.top_p must not be above 1")]
     TopPAboveOne,
 }

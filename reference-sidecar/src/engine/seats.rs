@@ -24,13 +24,13 @@ pub(super) struct Seats<B> {
     rows: Vec<Row>,
 }
 
-/// One slot.
+/// One slot: its sequence, or what it still holds of the last one.
 #[derive(Debug, Default)]
 struct Seat {
     sequence: Option<Box<Sequence>>,
     /// What the slot holds while it has no sequence.
     kept: Vec<i64>,
-    /// With which that was computed.
+    /// The adapter that it was computed with.
     adapter: Option<Arc<Adapter>>,
     /// What the backend was last told; `None` when it failed to obey.
     told: Option<Told>,

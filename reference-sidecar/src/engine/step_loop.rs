@@ -28,7 +28,7 @@ use crate::{
 
 pub(super) struct StepLoop<B> {
     scheduler: Scheduler,
-    /// By slot, as the scheduler's.
+    /// The seats by slot, like the scheduler's.
     seats: Seats<B>,
     end_of_text: Vec<u32>,
     commands: Receiver<Command>,
@@ -84,7 +84,7 @@ impl<B: Backend> StepLoop<B> {
         }
     }
 
-    /// Takes all that has come. False when it is to stop, or when nobody can send any more: then nobody reads either.
+    /// Takes all that has come. False when it is to stop, or when all senders are gone: then all readers are gone too.
     fn take_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {

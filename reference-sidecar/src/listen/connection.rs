@@ -45,7 +45,7 @@ impl Connection {
         Self { carrier, greeting, gathered: false, lingering: None, peer, _place: place }
     }
 
-    /// Lets everybody else who is ready run before the first byte of a flush leaves. A step of the model wakes a task for
+    /// Lets all other ready tasks run before the first byte of a flush leaves. A step of the model wakes a task for
     /// each stream; each would write its own small packet, with a system call here and one at the client, and take
     /// the core from the next step as often. So they leave together, a few microseconds later.
     fn poll_gather(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -96,7 +96,7 @@ impl AsyncWrite for Connection {
     }
 
     /// Says that nothing more will come, and listens on until the client has hung up. A client that is still reading
-    /// writes as well, if only to grant more room; where nobody listens any more its write fails, and it
+    /// writes as well, if only to grant more room; where the server no longer reads its write fails, and it
     /// gives up what it has not read yet, though all of it was sent (as a lingering close in RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { carrier, lingering, .. } = &mut *self;

@@ -1,8 +1,8 @@
 //! The accept loop: from a bound address to connections that may speak.
 //!
-//! It waits for nobody: handshakes of TLS run beside it, and a client that is too many is sent away. Whoever comes too
-//! late is closed at once and not left in the backlog: it learns at once that it must go elsewhere, where it would else
-//! wait for its whole deadline.
+//! It waits for no client: handshakes of TLS run beside it, and a connection above the limit is closed at once and not
+//! left in the backlog: its client learns at once that it must go elsewhere, where it would else wait for its whole
+//! deadline.
 
 use std::{
     collections::VecDeque,
@@ -79,8 +79,8 @@ impl Incoming {
         place
     }
 
-    /// Runs a handshake beside the others; the oldest makes room for it. So a crowd of silent clients delays nobody who
-    /// answers at once, where refusing newcomers would shut everybody out.
+    /// Runs a handshake beside the others; the oldest makes room for it. So a crowd of silent clients does not delay a
+    /// client that answers at once, where refusing newcomers would shut all clients out.
     fn shake_hands(&mut self, acceptor: &TlsAcceptor, stream: TcpStream, place: OwnedSemaphorePermit) {
         self.running.retain(|handshake| !handshake.is_finished());
         if self.running.len() >= MOST_HANDSHAKES

@@ -30,15 +30,15 @@ pub enum ListenError {
     /// The system refused.
     #[error("failed to listen on {address}: {error}")]
     System {
-        /// Where.
+        /// The address to listen on.
         address: Address,
-        /// Why not.
+        /// The error of the system.
         error: io::Error,
     },
     /// TRANSPORT-004: another server's.
     #[error("{address} belongs to a running server: stop that one, or name another address with --listen")]
     InUse {
-        /// Where.
+        /// The address that is in use.
         address: Address,
     },
     /// A file that no server made.
@@ -46,13 +46,13 @@ pub enum ListenError {
         "{address} is taken by a file that is not a socket: move it away, or name another address with --listen"
     )]
     NotASocket {
-        /// Where.
+        /// The address of the file.
         address: Address,
     },
 }
 
 impl Listener {
-    /// Binds; a socket file that nobody serves any more is replaced (TRANSPORT-004).
+    /// Binds; a socket file that no process serves any more is replaced (TRANSPORT-004).
     pub async fn bind(address: &Address) -> Result<Self, ListenError> {
         let system = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone() },
@@ -121,7 +121,7 @@ fn remove_stale(path: &Path, address: &Address) -> Result<(), ListenError> {
         return Err(ListenError::NotASocket { address: address.clone() });
     }
     match UnixStream::connect(path) {
-        // Nobody listens: the last server died without removing it.
+        // No process listens: the last server died without removing it.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             let removed = fs::remove_file(path);
             removed.map_err(|error| ListenError::System { address: address.clone(), error })

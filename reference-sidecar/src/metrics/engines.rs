@@ -1,4 +1,4 @@
-//! What engines count of themselves, per model, read when somebody scrapes. A new figure is one line in a table.
+//! What engines count of themselves, per model, read at each scrape. A new figure is one line in a table.
 
 use std::{
     fmt,
@@ -50,9 +50,12 @@ const GROWS: [Grows; 11] = [
     grows("parks", "Generations that gave their slot up because their reader did not read", 1.0, |gauges| {
         &gauges.parked
     }),
-    grows("prefills_interrupted", "Prompt chunks ended because nobody waited any more", 1.0, |gauges| {
-        &gauges.interrupted
-    }),
+    grows(
+        "prefills_interrupted",
+        "Prompt chunks ended because no client waited for them any more",
+        1.0,
+        |gauges| &gauges.interrupted,
+    ),
 ];
 
 const LEVELS: [Level; 4] = [

@@ -12,7 +12,7 @@ use prometheus_client::{
 /// How a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With its last message.
+    /// The generation ended with its last message.
     Ok,
     /// Its caller left, or its deadline or the server's grace time was over.
     Cancelled,
@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// In labels and logs.
+    /// The name in labels and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -39,9 +39,9 @@ impl Outcome {
 pub struct Ended<'a> {
     /// Its model's name; empty where it ended before one was found.
     pub model: &'a str,
-    /// Of its request.
+    /// The dialect of its request.
     pub dialect: Dialect,
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
     /// Tokens of its prompt, where they were counted.
     pub prompt_tokens: u64,
@@ -51,11 +51,11 @@ pub struct Ended<'a> {
     pub first: Option<Duration>,
     /// From its first token to its last.
     pub rest: Option<Duration>,
-    /// From its arrival to its end.
+    /// Time from its arrival to its end.
     pub total: Duration,
 }
 
-/// The instruments.
+/// The metrics of generations.
 #[derive(Debug)]
 pub struct Events {
     requests: Family<RequestLabels, Counter>,

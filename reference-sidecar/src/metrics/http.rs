@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz` over plain HTTP/1.1, for scrapers and probes.
 //!
 //! It answers from before the first model is loaded until the process ends, so that a drain is seen to its end. A few
-//! connections at a time and a few seconds for each: whoever dawdles here costs nobody else anything.
+//! connections at a time and a few seconds for each: a slow client here does not delay others.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

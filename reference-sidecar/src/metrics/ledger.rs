@@ -1,8 +1,8 @@
 //! Counters that outlive what counts them. A model that is unloaded and loaded again starts its own counters at zero;
 //! Prometheus must see one that only grows.
 //!
-//! Each counter's owner is watched through a weak reference, so that a ledger keeps no model in memory. Whoever holds an
-//! owner writes down what it shows; when the owner is gone, what was written down last is kept for ever.
+//! Each counter's owner is watched through a weak reference, so that a ledger keeps no model in memory. The holder of
+//! an owner writes down what it shows; when the owner is gone, what was written down last is kept for ever.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ pub(super) struct Ledger<T, const N: usize> {
 
 #[derive(Debug)]
 struct Account<T, const N: usize> {
-    /// Of owners that are gone.
+    /// The counts of owners that are gone.
     gone: [u64; N],
     owners: Vec<(Weak<T>, [u64; N])>,
 }
@@ -29,7 +29,8 @@ impl<T, const N: usize> Default for Ledger<T, N> {
 }
 
 impl<T, const N: usize> Ledger<T, N> {
-    /// Writes down what an owner shows now. Whoever lets an owner go calls this before, or its last counts are lost.
+    /// Writes down what an owner shows now. The holder calls this before it drops the owner, or its last counts are
+    /// lost.
     pub(super) fn write(&self, name: &str, owner: &Arc<T>, shown: [u64; N]) {
         let mut accounts = self.lock();
         if !accounts.contains_key(name) {
@@ -75,7 +76,7 @@ impl<T, const N: usize> Ledger<T, N> {
 }
 
 impl<T, const N: usize> Account<T, N> {
-    /// Nobody can write for an owner that is gone: writing takes holding it.
+    /// Nothing can be written for an owner that is gone: a writer must hold it.
     fn settle(&mut self) {
         let gone = &mut self.gone;
         self.owners.retain(|(owner, written)| {
@@ -120,7 +121,7 @@ mod tests {
         ledger.write("tiny", &first, [5]);
         assert_eq!(total(&ledger), 5);
         first.store(7, Ordering::Relaxed);
-        assert_eq!(total(&ledger), 7, "a living owner is read when somebody asks");
+        assert_eq!(total(&ledger), 7, "a living owner is read when a scraper asks");
         let second = Arc::new(AtomicU64::new(1));
         ledger.write("tiny", &second, [1]);
         assert_eq!(total(&ledger), 8, "an old owner may still run beside the new one");
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_of_an_owner_counts_though_nobody_scraped() {
+    fn the_last_word_of_an_owner_counts_without_a_scrape() {
         let ledger = Ledger::default();
         for count in 1..=3 {
             let owner = Arc::new(AtomicU64::new(0));

@@ -1,7 +1,7 @@
 //! Figures for Prometheus, in OpenMetrics text: what was asked of the server, how fast it answered, what its engines do.
 //!
 //! Events are counted where they end, once for each generation and never for each token; what engines count themselves
-//! is read when somebody scrapes. Labels have few values: a model's only once its package was found, dialects, outcomes
+//! is read at each scrape. Labels have few values: a model's only once its package was found, dialects, outcomes
 //! and reasons are fixed lists. What a client wrote never becomes a label.
 
 mod engines;
@@ -28,9 +28,9 @@ use crate::registry::LoadedModel;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Of generations.
+    /// Metrics of generations.
     pub events: Events,
-    /// Of loaded models.
+    /// Metrics of loaded models.
     pub engines: Engines,
     inflight: Gauge,
     loaded: Gauge,

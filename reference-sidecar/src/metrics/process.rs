@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-/// Reads them when somebody scrapes.
+/// Reads them at each scrape.
 #[derive(Debug)]
 pub(super) struct Process;
 

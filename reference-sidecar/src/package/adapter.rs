@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// One adapter: what it adds to each layer that it knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Adapter {
-    /// As requests name it.
+    /// The name that requests use.
     pub name: String,
     /// By the layer's name in the graph, such as `blk.0.attn_output`.
     pub layers: BTreeMap<String, LowRank>,
@@ -36,7 +36,7 @@ impl Adapter {
 /// What an adapter adds to one layer: `A` times `B`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowRank {
-    /// At least 1.
+    /// The rank, at least 1.
     pub rank: usize,
     /// `[inputs, rank]`, row after row.
     pub a: Vec<f32>,
@@ -48,12 +48,12 @@ pub struct LowRank {
 /// `[adapters, rank, outputs]`, of which the graph's `lora_index` `[B]` picks one for each row of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdaptedLayer {
-    /// Such as `blk.0.attn_output`.
+    /// Name of the layer, such as `blk.0.attn_output`.
     pub name: String,
-    /// Of the layer.
+    /// Number of the layer's inputs.
     pub inputs: usize,
     /// The largest that fits; a smaller one is padded with zeros.
     pub rank: usize,
-    /// Of the layer.
+    /// Number of the layer's outputs.
     pub outputs: usize,
 }

@@ -27,7 +27,7 @@ pub struct Package {
 pub struct CacheShape {
     /// Tokens of one sequence.
     pub context: usize,
-    /// Of each layer.
+    /// Key and value heads of each layer.
     pub kv_heads: usize,
     /// Numbers of one head.
     pub head_size: usize,
@@ -83,7 +83,7 @@ impl Package {
         })
     }
 
-    /// The directory.
+    /// The directory of the package.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -125,24 +125,24 @@ impl Package {
 /// A directory that is not a package that can be served.
 #[derive(Debug, Error)]
 pub enum PackageError {
-    /// No configuration.
+    /// The directory holds no configuration.
     #[error("{} holds no {}, so it is not a model package", .dir.display(), Package::CONFIG)]
     NotAPackage {
-        /// The directory.
+        /// The directory that was named.
         dir: PathBuf,
     },
     /// The file system refused.
     #[error("failed to read {}: {error}", .file.display())]
     Unreadable {
-        /// What was read.
+        /// The path that could not be read.
         file: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         error: std::io::Error,
     },
     /// The configuration makes no sense.
     #[error("failed to understand {}: {why}", .file.display())]
     Config {
-        /// The configuration.
+        /// Path of the configuration.
         file: PathBuf,
         /// Which field, and what is wrong with it.
         why: String,
@@ -150,7 +150,7 @@ pub enum PackageError {
     /// A file that the configuration names is not there.
     #[error("{} is missing from the package", .file.display())]
     Missing {
-        /// The file.
+        /// Path of the missing file.
         file: PathBuf,
     },
 }

@@ -19,7 +19,7 @@ pub struct LoadedModel {
     pub id: String,
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
-    /// Its engine.
+    /// The engine that runs the model.
     pub engine: EngineHandle,
     /// What it asks of adapters.
     pub adapted: AdaptedModel,
@@ -30,9 +30,9 @@ pub struct LoadedModel {
 /// How models are loaded: the same for all of a server.
 #[derive(Clone, Debug)]
 pub struct Loader {
-    /// ONNX Runtime.
+    /// The loaded ONNX Runtime library.
     pub runtime: Runtime,
-    /// Of the backend.
+    /// Options of the backend.
     pub onnx: OnnxOptions,
     /// Of the engine: requests that may wait.
     pub queue: usize,

@@ -39,7 +39,7 @@ pub struct Registry {
     looks: Arc<Semaphore>,
 }
 
-/// A model's place, from the moment that somebody asks for it. Whoever comes meanwhile waits for the same load.
+/// A model's place, from the first request for it. Requests that come meanwhile wait for the same load.
 type Place = watch::Receiver<Option<Load>>;
 
 /// A load that is over.
@@ -63,22 +63,22 @@ impl Load {
 /// A model that cannot be had. Safe to show to clients: no paths.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RegistryError {
-    /// ERROR-001.
+    /// There is no such model (ERROR-001).
     #[error("model {id:?} is not known here")]
     Unknown {
-        /// As asked for, shortened.
+        /// The name that was asked for, shortened.
         id: String,
     },
     /// It is there, and the machine has no memory for it now.
     #[error("model {id:?} does not fit into the memory that is free; unload another, or try again later")]
     NoRoom {
-        /// Its name.
+        /// Name of the model.
         id: String,
     },
     /// It is there and does not load; the log says why.
     #[error("model {id:?} cannot be loaded")]
     Broken {
-        /// Its name.
+        /// Name of the model.
         id: String,
     },
 }
@@ -89,9 +89,9 @@ pub enum DirectoryError {
     /// Not there, or not a directory.
     #[error("failed to read the models directory {}: {error}", .dir.display())]
     Unreadable {
-        /// The directory.
+        /// The directory that was named.
         dir: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         error: std::io::Error,
     },
     /// Nothing in it.
@@ -102,17 +102,17 @@ pub enum DirectoryError {
         Package::CONFIG
     )]
     Empty {
-        /// The directory.
+        /// The directory that was named.
         dir: PathBuf,
     },
     /// `--default-model` names nothing.
     #[error("the default model {id:?} is not in {}; there are: {}", .dir.display(), .known.join(", "))]
     NoDefault {
-        /// As asked for.
+        /// The name that was asked for.
         id: String,
-        /// The directory.
+        /// The directory that was named.
         dir: PathBuf,
-        /// What is there.
+        /// The models that are there.
         known: Vec<String>,
     },
 }
@@ -267,7 +267,7 @@ pub fn packages(dir: &Path) -> Result<Vec<Found>, DirectoryError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        // A name that is not UTF-8 cannot be asked for; one with a dot is somebody's work in progress; a comma would
+        // A name that is not UTF-8 cannot be asked for; one that begins with a dot is unfinished; a comma would
         // break the list that list_models answers with.
         let Ok(id) = entry.file_name().into_string() else { continue };
         if id.starts_with('.') || id.contains(',') || !entry.path().join(Package::CONFIG).is_file() {

@@ -14,12 +14,12 @@ pub struct SequenceId(pub u64);
 /// A preempted sequence comes back as `Prefill` of all that it had in the cache, prompt and text, and goes on decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlotState {
-    /// Nobody's.
+    /// No sequence has the slot.
     #[default]
     Free,
     /// `done` of `total` tokens are in the KV cache.
     Prefill {
-        /// Whose.
+        /// The sequence in the slot.
         id: SequenceId,
         /// Tokens read so far.
         done: usize,
@@ -28,7 +28,7 @@ pub enum SlotState {
     },
     /// One token a step; held back while `ready` is false, because its reader has not taken the last ones.
     Decode {
-        /// Whose.
+        /// The sequence in the slot.
         id: SequenceId,
         /// May run in the next step.
         ready: bool,
@@ -63,7 +63,7 @@ pub enum Plan {
     Idle,
     /// Read the sequence's tokens `start..end` into `slot`.
     Prefill {
-        /// Where.
+        /// The slot to read into.
         slot: usize,
         /// First token of the chunk.
         start: usize,

@@ -18,7 +18,7 @@ pub struct Scheduler {
     limits: Limits,
     queue: Queue,
     slots: Vec<SlotState>,
-    /// By slot.
+    /// The tenant of each slot, by the slot's index.
     tenants: Vec<Option<Tenant>>,
     admissions: u64,
     reading: Reading,
@@ -41,7 +41,7 @@ struct Tenant {
 #[derive(Debug)]
 #[must_use = "it waits no more and has no slot yet: `Scheduler::seat` it"]
 pub struct Admission {
-    /// Whose turn it is.
+    /// The request that is admitted.
     pub ticket: Ticket,
     /// The slot that another sequence left for it, and where that one went.
     pub left: Option<(usize, Left)>,
@@ -57,7 +57,7 @@ pub enum Left {
 }
 
 impl Scheduler {
-    /// All slots free, nobody waiting.
+    /// All slots free, no request waiting.
     pub fn new(limits: Limits) -> Self {
         let limits = Limits { slots: limits.slots.max(1), prefill_budget: limits.prefill_budget.max(1) };
         Self {
@@ -116,7 +116,7 @@ impl Scheduler {
     pub fn plan(&mut self) -> Plan {
         let rows = self.slots.iter().rposition(|state| state.decodes()).map_or(0, |last| last + 1);
         if rows == 0 {
-            // Nobody is kept waiting by a prompt.
+            // No sequence is kept waiting by a prompt.
             self.budget = self.limits.prefill_budget;
         }
         if let Some(plan) = self.next_chunk() {

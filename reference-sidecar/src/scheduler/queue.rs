@@ -12,9 +12,9 @@ pub const MAX_PREEMPTIONS: u32 = 4;
 /// A sequence's standing among the others, from its arrival to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Whose.
+    /// The sequence that waits.
     pub id: SequenceId,
-    /// Lower first.
+    /// Priority: lower values come first.
     pub priority: i32,
     /// Its place in the order of arrival.
     arrival: u64,
@@ -30,7 +30,7 @@ impl Ticket {
         Self { preemptions: self.preemptions + 1, ..self }
     }
 
-    /// It has waited enough: nobody takes its slot.
+    /// It has waited enough: no other request takes its slot.
     pub const fn is_shielded(&self) -> bool {
         self.aged || self.preemptions >= MAX_PREEMPTIONS
     }
@@ -84,12 +84,12 @@ impl Queue {
         place.map(|place| self.waiting.remove(place)).is_some()
     }
 
-    /// How many wait.
+    /// How many requests wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct Account {
     state: Arc<State>,
     counted: Option<Counted>,
-    /// Its start.
+    /// The beginning of the trace_id.
     trace_id: String,
     parent_trace_id: Option<String>,
     dialect: Dialect,

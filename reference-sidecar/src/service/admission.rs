@@ -11,15 +11,15 @@ use crate::{
     registry::LoadedModel,
 };
 
-/// ERROR-003.
+/// Most characters of a prompt (ERROR-003).
 pub(super) const MOST_CHARACTERS: usize = 50_000;
 
 /// What came of a request: a generation or a refusal, and what is known of it either way.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    /// Where one was found.
+    /// The model, where one was found.
     pub(super) model: Option<Arc<LoadedModel>>,
-    /// Where they were counted.
+    /// Tokens of the prompt, where they were counted.
     pub(super) prompt_tokens: Option<usize>,
 }
 

@@ -34,14 +34,14 @@ pub(super) async fn control(state: &Arc<State>, message: ControlMessage) -> Resu
 
 type Outcome = Result<Vec<(&'static str, String)>, String>;
 
-/// CONTROL-009.
+/// Loads a model (CONTROL-009).
 async fn load(state: &State, payload: &BTreeMap<String, String>) -> Outcome {
     let id = model_id(payload)?;
     let model = state.registry.get(id).await.map_err(|error| error.to_string())?;
     Ok(vec![("model_id", model.id.clone()), ("message", "loaded".to_owned())])
 }
 
-/// CONTROL-006, CONTROL-007.
+/// Unloads a model (CONTROL-006, CONTROL-007).
 async fn unload(state: &State, payload: &BTreeMap<String, String>) -> Outcome {
     let id = model_id(payload)?;
     let was_loaded = state.registry.unload(id).await.map_err(|error| error.to_string())?;

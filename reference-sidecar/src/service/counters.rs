@@ -29,7 +29,7 @@ impl Counters {
         self.inflight.load(Ordering::Relaxed)
     }
 
-    /// By name, as Health shows them.
+    /// All counters by name, as Health shows them.
     pub fn all(&self) -> [(&'static str, u64); 4] {
         [
             ("requests_inflight", self.inflight()),

@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 /// Answers a request that must not pass; `None` lets it pass.
 pub(super) type Check<B, R> = dyn Fn(&Request<B>) -> Option<Response<R>> + Send + Sync;
 
-/// The layer.
+/// The layer that applies a [`Check`] to every request.
 pub(super) struct Gate<B, R>(Arc<Check<B, R>>);
 
 impl<B, R> Gate<B, R> {

@@ -1,4 +1,4 @@
-//! `Health`: reads counters, and waits for nothing and nobody (HEALTH-004, HEALTH-005).
+//! `Health`: reads counters, and never waits (HEALTH-004, HEALTH-005).
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 

@@ -41,8 +41,8 @@ struct Watched {
     inner: Body,
     peer: Peer,
     framing: Framing,
-    /// How long the rest of an incomplete message was waited for, before the wait that is on now. Time in which nobody
-    /// asked for it does not count: the client could not send it.
+    /// How long the rest of an incomplete message was waited for, before the wait that is on now. Time in which no
+    /// task asked for it does not count: the client could not send it.
     waited: Duration,
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
     /// For the largest message so far. The decoder keeps its buffers as long as the call reads, so this stays as long.

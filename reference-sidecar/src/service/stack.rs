@@ -106,7 +106,7 @@ impl Exposed {
     }
 }
 
-/// WIRE-004.
+/// Server reflection (WIRE-004).
 fn reflection() -> ReflectionBuilder<'static> {
     ReflectionBuilder::configure()
         .register_encoded_file_descriptor_set(Dialect::Contract.descriptor_set())

@@ -19,7 +19,7 @@ use crate::{
 /// Where the server is in its life. Only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Takes work.
+    /// Takes new work.
     Serving,
     /// Takes no new work; what runs may finish (TRANSPORT-003).
     Draining,
@@ -30,9 +30,9 @@ pub enum Phase {
 /// Shared by every call on every listener.
 #[derive(Debug)]
 pub struct State {
-    /// Models.
+    /// The models that can be served.
     pub registry: Registry,
-    /// Adapters.
+    /// The adapters that can be used.
     pub adapters: Adapters,
     /// What was asked and how it ended.
     pub counters: Arc<Counters>,
@@ -44,14 +44,14 @@ pub struct State {
     pub calls: Calls,
     /// How long a client may leave a response unread.
     pub reader_patience: Duration,
-    /// Where in its life.
+    /// The phase of the server's life.
     pub phase: watch::Sender<Phase>,
     ready: OnceLock<()>,
     /// The token to ask for.
     pub token: Option<Token>,
-    /// What computes.
+    /// The execution provider that computes.
     pub provider: Provider,
-    /// When it began.
+    /// When the server began.
     pub started: Instant,
 }
 

@@ -17,13 +17,13 @@ use crate::{
 /// Why a call ends without OK.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// STREAM-009.
+    /// The stream ended without a request (STREAM-009).
     #[error("the stream ended without a request")]
     NoRequest,
-    /// STREAM-014.
+    /// A generation with this trace_id is still running (STREAM-014).
     #[error("a generation with this trace_id is still running on this stream")]
     TraceInUse,
-    /// ERROR-003.
+    /// The prompt has too many characters (ERROR-003).
     #[error("the prompt has more than {MOST_CHARACTERS} characters")]
     PromptTooLong,
     /// It is sent back with every response.
@@ -35,22 +35,22 @@ pub enum Refusal {
     /// TRANSPORT-007: more text than the server holds for one connection, or for all.
     #[error("too much text is under way at once; try again later")]
     TooMuchAtOnce,
-    /// TRANSPORT-007.
+    /// A message was sent too slowly (TRANSPORT-007).
     #[error("a request message took too long from its first byte to its last")]
     SlowMessage,
     /// The model's alphabet does not hold the prompt.
     #[error("the prompt cannot be written in the model's tokens")]
     Unspeakable,
-    /// ERROR-008, ERROR-009.
+    /// The adapter cannot be used (ERROR-008, ERROR-009).
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    /// SAMPLING-004 to SAMPLING-006.
+    /// A sampling parameter is out of range (SAMPLING-004 to SAMPLING-006).
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// ERROR-001.
+    /// The model cannot be used (ERROR-001).
     #[error(transparent)]
     Model(#[from] RegistryError),
-    /// CONCURRENCY-006, ERROR-004, ERROR-005.
+    /// The engine did not take the job (CONCURRENCY-006, ERROR-004, ERROR-005).
     #[error(transparent)]
     Submit(#[from] SubmitError),
     /// The model failed.
@@ -62,7 +62,7 @@ pub enum Refusal {
     /// AUTH-001, AUTH-002: the same words whatever is wrong with the token.
     #[error("this method needs the header `authorization: Bearer <token>` with the right token")]
     Unauthenticated,
-    /// CONCURRENCY-004.
+    /// The deadline has passed (CONCURRENCY-004).
     #[error("the call's deadline has passed")]
     Deadline,
     /// Its client does not read (CONCURRENCY-005).
@@ -83,7 +83,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The table.
+    /// The gRPC code for each refusal.
     pub const fn code(&self) -> Code {
         match self {
             Self::NoRequest
@@ -152,7 +152,7 @@ impl Refusal {
         }
     }
 
-    /// Whose fault it is: the server's, or of whoever asked for what cannot be had now.
+    /// Whose fault it is: the server's, or the client's, which asked for what cannot be had now.
     pub const fn outcome(&self) -> Outcome {
         match self.code() {
             Code::Internal | Code::FailedPrecondition => Outcome::Failed,

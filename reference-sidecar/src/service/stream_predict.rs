@@ -101,7 +101,7 @@ struct Call<I> {
     /// `None` after the client's half-close.
     inbound: Option<I>,
     running: StreamMap<String, Generation>,
-    /// There was a request.
+    /// Whether there was a request.
     started: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     phases: WatchStream<Phase>,

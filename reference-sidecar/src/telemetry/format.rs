@@ -20,7 +20,7 @@ pub enum LogFormat {
 pub struct LogFormatError;
 
 impl LogFormat {
-    /// As it is asked for.
+    /// The name, as the user writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -49,7 +49,7 @@ pub struct LogFilter(String);
 pub struct LogFilterError(String);
 
 impl LogFilter {
-    /// As written.
+    /// The filter as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }

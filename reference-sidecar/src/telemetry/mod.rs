@@ -33,7 +33,7 @@ pub struct Telemetry {
 
 /// Starts logging, and exporting where a collector is named. Later calls change nothing.
 pub fn init(log: &LogFilter, format: LogFormat) -> Telemetry {
-    // A pipe that nobody empties must cost lines, not the threads that serve.
+    // A pipe without a reader must cost lines, not the threads that serve.
     let (writer, worker) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(MOST_LINES)

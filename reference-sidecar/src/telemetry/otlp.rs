@@ -68,7 +68,7 @@ pub(super) fn adopt(span: &Span, parent: &TraceParent) {
         true,
         TraceState::from_str(&parent.state).unwrap_or_default(),
     );
-    // It fails only for a span that nobody exports.
+    // It fails only for a span that is not exported.
     let _ = span.set_parent(Context::new().with_remote_span_context(context));
 }
 

@@ -8,9 +8,9 @@ use tonic::metadata::MetadataMap;
 /// The caller's span, which is to be the parent of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
-    /// Not zero.
+    /// The trace's id, never zero.
     pub trace_id: u128,
-    /// Not zero.
+    /// The parent span's id, never zero.
     pub span_id: u64,
     /// Bit 0: the caller samples.
     pub flags: u8,

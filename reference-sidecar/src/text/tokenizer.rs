@@ -19,9 +19,9 @@ pub enum TokenizerError {
     /// For the terminal and the log: it names the file.
     #[error("failed to understand {}: {why}", .file.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         why: String,
     },
     /// A text outside what the model can spell.
@@ -30,7 +30,7 @@ pub enum TokenizerError {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`.
+    /// Reads a `tokenizer.json` file.
     pub fn open(file: &Path) -> Result<Self, TokenizerError> {
         let mut tokenizer = tokenizers::Tokenizer::from_file(file)
             .map_err(|error| TokenizerError::Unreadable { file: file.to_owned(), why: error.to_string() })?;

@@ -45,7 +45,7 @@ pub(crate) fn greedy(max_new_tokens: i64) -> Sampling {
     Sampling { max_new_tokens, temperature: 0.01, top_p: 0.001, repetition_penalty: 0.0 }
 }
 
-/// The same, validated.
+/// The contract's greedy request, validated.
 pub(crate) fn greedy_parameters(max_new_tokens: i64) -> SamplingParameters {
     SamplingParameters::resolve(Some(greedy(max_new_tokens))).unwrap()
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// Frame types.
+/// Frame types of HTTP/2.
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
@@ -23,7 +23,7 @@ pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 const GOAWAY: u8 = 7;
 
-/// Flags.
+/// Flags of HTTP/2 frames.
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
@@ -123,7 +123,7 @@ impl Drop for Raw {
     }
 }
 
-/// One frame.
+/// The bytes of one frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()

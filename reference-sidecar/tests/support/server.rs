@@ -38,7 +38,7 @@ impl Server {
     }
 
     pub(crate) fn start_at(socket: PathBuf, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        // A line for each generation is more than anybody reads in a test's output.
+        // A line for each generation is too much for a test's output.
         let mut child = command(args, environment)
             .env("SIDECAR_LOG", "warn")
             .arg(format!("--listen=unix://{}", socket.display()))

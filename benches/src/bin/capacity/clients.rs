@@ -16,13 +16,13 @@ use serde_json::json;
 
 use super::options::Options;
 
-/// A client.
+/// A client: a program that puts load on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Client {
     /// `conformance bench run`.
     Conformance,
-    /// ghz.
+    /// The load generator ghz.
     Ghz,
 }
 

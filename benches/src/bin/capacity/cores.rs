@@ -2,7 +2,7 @@
 //! other's, and one core is what a client has.
 
 /// Runs this process, and the children that it starts from now on, before everything else on the machine, if the system
-/// lets it; says whether it does. Somebody else's work is no lateness of the client's.
+/// lets it; says whether it does. Work of other processes is no lateness of the client's.
 pub(crate) fn go_first() -> bool {
     rustix::process::setpriority_process(None, -20).is_ok()
 }

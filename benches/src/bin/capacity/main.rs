@@ -38,5 +38,5 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(goals.iter().any(|goal| !goal.met))))
 }
 
-/// As `throughput`'s: nothing was judged.
+/// Exit code when nothing was judged, as in `throughput`.
 const COULD_NOT_MEASURE: u8 = 3;

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) connections: usize,
 
-    /// Of the orders
+    /// Seed of the random orders
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 

@@ -11,7 +11,7 @@ use super::{
     rounds::Results,
 };
 
-/// Every goal.
+/// Every goal, judged by the results.
 pub(crate) fn goals(results: &Results) -> Vec<Goal> {
     let ratio = Summary::of(&ratios(&results.cells)).map(|ratio| {
         let what = "chunks/s for each core, conformance / ghz".to_owned();

@@ -111,5 +111,5 @@ fn generation(dialect: Dialect, tokens: i64) -> Chunks {
 const PREFIX: usize = 5;
 /// Chunks that a stream hands over at once.
 const TURN: usize = 8;
-/// As the exemplar's context.
+/// Most tokens of an answer, as in the exemplar's context.
 const MOST_TOKENS: i64 = 20_000;

@@ -17,7 +17,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Without a file, none.
+    /// Reads the figures of a file; none where there is no file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         match fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).with_context(|| format!("cannot read {}", path.display())),
@@ -83,8 +83,8 @@ impl Found {
     }
 }
 
-/// The compiler cuts a crate into units that it optimises one by one: code that nobody touched has been seen to change by 4 %
-/// when its neighbours grew.
+/// The compiler cuts a crate into units that it optimises one by one: code that was not edited has been seen to change
+/// by 4 % when its neighbours grew.
 const TOLERANCE: f64 = 0.1;
 const HEAD: &str = "\
 # Instructions of the hot paths (benches/src/cases), counted by callgrind.

@@ -97,5 +97,5 @@ Examples:
 Exit codes: 0 no case takes more than it did (or they were built by another compiler and are not judged), 1 one does,
 2 wrong usage, 3 could not count.";
 
-/// As `throughput`'s: nothing was judged.
+/// Exit code when nothing was judged, as in `throughput`.
 const COULD_NOT_MEASURE: u8 = 3;

@@ -116,7 +116,7 @@ fn stopped(served: Sidecar) -> anyhow::Result<Verdict> {
     Ok(Verdict::new("the server drains on SIGTERM", status.success(), format!("its exit was {status}")))
 }
 
-/// Ctrl-C, for whoever runs at the time: a storm is given up, the mixed phase ends early and reports.
+/// Ctrl-C, for the phase that runs at the time: a storm is given up, the mixed phase ends early and reports.
 struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {

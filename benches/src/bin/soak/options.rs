@@ -21,15 +21,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) connections: usize,
 
-    /// Of the server: generations at once
+    /// Generations that the server runs at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) slots: usize,
 
-    /// Of the server: requests that may wait
+    /// Requests that may wait at the server
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) queue: usize,
 
-    /// Of the server: threads of one step
+    /// Threads of one step of the server
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) threads: usize,
 
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(crate) every: f64,
 
-    /// Of what clients do when
+    /// Seed of the clients' random actions
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 

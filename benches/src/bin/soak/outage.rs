@@ -57,7 +57,7 @@ pub(crate) async fn run(address: Address, references: Arc<References>, tally: Ar
     }
 }
 
-/// On one connection.
+/// Number of streams on one connection.
 const STREAMS: usize = 20;
 /// From a cut before the requests are read to one in the middle of the answers.
 const MOST_LIFE_MS: u64 = 1500;

@@ -49,7 +49,7 @@ impl References {
         &self.all[at % self.golden]
     }
 
-    /// Any.
+    /// A random one of the references.
     pub(crate) fn any(&self, rng: &mut StdRng) -> &Reference {
         &self.all[rng.random_range(0..self.all.len())]
     }

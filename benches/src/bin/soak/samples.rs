@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::tally::Counts;
 
-/// One moment.
+/// The server's figures at one moment.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Sample {
     /// Since the phase began.
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
     pub(crate) counts: Counts,
 }
 
-/// Health's gauges.
+/// The load, by the gauges of Health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     pub(crate) inflight: u64,

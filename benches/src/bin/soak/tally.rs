@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     left: AtomicU64,
     late: AtomicU64,
     faults: AtomicU64,
-    /// The first few.
+    /// The first few faults.
     shown: Mutex<Vec<String>>,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// An engine.
+/// An engine that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 pub(crate) enum Kind {
     /// The reference sidecar over gRPC.
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     #[value(name = "backend")]
     #[serde(rename = "backend")]
     Backend,
-    /// onnxruntime-genai.
+    /// The engine onnxruntime-genai.
     #[value(name = "genai")]
     #[serde(rename = "genai")]
     Genai,
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// In the order of reports.
+    /// All engines, in the order of reports.
     pub(crate) const ALL: [Self; 5] = [Self::Sidecar, Self::Backend, Self::Bare, Self::Genai, Self::LlamaCpp];
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct FirstToken {
     pub(crate) when: &'static str,
     /// Tokens of a prompt.
     pub(crate) prompt: usize,
-    /// As a client saw it.
+    /// The time that a client saw.
     pub(crate) over_grpc: Summary,
     /// The server's own, from the request's arrival to its first token: tokenizer, engine, detokenizer.
     pub(crate) in_server: Summary,

@@ -51,7 +51,7 @@ impl Served {
         &self.sidecar.addresses()[0]
     }
 
-    /// Its process.
+    /// The id of the server's process.
     pub(crate) fn pid(&self) -> u32 {
         self.sidecar.pid()
     }
@@ -103,7 +103,7 @@ impl Served {
         Ok(measured)
     }
 
-    /// While another engine is measured nobody here answers the server's pings, and in the end it hangs up. So a
+    /// While another engine is measured this client does not answer the server's pings, and the server hangs up. So a
     /// connection that has rested is replaced, and used once, before anything is timed.
     async fn refresh(&mut self) -> anyhow::Result<()> {
         if self.used.elapsed() > MOST_REST {

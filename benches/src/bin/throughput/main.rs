@@ -59,7 +59,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
 const COULD_NOT_MEASURE: u8 = 3;
 
 impl Role {
-    /// As `--role` reads it.
+    /// The name, as `--role` reads it.
     const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",

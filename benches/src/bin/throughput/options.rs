@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) threads: usize,
 
-    /// Of prompts and orders
+    /// Seed of the prompts and of the random orders
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 

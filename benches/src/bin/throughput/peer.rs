@@ -78,12 +78,12 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Its process.
+    /// The id of the peer's process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// One measurement.
+    /// Runs one measurement and waits for its result.
     pub(crate) fn measure(&mut self, task: &Task) -> anyhow::Result<Measured> {
         let mut line = serde_json::to_string(task)?;
         line.push('\n');

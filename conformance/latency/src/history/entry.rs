@@ -15,17 +15,17 @@ use crate::{
 /// One result. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// `ai-inference-bench/history/1`.
+    /// Always `ai-inference-bench/history/1`.
     pub schema: String,
     /// What was measured: a commit's id, for example.
     pub label: String,
     /// When; RFC 3339.
     pub time: String,
-    /// What made it.
+    /// The command that made the result.
     pub kind: Kind,
     /// The target, as its report names it.
     pub target: String,
-    /// In the words of [`crate::host::Fingerprint`].
+    /// The host, in the words of [`crate::host::Fingerprint`].
     pub host: String,
     /// What else must be equal.
     pub conditions: Conditions,
@@ -33,11 +33,11 @@ pub struct Entry {
     pub values: BTreeMap<String, f64>,
 }
 
-/// What makes results.
+/// The command that made a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// `bench run`.
+    /// A report of `bench run`.
     Run,
     /// The candidate of `bench compare`: over all its blocks.
     Comparison,
@@ -46,16 +46,16 @@ pub enum Kind {
 /// A report that has no place in a history.
 #[derive(Debug, thiserror::Error)]
 pub enum NoEntry {
-    /// It is no report.
+    /// The file is no report.
     #[error("neither report.json of `bench run` nor comparison.json of `bench compare`: {0}")]
     Form(#[from] serde_json::Error),
-    /// It says so itself.
+    /// The report says that its figures are invalid.
     #[error("its figures are invalid: {0}")]
     Invalid(String),
 }
 
 impl Entry {
-    /// From `report.json` or `comparison.json`.
+    /// Reads a result from `report.json` or `comparison.json`.
     pub fn of(json: &str, label: &str) -> Result<Self, NoEntry> {
         #[derive(Deserialize)]
         struct Form {

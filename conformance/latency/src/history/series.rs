@@ -10,11 +10,11 @@ use crate::conditions::Conditions;
 /// What is comparable, in the order in which it was added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Series {
-    /// Of all its values.
+    /// The host on which all values were measured.
     pub host: String,
-    /// Likewise.
+    /// The command that measured all values.
     pub kind: Kind,
-    /// Likewise.
+    /// The conditions under which all values were measured.
     pub conditions: Conditions,
     /// One per metric and quantile.
     pub lines: Vec<Line>,
@@ -23,7 +23,7 @@ pub struct Series {
 /// One quantile of one metric over time: what a plot needs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
-    /// As `ttft/1 p50`.
+    /// Name of the figure, such as `ttft/1 p50`.
     pub name: String,
     /// Labels and milliseconds.
     pub points: Vec<(String, f64)>,
@@ -34,9 +34,9 @@ pub struct Line {
 /// The values from `index` on are others than those before.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Into the line's points.
+    /// Index into the line's points.
     pub index: usize,
-    /// The label there.
+    /// The label at that point.
     pub label: String,
     /// The median from the change before to this one, in milliseconds.
     pub before: f64,
@@ -61,7 +61,7 @@ impl Line {
         Self { name, points, changes }
     }
 
-    /// Without the formula's version, for people.
+    /// The name without the formula's version, for people.
     pub fn words(&self) -> String {
         let (formula, quantile) = self.name.split_once(' ').unwrap_or((&self.name, ""));
         let metric = formula.split_once('/').map_or(formula, |(metric, _)| metric);

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Series {
-    /// For terminals.
+    /// The series as a table for terminals.
     pub fn table(&self) -> String {
         let mut text = self.head("", "");
         for line in &self.lines {

@@ -46,7 +46,7 @@ pub struct Traffic {
 /// Both ways, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
-    /// From the client to the tap.
+    /// The way from the client to the tap.
     pub direct: Leg,
     /// Through the proxy.
     pub through: Leg,

@@ -60,7 +60,7 @@ pub struct Settled {
 }
 
 impl Faults {
-    /// Both.
+    /// Adds the counts of `more`.
     pub(super) fn add(&mut self, more: Self) {
         self.failed += more.failed;
         self.asked_again += more.asked_again;
@@ -70,7 +70,7 @@ impl Faults {
         self.changed += more.changed;
     }
 
-    /// In words; empty for none.
+    /// The faults in words; empty where there are none.
     pub fn words(&self) -> Vec<String> {
         let words = [
             (self.failed, "generations failed"),

@@ -1,6 +1,6 @@
 //! What every message carries, so that both ends know which one it is: whatever a proxy does to ids and framing.
 
-/// Which message of which generation.
+/// Number of a message, and of its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
     pub(super) generation: u32,

@@ -37,17 +37,17 @@ pub enum HopError {
     /// The proxy or the backend takes no connection.
     #[error("cannot connect to {address}: {error}")]
     Connect {
-        /// Which.
+        /// The address that takes no connection.
         address: Address,
-        /// Why not.
+        /// The error of the connection attempt.
         error: io::Error,
     },
     /// Something answers, and it is not the backend.
     #[error("{front} answers, but no request has come through it to the backend at {back}{}", ending(.failed_with.as_ref()))]
     NotForwarded {
-        /// The proxy.
+        /// The proxy's address.
         front: Address,
-        /// The backend.
+        /// The backend's address.
         back: Address,
         /// What a call ended with.
         failed_with: Option<String>,
@@ -59,9 +59,9 @@ pub enum HopError {
         ending(.failed_with.as_ref())
     )]
     NotRecognised {
-        /// The proxy.
+        /// The proxy's address.
         front: Address,
-        /// The backend.
+        /// The backend's address.
         back: Address,
         /// HTTP requests that the backend got.
         arrived: u64,

@@ -5,9 +5,9 @@
 //! client ──▶ proxy ────▶ tap      through
 //! ```
 //!
-//! The program is both ends: a [`tap`] that stamps what it takes and what it sends, and a client that stamps what it sends
-//! and what comes. Both ways are gone in turns, so that what the ends and the machine cost is on both, and the difference
-//! is the proxy's.
+//! The program is both ends: a [`tap`] that stamps what it takes and what it sends, and a client that stamps what it
+//! sends and what comes. Calls take the two ways in turns. The cost of the ends and of the machine is in both; the
+//! difference is the proxy's.
 
 mod block;
 mod journey;

@@ -12,7 +12,7 @@ use crate::{
     record::Nanos,
 };
 
-/// What was done.
+/// What was measured, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HopSetup {
     /// The proxy's address, or the command that was spawned.
@@ -33,18 +33,18 @@ pub struct HopSetup {
     pub seconds: f64,
     /// The order within blocks follows from it.
     pub seed: u64,
-    /// RFC 3339.
+    /// When the measurement began, in RFC 3339 form.
     pub started: String,
-    /// Of the machine.
+    /// The machine on which it was measured.
     pub host: String,
 }
 
 /// What a proxy adds. `schema` names this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HopReport {
-    /// `ai-inference-bench/hop/1`.
+    /// Always `ai-inference-bench/hop/1`.
     pub schema: String,
-    /// What was done.
+    /// What was measured, and how.
     pub setup: HopSetup,
     /// Blocks, each of both ways.
     pub blocks: usize,
@@ -71,17 +71,17 @@ pub struct Row {
     pub metric: String,
     /// The formula's id: arrival at one end - departure from the other, by one clock.
     pub formula: String,
-    /// As 0.5.
+    /// The quantile, such as 0.5.
     pub quantile: f64,
-    /// Without the proxy.
+    /// Milliseconds without the proxy.
     pub direct_ms: f64,
-    /// With it.
+    /// Milliseconds through the proxy.
     pub through_ms: f64,
     /// The centre of the blocks' differences (Hodges and Lehmann).
     pub added_ms: f64,
     /// Lower limit at 95 %, by Student's t over the blocks.
     pub low_ms: f64,
-    /// Upper limit.
+    /// Upper limit at 95 %, by Student's t over the blocks.
     pub high_ms: f64,
 }
 

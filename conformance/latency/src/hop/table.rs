@@ -6,12 +6,12 @@ use super::super::columns::Columns;
 use super::report::{HopReport, HopSetup, MEDIAN, Row};
 
 impl HopReport {
-    /// For terminals.
+    /// The report as a table for terminals.
     pub fn table(&self) -> String {
         self.written(false)
     }
 
-    /// For a pull request.
+    /// The report as Markdown, for a pull request.
     pub fn markdown(&self) -> String {
         self.written(true)
     }

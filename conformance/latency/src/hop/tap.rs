@@ -31,7 +31,7 @@ use super::{
 pub struct Clock(Instant);
 
 impl Clock {
-    /// From now on.
+    /// A clock that starts now.
     pub fn start() -> Self {
         Self(Instant::now())
     }

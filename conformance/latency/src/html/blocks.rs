@@ -70,7 +70,7 @@ pub(super) fn blocks(finding: &Finding) -> Figure {
                        when it lies below."
         .to_owned();
     if floor.is_some() {
-        caption += " In the shaded band this machine cannot tell a program from itself.";
+        caption += " In the shaded band differences are only this machine's noise.";
     }
     let heading = format!("{} ({})", capital(&subject(finding)), short(finding));
     Figure { said: change(finding), ..Figure::new(&heading, caption, &plot, Size::HALF) }

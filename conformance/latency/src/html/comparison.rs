@@ -141,24 +141,24 @@ fn sentence(comparison: &Comparison) -> String {
     }
     match comparison.conclusion {
         Conclusion::Fail => worst(Verdict::Fail).map_or_else(
-            || "FAIL: the candidate is slower than it may be".to_owned(),
+            || "FAIL: the candidate is slower than allowed".to_owned(),
             |finding| format!("FAIL: {}", said(finding)),
         ),
         Conclusion::Pass => worst(Verdict::Pass).map_or_else(
-            || "PASS: the candidate is no slower than it may be".to_owned(),
+            || "PASS: the candidate is not slower than allowed".to_owned(),
             |finding| match comparison.rows.len() {
                 1 => format!("PASS: {}", said(finding)),
                 _ if findings.clone().all(|finding| finding.high < 1.0) => {
                     format!("PASS: the candidate is faster. Its {} is {}", subject(finding), change(finding))
                 }
                 _ => format!(
-                    "PASS: the candidate is no slower than it may be. Nearest to that, {}",
+                    "PASS: the candidate is not slower than allowed. Nearest to the limit, {}",
                     said(finding)
                 ),
             },
         ),
         Conclusion::Inconclusive => worst(Verdict::Inconclusive).map_or_else(
-            || "INCONCLUSIVE: the blocks do not tell".to_owned(),
+            || "INCONCLUSIVE: the blocks do not give a clear answer".to_owned(),
             |finding| format!("INCONCLUSIVE: {}, which lies within the limits", said(finding)),
         ),
         Conclusion::Invalid => "INVALID: these measurements must not be compared".to_owned(),

@@ -82,7 +82,7 @@ fn steps(mut values: Vec<Nanos>) -> Vec<(f64, f64)> {
     first.into_iter().chain(ranks.into_iter().map(|rank| (milliseconds(values[rank]), share(rank)))).collect()
 }
 
-/// With its first letter large.
+/// The text with a capital first letter.
 pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -19,7 +19,7 @@ use crate::{
 pub struct Series<'a> {
     /// What it is.
     pub title: &'a str,
-    /// Its unit.
+    /// The unit of the values.
     pub unit: &'a str,
     /// A label, as a commit or a date, and the value; the oldest first.
     pub points: &'a [(String, f64)],

@@ -93,21 +93,21 @@ fn caption(load: &str, is_log: bool, some_failed: bool, some_stalled: bool) -> S
         text += " The upright axis is logarithmic: equal distances are equal ratios.";
     }
     if some_stalled {
-        text += " In the shaded times nothing came to anybody, though requests were under way.";
+        text += " In the shaded times no request got an answer, though requests were under way.";
     }
     text += match (load.starts_with("closed:"), some_stalled) {
         (true, _) => {
-            " In a closed loop few marks show a stall: whoever is caught in it asks nothing more meanwhile."
+            " In a closed loop few marks show a stall: a client that waits in it sends nothing else."
         }
         (false, true) => {
             " Marks that slope down to the end of one are requests that were due in it and waited."
         }
         (false, false) => {
-            " A slope of marks down to one time would be a stall: all who were due in it waited for its end."
+            " Marks that slope down to one time would be a stall: requests due in it waited for its end."
         }
     };
     if some_failed {
-        text += " Crosses on the axis are requests that were not answered whole.";
+        text += " Crosses on the axis are requests without a complete answer.";
     }
     text
 }

@@ -1,11 +1,11 @@
-//! When nothing came to anybody, though requests were under way.
+//! The times in which no request got an answer, though requests were under way.
 
 use crate::{
     metrics::{Metric, quantile},
     record::{Nanos, Outcome, RequestRecord},
 };
 
-/// Such a time.
+/// A time in which no request got an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stall {
     pub(super) from: Nanos,
@@ -46,7 +46,7 @@ pub(super) fn stalls(requests: &[RequestRecord]) -> Vec<Stall> {
 const GAPS: f64 = 10.0;
 /// Times the median time to the first token.
 const FIRSTS: f64 = 3.0;
-/// In nanoseconds: shorter ones nobody notices.
+/// In nanoseconds: users do not notice shorter ones.
 const LEAST: Nanos = 100_000_000;
 /// Looked at, as each looks at all requests.
 const MOST_SILENCES: usize = 1000;
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(stalls(&caught), [Stall { from: 35_000_000, to: 530_000_000, caught: 2 }]);
         let late = [request(0, &[10, 20]), request(5, &[15, 25]), request(400, &[900, 910])];
         let waited = Stall { from: 400_000_000, to: 900_000_000, caught: 1 };
-        assert_eq!(stalls(&late), [waited], "it begins when there is somebody to wait");
+        assert_eq!(stalls(&late), [waited], "it begins when there is a request that waits");
     }
 
     #[test]

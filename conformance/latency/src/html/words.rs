@@ -33,7 +33,7 @@ pub(super) fn short(finding: &Finding) -> String {
     format!("{} p{}", visible(&finding.metric), finding.quantile * 100.0)
 }
 
-/// As 99th.
+/// A quantile as an ordinal percentile, such as "99th".
 fn nth(quantile: f64) -> String {
     let number = (quantile * 1e4).round() / 1e2;
     let ending = match number as u64 % 100 {
@@ -64,7 +64,7 @@ pub(super) fn change(finding: &Finding) -> String {
     format!("{} {word} [{}, {}]", percent(size), percent(low), percent(high))
 }
 
-/// As "5 %".
+/// A share in percent, such as "5 %".
 pub(super) fn share(share: f64) -> String {
     percent(share, usize::from(share.abs() < 0.1 && !is_whole(share)))
 }
@@ -73,7 +73,7 @@ fn percent(share: f64, decimals: usize) -> String {
     format!("{}{NO_BREAK}%", grouped(share * 100.0, decimals))
 }
 
-/// In percent.
+/// Whether a share is a whole number of percent.
 fn is_whole(share: f64) -> bool {
     (share * 100.0 - (share * 100.0).round()).abs() < 1e-6
 }
@@ -83,7 +83,7 @@ pub(super) fn milliseconds(ms: f64) -> String {
     format!("{}{NO_BREAK}ms", digits(ms))
 }
 
-/// As many as matter: three.
+/// Milliseconds with about three significant digits.
 pub(super) fn digits(ms: f64) -> String {
     let decimals = match ms.abs() {
         0.0 | 100.0.. => 0,
@@ -99,7 +99,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     format!("{}{NO_BREAK}s", grouped(seconds, 1))
 }
 
-/// As "1 request" and "2 requests".
+/// A count with its noun, such as "1 request" or "2 requests".
 pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{} {what}{}", grouped(count as f64, 0), if count == 1 { "" } else { "s" })
 }

@@ -9,7 +9,7 @@ use super::{
     thin::thin,
 };
 
-/// How large.
+/// The size of a drawing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     /// The class by which the style sheet chooses.
@@ -23,7 +23,7 @@ impl Size {
     pub(crate) const WIDE: Self = Self { name: "wide", width: 1040.0, height: 330.0 };
     /// Half of it.
     pub(crate) const HALF: Self = Self { name: "wide", width: 508.0, height: 290.0 };
-    /// A telephone's.
+    /// Made for the width of a telephone.
     pub(crate) const NARROW: Self = Self { name: "narrow", width: 360.0, height: 290.0 };
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Text {
 }
 
 impl Plot {
-    /// Draws it.
+    /// Draws the plot at this size.
     pub(crate) fn draw(&self, size: Size) -> Drawing {
         let label = self.label.clone();
         let mut drawing = Drawing { size: size.name, width: size.width, label, ..Drawing::default() };

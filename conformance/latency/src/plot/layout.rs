@@ -118,17 +118,17 @@ fn apart(
     kept
 }
 
-/// About how wide a text is: a digit of DejaVu Sans, which is wider than most, because nobody knows the reader's font.
+/// About how wide a text is: a digit of DejaVu Sans, which is wider than most, because the reader's font is unknown.
 fn columns(text: &str) -> f64 {
     text.chars().map(|c| if c > '\u{2e7f}' { 12.5 } else { 7.7 }).sum()
 }
 
-/// Of a row of text.
+/// Height of a row of text.
 const LINE: f64 = 18.0;
 /// For the axis' numbers and title.
 const BELOW: f64 = 44.0;
 const RIGHT: f64 = 12.0;
-/// Of a line in the legend.
+/// Length of a line in the legend.
 const SAMPLE: f64 = 26.0;
 /// A number on the axis, on the average.
 const TICK_WIDTH: f64 = 75.0;

@@ -7,22 +7,22 @@ use super::scale::Scale;
 pub(crate) struct Plot {
     /// What is seen, in a sentence, for those who do not see it.
     pub(crate) label: String,
-    /// To the right.
+    /// The horizontal axis.
     pub(crate) x: Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub(crate) y: Axis,
-    /// What is on it.
+    /// The layers of the plot.
     pub(crate) layers: Vec<Layer>,
 }
 
-/// One direction.
+/// One axis of a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     /// What it is, with its unit.
     pub(crate) title: String,
-    /// From where to where.
+    /// The range of the axis.
     pub(crate) scale: Scale,
-    /// Instead of round numbers.
+    /// The ticks to show instead of round numbers.
     pub(crate) ticks: Option<Vec<(f64, String)>>,
 }
 
@@ -31,22 +31,22 @@ pub(crate) struct Axis {
 pub(crate) struct Layer {
     /// In the legend, unless it is empty.
     pub(crate) name: String,
-    /// Its colour.
+    /// Colour of the layer.
     pub(crate) ink: Ink,
-    /// Its form.
+    /// What the layer draws.
     pub(crate) shape: Shape,
 }
 
 /// A colour by its meaning; the style sheet knows which, and gives each line a dash of its own besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {
-    /// Of the first series.
+    /// Colour of the first series.
     A,
-    /// Of the second.
+    /// Colour of the second series.
     B,
-    /// Of the third.
+    /// Colour of the third series.
     C,
-    /// Of the fourth.
+    /// Colour of the fourth series.
     D,
     /// What must be noticed.
     Bad,
@@ -57,19 +57,19 @@ pub(crate) enum Ink {
 /// A form. Places are in the axes' units.
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
-    /// From point to point.
+    /// A line from point to point.
     Line(Vec<(f64, f64)>),
     /// Level from each point to the next.
     Step(Vec<(f64, f64)>),
-    /// Single marks.
+    /// Separate marks.
     Marks(Mark, Vec<Spot>),
     /// An upright bar from a low to a high.
     Interval {
-        /// Where.
+        /// Horizontal position.
         x: f64,
-        /// From.
+        /// Lower end of the bar.
         low: f64,
-        /// To.
+        /// Upper end of the bar.
         high: f64,
         /// What it says when it is pointed at.
         told: String,
@@ -78,7 +78,7 @@ pub(crate) enum Shape {
     Band(f64, f64),
     /// Everything between two places from left to right, with what it says.
     Span(f64, f64, String),
-    /// A height.
+    /// A horizontal line at this height.
     Level(f64),
     /// A place from left to right, with what it says.
     Moment(f64, String),
@@ -87,18 +87,18 @@ pub(crate) enum Shape {
 /// The form of a mark; series differ by it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// Filled.
+    /// A filled circle.
     Round,
-    /// Hollow.
+    /// A hollow diamond.
     Diamond,
-    /// For what failed.
+    /// A cross, for requests that failed.
     Cross,
 }
 
 /// One mark's place; one that says something is never left out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spot {
-    /// Where.
+    /// Position: horizontal, then vertical.
     pub(crate) at: (f64, f64),
     /// What it says when it is pointed at; empty for nothing.
     pub(crate) told: String,

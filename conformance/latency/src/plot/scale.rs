@@ -9,7 +9,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Even steps.
+    /// A linear scale: equal distances are equal differences.
     pub(crate) fn linear(low: f64, high: f64) -> Self {
         let (low, high) = (tame(low), tame(high));
         let (low, high) = if low <= high { (low, high) } else { (high, low) };
@@ -40,12 +40,12 @@ impl Scale {
         }
     }
 
-    /// The steps grow.
+    /// Whether the scale is logarithmic.
     pub(crate) fn is_log(&self) -> bool {
         self.log
     }
 
-    /// The lower end.
+    /// The lower end of the scale.
     pub(crate) fn low(&self) -> f64 {
         self.low
     }

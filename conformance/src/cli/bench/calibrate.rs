@@ -1,4 +1,5 @@
-//! `conformance bench calibrate`: one program compared with itself, to learn what this host cannot tell from nothing.
+//! `conformance bench calibrate`: one program compared with itself, to learn which differences are only noise on this
+//! host.
 
 use std::{env, fs, path::PathBuf};
 
@@ -65,7 +66,7 @@ It takes --blocks times two times --length, and the warm-ups.
 Exit codes: 0 stored, 2 wrong usage, 3 the target could not be reached, 4 the figures are invalid and nothing was stored,
 130 interrupted.";
 
-/// Calibrates.
+/// Runs `conformance bench calibrate`.
 pub(super) async fn run(args: CalibrateArgs) -> anyhow::Result<Exit> {
     let mut load = match args.load.clone().resolve() {
         Ok(load) => load,

@@ -146,7 +146,7 @@ pub(super) fn written(output: &Path, files: &[&str]) {
 
 /// More than are under way at once, so that no two that run are equal.
 const PROMPTS: usize = 1000;
-/// Characters.
+/// In characters.
 const LONGEST_LIST: usize = 300;
 const RUN: Duration = Duration::from_secs(30);
 /// Of a run that ends after a number of requests.

@@ -97,7 +97,7 @@ Exit codes: 0 PASS, the candidate is not slower than the limits allow; 1 FAIL, i
 not be reached; 4 INVALID, the sides must not be compared (failed requests, a client that was late, other texts);
 130 interrupted.";
 
-/// Compares.
+/// Runs `conformance bench compare`.
 pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     let resolved = args.load.clone().resolve();
     let mut prepared = match resolved.and_then(|load| prepare(&args, load)) {

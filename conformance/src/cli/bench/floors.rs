@@ -9,8 +9,8 @@ use crate::{cli::call::refuse, exit::Exit};
 /// Which floors are used.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FloorArgs {
-    /// The file of noise floors that `bench calibrate` stored [default: $XDG_STATE_HOME/ai-inference/floors.json, else below ~/.local/state; used if it
-    /// is there]
+    /// The file of noise floors that `bench calibrate` stored [default: $XDG_STATE_HOME/ai-inference/floors.json, else
+    /// below ~/.local/state; used if it is there]
     #[arg(long, value_name = "FILE", conflicts_with = "no_floors")]
     pub floors: Option<PathBuf>,
     /// Judge without the noise floors of this host

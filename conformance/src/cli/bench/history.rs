@@ -29,7 +29,7 @@ pub struct HistoryArgs {
 pub enum HistoryCommand {
     /// Append a result
     Add(AddArgs),
-    /// Say how results went on, and where they changed
+    /// Show the results over time, and where they changed
     Show(ShowArgs),
 }
 
@@ -39,7 +39,7 @@ pub struct AddArgs {
     /// report.json of `bench run`, or comparison.json of `bench compare`: then its candidate's figures
     #[arg(value_name = "FILE")]
     pub result: PathBuf,
-    /// What was measured, as the id of a commit [default: when it was measured]
+    /// Name of what was measured, such as a commit id [default: the time of the measurement]
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub label: String,
     /// Where the history is
@@ -50,7 +50,7 @@ pub struct AddArgs {
 /// Arguments of `conformance bench history show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Look at so many results of each series, the last ones
+    /// Look at this number of the latest results of each series
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     pub last: u16,
     /// Print every series, with its values and changes, as JSON
@@ -59,7 +59,7 @@ pub struct ShowArgs {
     /// Print Markdown
     #[arg(long)]
     pub markdown: bool,
-    /// Write a page with a plot for each figure, too
+    /// Also write an HTML page with a plot for each figure into this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Where the history is
@@ -70,7 +70,7 @@ pub struct ShowArgs {
 /// Where a history is.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FileArgs {
-    /// The history: a file with a result a line, or the directory in which it is bench-history.jsonl
+    /// The history: a file with one result per line, or the directory that holds bench-history.jsonl
     #[arg(long, value_name = "FILE", default_value = NAME)]
     pub file: PathBuf,
 }
@@ -124,7 +124,7 @@ fn add(args: &AddArgs) -> Exit {
     Exit::Success
 }
 
-/// One write of a whole line; a line that somebody was interrupted in stays as it is, and is ended first.
+/// One write of a whole line; a line left unfinished by an interrupted process stays as it is, and is ended first.
 fn append(file: &Path, line: &str) -> io::Result<()> {
     if let Some(parent) = file.parent() {
         fs::create_dir_all(parent)?;

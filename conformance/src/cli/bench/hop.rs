@@ -1,4 +1,4 @@
-//! `conformance bench hop`: a tap behind the proxy, a client in front of it, and both ways in turns.
+//! `conformance bench hop`: a tap behind the proxy, a client in front of it, and calls that take both ways in turns.
 
 use std::{
     fs, io,
@@ -108,7 +108,7 @@ Exit codes: 0 measured, 1 a median lies above --most with its whole interval, 2 
 or does not forward to the backend, 4 the figures are invalid (messages were lost, merged or came out of order; the report
 says which), 130 interrupted.";
 
-/// Measures.
+/// Runs `conformance bench hop`.
 pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
     let (tls, token) = match read(&args) {
         Ok(read) => read,
@@ -156,7 +156,7 @@ async fn start(args: &HopArgs, back: &Address) -> Result<Target, Exit> {
     reach(Start::command(&command, front.as_slice()), &args.output.join("proxy.log")).await
 }
 
-/// One that nobody listens on now; somebody else may take it before the proxy does, and then it says so.
+/// A port that is free now. Another process may take it before the proxy does; then the proxy says so.
 fn free_port() -> io::Result<Address> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     Ok(Address::Tcp { host: "127.0.0.1".to_owned(), port })

@@ -32,7 +32,7 @@ pub enum BenchCommand {
     Hop(Box<hop::HopArgs>),
 }
 
-/// Runs it.
+/// Runs one of the commands of `conformance bench`.
 pub fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     // One thread: the client often shares its cores with what it measures, and takes as little of them as it can.
     let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -79,7 +79,7 @@ Times are taken from the planned send time, so that a stall is seen by every req
 Exit codes: 0 measured, 2 wrong usage, 3 the target could not be reached, 4 the figures are invalid (the report says why),
 130 interrupted; what was measured until then is reported.";
 
-/// Measures.
+/// Runs `conformance bench run`.
 pub(super) async fn run(mut args: BenchRunArgs) -> anyhow::Result<Exit> {
     let (targets, spawn) = (args.target.as_slice(), args.spawn.as_deref());
     let (file, start) = match args.described.resolve(targets, spawn, &mut args.load.call) {

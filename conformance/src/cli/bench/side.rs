@@ -46,7 +46,7 @@ impl FromStr for Side {
     }
 }
 
-/// As it is named in reports.
+/// The name in reports.
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

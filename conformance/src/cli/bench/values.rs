@@ -20,7 +20,7 @@ fn whole(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text.trim())
         .map_err(|error| format!("{error}; a duration is written as 500ms, 30s or 2m"))?;
     if duration > LONGEST {
-        return Err("longer than a day (24h), which is the most that is taken".to_owned());
+        return Err("longer than a day (24h), the longest duration that is accepted".to_owned());
     }
     Ok(duration)
 }

@@ -14,8 +14,8 @@ crate::requirement! {
     /// needs it).
     ///
     /// # Why it matters
-    /// Users close tabs. A server that goes on generating for them serves nobody, and under load serves nobody
-    /// else.
+    /// Users close tabs. A server that goes on generating for them wastes its work, and under load it also delays
+    /// other users.
     ///
     /// # How it is checked
     /// Three generations are started at once; where all of them run, twelve, and then forty: until some of them wait or are
@@ -45,7 +45,7 @@ crate::requirement! {
 
 /// Generations at once; more are started where all of these run.
 const WIDTHS: [usize; 3] = [3, 12, 40];
-/// The contract's.
+/// The time that the contract allows.
 const LIMIT: Duration = Duration::from_secs(2);
 /// For the machine's own unrest.
 const SLACK: Duration = Duration::from_millis(500);
@@ -193,7 +193,7 @@ async fn one_alone(probe: &Probe, pace: Pace, bound: i64) -> Result<bool, NotPas
     Ok(false)
 }
 
-/// How long one generation lasts that nobody cancels.
+/// How long a generation lasts that is not cancelled.
 async fn whole(probe: &Probe, bound: i64) -> Result<Duration, NotPassed> {
     let generation = probe.predict(probe.request(bound)).await?;
     Ok(generation.served()?.took())

@@ -5,7 +5,7 @@ mod streams_apart;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[&streams_apart::REQUIREMENT, &cancel_frees::REQUIREMENT];
 
 /// What the contract asks and nothing here checks, with the reason.

@@ -9,7 +9,7 @@ mod unload_needs_model;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[
     &trace_id::REQUIREMENT,
     &fresh_trace_id::REQUIREMENT,

@@ -6,7 +6,7 @@ mod unknown_model;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] =
     &[&unknown_model::REQUIREMENT, &any_prompt::REQUIREMENT, &good_after_refused::REQUIREMENT];
 

@@ -10,7 +10,7 @@ mod version;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[
     &healthy::REQUIREMENT,
     &backend::REQUIREMENT,

@@ -2,7 +2,7 @@
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[];
 
 /// What the contract asks and nothing here checks, with the reason.

@@ -8,7 +8,7 @@ mod unset_is_documented;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[
     &defaults::REQUIREMENT,
     &max_new_tokens::REQUIREMENT,

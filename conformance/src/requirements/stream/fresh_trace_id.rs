@@ -16,7 +16,7 @@ crate::requirement! {
     /// A request without trace_id is answered under one fresh, non-empty trace_id.
     ///
     /// # Why it matters
-    /// A generation that nobody can name cannot be found in any log.
+    /// A generation without an id cannot be found in any log.
     ///
     /// # How it is checked
     /// Two generations, one without `metadata` and one with an empty trace_id. All responses of each must carry one

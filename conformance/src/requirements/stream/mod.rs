@@ -15,7 +15,7 @@ mod whole_characters;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[
     &one_last_message::REQUIREMENT,
     &nothing_after_last::REQUIREMENT,

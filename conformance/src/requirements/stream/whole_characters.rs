@@ -52,7 +52,7 @@ const TOKENS: i64 = 48;
 const REPLACEMENT: char = '\u{FFFD}';
 /// A model may produce a stray byte now and then; more than this is not judged in silence.
 const STRAY: usize = 3;
-/// Nobody asks so many questions.
+/// From so many pairs of question marks at chunk ends on, the check cannot judge: an ordinary answer has fewer.
 const MANY_HALVES: usize = 12;
 
 async fn check(probe: &Probe) -> Judgement {

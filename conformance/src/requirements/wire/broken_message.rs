@@ -19,8 +19,8 @@ crate::requirement! {
     /// and other streams go on. The same for a message that comes second on a stream.
     ///
     /// # Why it matters
-    /// Gateways multiplex many users over one connection. If one client's broken bytes close it, everybody's
-    /// generation is cut.
+    /// Gateways multiplex many users over one connection. If one client's broken bytes close it, the generations of
+    /// all users on it are cut.
     ///
     /// # How it is checked
     /// On one connection a generation is running while Health, Control and StreamPredict are each sent bytes that are no

@@ -17,8 +17,8 @@ crate::requirement! {
     /// the server stays healthy.
     ///
     /// # Why it matters
-    /// Every gRPC server has a limit, and somebody will paste a book. The client must learn that its message was
-    /// too large, and nobody else may notice.
+    /// Every gRPC server has a limit, and some user will paste a book. The client must learn that its message was
+    /// too large, and other clients must not notice.
     ///
     /// # How it is checked
     /// While a generation runs on another connection, Health and StreamPredict are called with an unknown field that
@@ -35,7 +35,7 @@ crate::requirement! {
     level: Must,
     dialects: [Contract, CyLlm],
     since: "0.1.0",
-    title: "a message too large is refused and harms nobody",
+    title: "a message too large is refused and harms no other request",
     check: check,
     mutant: StopsAnswering, fault: "the server stops answering", seen_as: "no answer within",
 }

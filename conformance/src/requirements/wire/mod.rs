@@ -11,7 +11,7 @@ mod unknown_method;
 
 use crate::requirement::Requirement;
 
-/// In the contract's order.
+/// The requirements of this area, in the contract's order.
 pub(super) static ALL: &[&Requirement] = &[
     &documented_name::REQUIREMENT,
     &all_methods::REQUIREMENT,

@@ -10,7 +10,7 @@ use std::{
 #[derive(Debug)]
 pub struct BadTargetFile {
     path: PathBuf,
-    /// From 1.
+    /// Number of the line, counted from 1.
     line: Option<usize>,
     fault: Fault,
 }
@@ -25,18 +25,18 @@ pub enum Fault {
     Shape(String),
     /// A field says something that it cannot.
     Value {
-        /// Which.
+        /// The name of the field.
         field: &'static str,
         /// What it says. Never a credential.
         found: String,
-        /// What it may say.
+        /// What is allowed there.
         expected: String,
     },
     /// A credential that cannot be had.
     Credential {
-        /// Which field names it.
+        /// The field that names the credential.
         field: String,
-        /// Why.
+        /// Why the credential cannot be had.
         why: String,
     },
     /// Something that is needed is not there.

@@ -26,7 +26,7 @@ pub struct TargetFile {
     pub path: PathBuf,
     /// What it is called in reports.
     pub name: String,
-    /// Which version of it, for reports.
+    /// Version of the target, for reports.
     pub version: Option<String>,
     /// Where people read more about it, for reports.
     pub url: Option<String>,

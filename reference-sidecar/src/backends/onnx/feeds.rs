@@ -22,7 +22,7 @@ pub(super) struct Feeds {
 
 enum Lengths {
     Direct {
-        /// int32 `[slots]`.
+        /// Lengths of the slots: int32, shape `[slots]`.
         seqlens: Region,
         /// int32 `[1]`: the cache's rows, constant.
         total: Region,

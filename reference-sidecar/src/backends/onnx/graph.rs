@@ -35,11 +35,11 @@ pub(super) struct Graph {
     pub(super) positions: bool,
     /// Of the KV cache: float or half.
     pub(super) cache: TensorElementType,
-    /// Of the logits: float or half.
+    /// Type of the logits: float or half.
     pub(super) logits: TensorElementType,
     /// Layers that take adapters.
     pub(super) adapted: Vec<AdaptedLayer>,
-    /// Of adapters: float or half.
+    /// Type of the adapters: float or half.
     pub(super) lora: TensorElementType,
 }
 
@@ -106,7 +106,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// An input that nobody feeds fails every run; better said once, by its name.
+    /// An input that this server does not feed fails every run; better said once, by its name.
     fn refuse_others(&self, session: &Session, package: &Package) -> Result<(), OnnxError> {
         let known = |name: &str| {
             let own = match self.family {

@@ -97,9 +97,9 @@ pub enum LibraryError {
     /// A place was named and nothing is there.
     #[error("{source_name} names {}, and there is no such file", .path.display())]
     Missing {
-        /// The option or variable.
+        /// The option or variable that names the library.
         source_name: &'static str,
-        /// What it says.
+        /// The path that it names.
         path: PathBuf,
     },
     /// No place was named and the cache is empty.

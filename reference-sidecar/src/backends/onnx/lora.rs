@@ -19,10 +19,10 @@ use crate::package::{AdaptedLayer, Adapter};
 
 pub(super) struct Lora {
     layers: Vec<AdaptedLayer>,
-    /// As `layers`.
+    /// One stack of matrices for each of `layers`.
     stacks: Vec<Stack>,
     kind: TensorElementType,
-    /// int64 `[slots]`.
+    /// The adapter's index for each slot: int64, shape `[slots]`.
     index: Region,
     /// What lies in each slot's place.
     held: Vec<Option<Arc<Adapter>>>,

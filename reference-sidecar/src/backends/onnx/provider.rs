@@ -36,8 +36,8 @@ impl Provider {
         }
     }
 
-    /// The nodes that somebody else computes and should not. ONNX Runtime falls back without a word: a model of float32,
-    /// whose attention CUDA has not, would run at a tenth of the speed and look well.
+    /// The nodes that another provider computes and should not. ONNX Runtime falls back without a word: a model of
+    /// float32, whose attention CUDA has not, would run at a tenth of the speed and look well.
     pub(super) fn strays(self, placed: &[PlacedNode]) -> Vec<&PlacedNode> {
         let stray = |node: &&PlacedNode| {
             node.provider != self.name() && !ON_CPU_BY_DESIGN.contains(&node.operator.as_str())
@@ -62,7 +62,7 @@ const ON_CPU_BY_DESIGN: [&str; 12] = [
     "Unsqueeze",
 ];
 
-/// Whose operators compute on the CPU.
+/// Which operators compute on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
     /// Ours, for what the model asks and the processor has, else ONNX Runtime's.
@@ -81,7 +81,7 @@ impl FromStr for Kernels {
 }
 
 impl Kernels {
-    /// As it is written.
+    /// The name, as the user writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Own => "own",

@@ -34,13 +34,13 @@ use crate::{
 /// How a model is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnnxOptions {
-    /// What computes.
+    /// The execution provider that computes.
     pub provider: Provider,
     /// Sequences at once; `None` for as many as memory and cores suit.
     pub slots: Option<usize>,
     /// Threads of one step.
     pub threads: usize,
-    /// By whose operators.
+    /// The kernels whose operators are used.
     pub kernels: Kernels,
 }
 
@@ -56,19 +56,19 @@ pub enum OnnxError {
          writes it, or `seqlens_k`, `total_sequence_length` and `logits_index`, as `ci/models` makes it"
     )]
     MissingInput {
-        /// The input.
+        /// Name of the input.
         name: &'static str,
     },
     /// An output that every graph has.
     #[error("the graph has no output `{name}`")]
     MissingOutput {
-        /// The output.
+        /// Name of the output.
         name: String,
     },
-    /// An input that nobody would feed.
+    /// An input that this server does not feed.
     #[error("the graph asks for `{name}`, which this server cannot give: only decoders of text are served")]
     UnknownInput {
-        /// The input.
+        /// Name of the input.
         name: String,
     },
     /// An input or output differs from what `genai_config.json` says.
@@ -76,9 +76,9 @@ pub enum OnnxError {
     Mismatch {
         /// The input or output.
         name: String,
-        /// In the graph.
+        /// What the graph has.
         found: String,
-        /// By the configuration.
+        /// What the configuration asks for.
         expected: String,
     },
     /// ONNX Runtime would compute a part elsewhere, slowly.
@@ -87,11 +87,11 @@ pub enum OnnxError {
          CUDA's attention takes float16 only: convert the model to fp16, or use `--provider cpu`"
     )]
     Placement {
-        /// The provider.
+        /// Name of the execution provider.
         provider: &'static str,
-        /// How many.
+        /// How many nodes the provider cannot compute.
         count: usize,
-        /// The first of them.
+        /// The first of the nodes.
         nodes: String,
     },
     /// The machine has not the memory.
@@ -99,9 +99,9 @@ pub enum OnnxError {
     NoRoom {
         /// The weights, or the cache.
         what: String,
-        /// Bytes.
+        /// Bytes that are needed.
         needed: u64,
-        /// Bytes.
+        /// Bytes that are free.
         free: u64,
     },
     /// It loads, and computes something else than a decoder with a KV cache in place.
@@ -115,7 +115,7 @@ impl<R> From<ort::Error<R>> for OnnxError {
     }
 }
 
-/// The backend.
+/// A backend that runs a model with ONNX Runtime.
 pub struct OnnxBackend {
     session: Session,
     arena: Arena,

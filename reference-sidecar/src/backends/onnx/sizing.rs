@@ -16,7 +16,7 @@ pub(super) fn free_memory() -> Option<u64> {
 }
 
 /// Of a control group's `memory.stat`: bytes of files that were read and lie unused. They count as used, and a model that
-/// was just copied there fills the group with them; the kernel drops them when somebody needs the memory.
+/// was just copied there fills the group with them; the kernel drops them when a process needs the memory.
 fn reclaimable(statistics: &str) -> u64 {
     let bytes = statistics.lines().find_map(|line| line.strip_prefix("inactive_file "));
     bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
