@@ -56,7 +56,7 @@ const FEWER_TOKENS: i64 = 16;
 const LONG: Duration = Duration::from_millis(250);
 const ROUNDS: u32 = 3;
 /// More rounds than the first are run only where one is quick.
-const QUICK: Duration = Duration::from_secs(2);
+const QUICK: Duration = Duration::from_secs(1);
 /// Pieces of a neighbour's text that cannot be chance.
 const LEAKS: usize = 2;
 /// A phrase of the model's, or a piece at a text's very end, may be a divergence of its own; so many are not.
