@@ -407,6 +407,61 @@ fn says_what_its_transcripts_say(golden: io::Result<Transcripts>, package: &Path
     }
 }
 
+/// A model that gives logits that are no numbers for every text that begins with [`BROKEN`].
+struct SometimesBroken {
+    inner: ScriptedBackend,
+    broken: Vec<bool>,
+}
+
+const BROKEN: i64 = 250;
+
+impl Backend for SometimesBroken {
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+
+    fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
+        if past == 0 {
+            self.broken[slot] = tokens[0] == BROKEN;
+        }
+        self.inner.prefill(slot, past, tokens)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
+        let vocabulary = self.inner.capacity().vocabulary;
+        let logits = self.inner.decode(rows)?;
+        for (row, broken) in logits.chunks_exact_mut(vocabulary).zip(&self.broken) {
+            row[3] = if *broken { f32::NAN } else { row[3] };
+        }
+        Ok(logits)
+    }
+
+    fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {
+        self.inner.adapt(slot, adapter)
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> bool {
+        self.inner.copy_prefix(from, to, tokens)
+    }
+}
+
+#[test]
+fn logits_that_are_no_numbers_end_their_own_sequence() {
+    let capacity = Capacity { slots: 3, context: 1024, vocabulary: 251 };
+    let backend = || SometimesBroken { inner: ScriptedBackend::new(capacity), broken: vec![false; 3] };
+    let prompts = prompts();
+    let expected = run(&start(backend(), 64), &prompts[0], 200);
+    let engine = start(backend(), 64);
+    let neighbour = submit(&engine, &prompts[0], 200);
+    for _ in 0..3 {
+        let mut broken = submit(&engine, &[BROKEN, 1, 2], 20);
+        while broken.blocking_next().is_some() {}
+        assert_eq!(broken.outcome(), Err(EngineError::Backend));
+    }
+    assert_eq!(finish(neighbour), expected);
+    assert_eq!(run(&engine, &prompts[0], 200), expected, "and its slot is as good as new");
+}
+
 fn options(prefill_chunk: usize, queue: usize, end_of_text: &[u32]) -> EngineOptions {
     EngineOptions { queue, prefill_chunk, ahead: 64, end_of_text: end_of_text.to_vec() }
 }

@@ -238,13 +238,13 @@ impl<B: Backend> Solo<B> {
             let (parameters, seed) = sampling_of(identity.sampling);
             let mut sampler = Sampler::new(parameters, seed, prompt);
             backend.adapt(0, adapters[identity.adapter].as_ref()).unwrap();
-            let mut said = vec![sampler.sample(backend.prefill(0, 0, prompt).unwrap())];
+            let mut said = vec![sampler.sample(backend.prefill(0, 0, prompt).unwrap()).unwrap()];
             // A prompt that fills the context can still be answered by one token.
             let most = LONGEST.min(backend.capacity().context - prompt.len()).max(1);
             while said.len() < most {
                 let token = i64::from(said[said.len() - 1]);
                 let row = Row { token, past: prompt.len() + said.len() - 1 };
-                said.push(sampler.sample(backend.decode(&[row]).unwrap()));
+                said.push(sampler.sample(backend.decode(&[row]).unwrap()).unwrap());
             }
             said
         })

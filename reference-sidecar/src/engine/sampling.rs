@@ -107,8 +107,12 @@ impl Sampler {
         sampler
     }
 
-    /// Draws the next token. The logits are the caller's scratch: a penalty changes them.
-    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+    /// Draws the next token; `None` where the logits are none: a NaN or an infinity among them, or nothing to choose. They
+    /// are the caller's scratch: a penalty changes them.
+    pub fn sample(&mut self, logits: &mut [f32]) -> Option<u32> {
+        if !are_sound(logits) {
+            return None;
+        }
         if self.penalises() {
             self.penalise(logits);
         }
@@ -119,7 +123,7 @@ impl Sampler {
         {
             self.seen.insert(place, token);
         }
-        token
+        Some(token)
     }
 
     #[expect(clippy::float_cmp, reason = "exactly 1 is the value that means no penalty")]
@@ -232,6 +236,17 @@ fn nucleus(candidates: &mut [(f32, u32)], mass: f32) -> (usize, f32) {
     (kept, sum)
 }
 
+/// Whether a token can be chosen by them. Minus infinity is how a graph says "never this one".
+fn are_sound(logits: &[f32]) -> bool {
+    let mut broken = false;
+    let mut possible = false;
+    for logit in logits {
+        broken |= logit.is_nan() || *logit == f32::INFINITY;
+        possible |= *logit > f32::NEG_INFINITY;
+    }
+    possible && !broken
+}
+
 /// The first of the largest, and its value. In two passes, because the compiler turns the first into vector code and
 /// this runs once a token over tens of thousands of logits.
 fn arg_max(logits: &[f32]) -> (u32, f32) {
@@ -263,6 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn logits_that_are_none_choose_no_token() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            for penalty in [1.0, 1.3] {
+                let parameters =
+                    SamplingParameters { repetition_penalty: penalty, ..SamplingParameters::default() };
+                let mut logits = [0.5; 40];
+                logits[7] = bad;
+                assert_eq!(Sampler::new(parameters, 1, &[7]).sample(&mut logits), None, "{bad}");
+            }
+        }
+        let mut sampler = Sampler::new(SamplingParameters::default(), 1, &[]);
+        assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY; 20]), None);
+        assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]), Some(1));
+    }
+
+    #[test]
     fn zero_is_unset() {
         let resolved = SamplingParameters::resolve(Some(Sampling::default()));
         assert_eq!(resolved, Ok(SamplingParameters::default()));
@@ -287,7 +318,7 @@ mod tests {
     fn greedy_takes_the_first_of_the_best() {
         let parameters = SamplingParameters { top_p: 0.001, ..SamplingParameters::default() };
         let mut logits: Vec<f32> = (0..100).map(|i: u8| f32::from(i % 40)).collect();
-        assert_eq!(Sampler::new(parameters, 1, &[]).sample(&mut logits), 39);
+        assert_eq!(Sampler::new(parameters, 1, &[]).sample(&mut logits), Some(39));
     }
 
     #[test]
@@ -296,7 +327,7 @@ mod tests {
             let parameters =
                 SamplingParameters { temperature: 1.5, top_p: 1.0, ..SamplingParameters::default() };
             let mut sampler = Sampler::new(parameters, seed, &[]);
-            (0..50).map(|_| sampler.sample(&mut [0.0; 64])).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.sample(&mut [0.0; 64]).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
         assert_ne!(draws(3), draws(4));
@@ -308,7 +339,7 @@ mod tests {
         let mut sampler = Sampler::new(parameters, 5, &[]);
         // Probabilities 0.5, 0.25, 0.25: the first two weigh 0.75 and are enough.
         let logits = [0.5_f32.ln(), 0.25_f32.ln(), 0.25_f32.ln()];
-        assert!((0..500).all(|_| sampler.sample(&mut logits.clone()) < 2));
+        assert!((0..500).all(|_| sampler.sample(&mut logits.clone()).unwrap() < 2));
     }
 
     #[test]
@@ -316,7 +347,7 @@ mod tests {
         let parameters =
             SamplingParameters { top_p: 0.001, repetition_penalty: 10.0, ..SamplingParameters::default() };
         let mut sampler = Sampler::new(parameters, 5, &[0]);
-        let drawn: Vec<_> = (0..3).map(|_| sampler.sample(&mut [4.0, 3.0, 2.0])).collect();
+        let drawn: Vec<_> = (0..3).map(|_| sampler.sample(&mut [4.0, 3.0, 2.0]).unwrap()).collect();
         assert_eq!(drawn, [1, 2, 0]);
     }
 
@@ -340,7 +371,7 @@ mod tests {
         for top_p in [0.999_999, 1.0] {
             let parameters = SamplingParameters { temperature: 1.0, top_p, ..SamplingParameters::default() };
             let mut sampler = Sampler::new(parameters, 11, &[]);
-            let sevens = (0..4000).filter(|_| sampler.sample(&mut logits.clone()) == 7).count();
+            let sevens = (0..4000).filter(|_| sampler.sample(&mut logits.clone()) == Some(7)).count();
             // Five standard deviations.
             assert!(sevens.abs_diff(2000) < 160, "{sevens} at {top_p}");
         }
@@ -355,7 +386,7 @@ mod tests {
                     let resolved =
                         SamplingParameters::resolve(Some(asked(temperature, top_p, penalty))).unwrap();
                     let mut sampler = Sampler::new(resolved, 1, &[0, 1]);
-                    assert!((0..20).all(|_| sampler.sample(&mut [3.0, -2.0, 0.0, 1.0]) < 4));
+                    assert!((0..20).all(|_| sampler.sample(&mut [3.0, -2.0, 0.0, 1.0]).unwrap() < 4));
                 }
             }
         }

@@ -108,20 +108,24 @@ impl Sequence {
         Row { token: self.tokens.get(self.past).copied().unwrap_or_default(), past: self.past }
     }
 
-    /// Draws the next token from `logits` and hands it to the reader. `Some` when that was the last.
+    /// Draws the next token from `logits` and hands it to the reader. `Some` when the sequence has ended, and how: logits that
+    /// are no numbers end it as a failure of the model's.
     pub(super) fn advance(
         &mut self,
         logits: &mut [f32],
         end_of_text: &[u32],
         alarms: &mut Alarms,
-    ) -> Option<Finish> {
-        let token = self.sampler.sample(logits);
+    ) -> Option<Result<Finish, EngineError>> {
+        let Some(token) = self.sampler.sample(logits) else {
+            tracing::error!(position = self.past, "the model gave logits that are no numbers");
+            return Some(Err(EngineError::Backend));
+        };
         if end_of_text.contains(&token) {
-            return Some(Finish::EndOfText);
+            return Some(Ok(Finish::EndOfText));
         }
         self.tokens.push(i64::from(token));
         self.events.send(token, alarms);
-        (self.tokens.len() - self.prompt >= self.bound.0).then_some(self.bound.1)
+        (self.tokens.len() - self.prompt >= self.bound.0).then_some(Ok(self.bound.1))
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -183,7 +183,7 @@ impl<B: Backend> StepLoop<B> {
                 // A sequence that was preempted has drawn this token before.
                 let draws = end == sequence.to_read() && !sequence.has_begun();
                 count(&self.gauges.generated, usize::from(draws));
-                draws.then(|| sequence.advance(logits, &self.end_of_text, &mut self.alarms)).flatten().map(Ok)
+                draws.then(|| sequence.advance(logits, &self.end_of_text, &mut self.alarms)).flatten()
             }
             Err(BackendError::Interrupted) => {
                 // Its reader did that, and reads no outcome.
@@ -211,7 +211,7 @@ impl<B: Backend> StepLoop<B> {
                 count(&self.gauges.steps, 1);
                 let mut width = 0;
                 let ended = sequences.inspect(|_| width += 1).filter_map(|(slot, sequence, logits)| {
-                    Some((slot, Ok(sequence.advance(logits, &self.end_of_text, &mut self.alarms)?)))
+                    Some((slot, sequence.advance(logits, &self.end_of_text, &mut self.alarms)?))
                 });
                 let ended = ended.collect();
                 count(&self.gauges.rows, width);

@@ -2,8 +2,8 @@
 //!
 //! A tokenizer decodes lists, and a token's text may depend on the ones before it: a character's bytes are spread over
 //! tokens, a first word loses its space. So each step decodes a window of the last tokens and hands out what is new.
-//! Bytes that do not yet make a character decode to one U+FFFD at the end, which is held back; what stands before
-//! it can no longer change. Knows no tokenizer, only [`Decode`].
+//! Bytes that do not yet make a character decode to U+FFFD at the end, one for all of them or one for each (byte fallback),
+//! which are held back; what stands before them can no longer change. Knows no tokenizer, only [`Decode`].
 
 /// From tokens to text, all at once: bytes that make no character become U+FFFD.
 pub trait Decode {
@@ -38,7 +38,7 @@ impl<D: Decode> Incremental<D> {
     pub fn push(&mut self, token: u32) -> String {
         self.window.push(token);
         let text = self.decode.decode(&self.window);
-        let stable = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text);
+        let stable = complete(&text);
         let chunk = stable.get(self.shown..).unwrap_or_default().to_owned();
         self.shown = self.shown.max(stable.len());
         self.slide(stable.len() == text.len());
@@ -49,8 +49,7 @@ impl<D: Decode> Incremental<D> {
     /// dropped, because a bound on tokens may cut anywhere.
     pub fn finish(self) -> String {
         let text = self.decode.decode(&self.window);
-        let complete = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text);
-        complete.get(self.shown..).unwrap_or_default().to_owned()
+        complete(&text).get(self.shown..).unwrap_or_default().to_owned()
     }
 
     /// Cuts the window's front off, so that a step costs the same at the end of a long text as at its start.
@@ -66,13 +65,18 @@ impl<D: Decode> Incremental<D> {
         if cut > 0 {
             self.window.drain(..cut);
             let text = self.decode.decode(&self.window);
-            self.shown = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text).len();
+            self.shown = complete(&text).len();
             self.border = 0;
         }
         if at_border && (self.border == 0 || self.window.len() <= FULL / 2) {
             self.border = self.window.len();
         }
     }
+}
+
+/// The text without the bytes at its end that make no character yet.
+fn complete(text: &str) -> &str {
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER)
 }
 
 /// Tokens in the window at which it is cut at the next border.
@@ -123,8 +127,7 @@ mod tests {
             tokens in prop::collection::vec(0..600_u32, 0..300)
         ) {
             let whole = decode(&tokens);
-            let complete = whole.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&whole);
-            prop_assert_eq!(chunks(decode, tokens).concat(), complete);
+            prop_assert_eq!(chunks(decode, tokens).concat(), complete(&whole));
         }
 
         #[test]

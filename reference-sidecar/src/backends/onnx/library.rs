@@ -33,6 +33,7 @@ impl Runtime {
             return Ok(runtime.clone());
         }
         let path = find(asked)?;
+        silence_telemetry();
         let builder = ort::init_from(&path).map_err(|error| LibraryError::Unusable(error.to_string()))?;
         let environment = builder
             .with_name("reference-sidecar")
@@ -111,6 +112,21 @@ pub enum LibraryError {
     /// The file is no ONNX Runtime, or too old a one.
     #[error("{0}: run `ci/onnxruntime` for the version that is known to work ({VERSION})")]
     Unusable(String),
+}
+
+/// From 1.29 on, ONNX Runtime's own builds for Linux name a collector of the vendor's, look it up, and leave an id of the
+/// device in the user's cache, as soon as the library is loaded. The API's switch comes later than that; this variable does
+/// not.
+fn silence_telemetry() {
+    // SAFETY: the standard library's readers of the environment hold a lock, and this runs before ONNX Runtime, the only C
+    // code here that reads it, has a thread.
+    #[expect(
+        unsafe_code,
+        reason = "the variable is ONNX Runtime's only switch that works before it is loaded"
+    )]
+    unsafe {
+        env::set_var("ORT_DISABLE_TELEMETRY", "1");
+    }
 }
 
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
