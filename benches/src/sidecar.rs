@@ -1,19 +1,14 @@
-//! The sidecar's own binary as a child process: started on addresses of its own, stopped by SIGTERM, killed when dropped.
+//! The sidecar's own binary as a child process, on addresses of its own.
 
 use std::{
-    env,
-    io::{self, BufRead as _, BufReader},
+    env, io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-
-use crate::client::Address;
+use testkit::{Server, fresh_socket};
 
 /// How a sidecar is started.
 #[derive(Clone, Debug)]
@@ -34,93 +29,26 @@ pub struct Start<'a> {
     pub outlives_interrupt: bool,
 }
 
-/// A running sidecar.
-#[derive(Debug)]
-pub struct Sidecar {
-    child: Child,
-    /// A Unix socket and a TCP port, in this order.
-    addresses: [Address; 2],
-    _directory: TempDir,
-}
-
-impl Sidecar {
-    /// Starts it and waits until it listens. Its log goes to this program's standard error.
-    pub fn start(start: &Start<'_>) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("bench-sidecar-").tempdir()?;
-        let socket = directory.path().join("sidecar.sock");
-        let mut command = Command::new(start.program);
-        command
-            .arg("serve")
-            .arg("--models")
-            .arg(start.models)
-            .args(["--default-model", start.model])
-            .args(["--slots", &start.slots.to_string()])
-            .args(["--queue", &start.queue.to_string()])
-            .args(["--threads", &start.threads.to_string()])
-            .arg(format!("--listen=unix://{}", socket.display()))
-            .arg("--listen=127.0.0.1:0")
-            .env_remove("CY_LLM_INTERNAL_TOKEN")
-            .env_remove("SIDECAR_TOKEN_ENV")
-            .env("SIDECAR_LOG", env::var_os("SIDECAR_LOG").unwrap_or_else(|| "warn".into()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        if start.outlives_interrupt {
-            command.process_group(0);
-        }
-        let mut child = command.spawn()?;
-        let stdout =
-            child.stdout.take().ok_or_else(|| io::Error::other("the sidecar has no standard output"))?;
-        let mut lines = BufReader::new(stdout).lines();
-        let mut address = || {
-            let line = lines.next().transpose()?;
-            let given = line.as_deref().and_then(|line| line.strip_prefix("listening on "));
-            let given =
-                given.ok_or_else(|| io::Error::other("the sidecar did not start; see its log above"))?;
-            given.parse().map_err(io::Error::other)
-        };
-        match (address(), address()) {
-            (Ok(unix), Ok(tcp)) => Ok(Self { child, addresses: [unix, tcp], _directory: directory }),
-            (Err(error), _) | (_, Err(error)) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+/// Starts it on a Unix socket and a TCP port, in this order. Its log goes to this program's standard error.
+pub fn start(start: &Start<'_>) -> io::Result<Server> {
+    let mut command = Command::new(start.program);
+    command
+        .arg("serve")
+        .arg("--models")
+        .arg(start.models)
+        .args(["--default-model", start.model])
+        .args(["--slots", &start.slots.to_string()])
+        .args(["--queue", &start.queue.to_string()])
+        .args(["--threads", &start.threads.to_string()])
+        .arg(format!("--listen=unix://{}", fresh_socket().display()))
+        .arg("--listen=127.0.0.1:0")
+        .env_remove("CY_LLM_INTERNAL_TOKEN")
+        .env_remove("SIDECAR_TOKEN_ENV")
+        .env("SIDECAR_LOG", env::var_os("SIDECAR_LOG").unwrap_or_else(|| "warn".into()));
+    if start.outlives_interrupt {
+        command.process_group(0);
     }
-
-    /// Where it listens: the Unix socket first.
-    pub const fn addresses(&self) -> &[Address; 2] {
-        &self.addresses
-    }
-
-    /// The id of the sidecar's process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGTERM, and its exit status; killed when that takes longer than a drain may.
-    pub fn stop(mut self) -> io::Result<ExitStatus> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            kill_process(pid, Signal::TERM)?;
-        }
-        let asked = Instant::now();
-        while asked.elapsed() < STOP_LIMIT {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill()?;
-        self.child.wait()
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Server::start(&mut command, 2)
 }
 
 /// The sidecar that was built together with the running program.
@@ -134,5 +62,5 @@ pub fn built_beside() -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::NotFound, why))
 }
 
-/// More than the sidecar's own grace time, so that a kill here means that its drain failed.
-const STOP_LIMIT: Duration = Duration::from_secs(40);
+/// More than the sidecar's own grace time, so that one that still runs then has failed to drain.
+pub const STOP_LIMIT: Duration = Duration::from_secs(40);

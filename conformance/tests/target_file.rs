@@ -3,10 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use conformance::target::{Source, TargetFile};
+use testkit::Server;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_conformance");
 
@@ -88,8 +89,11 @@ fn what_runs_already_is_waited_for_as_long_as_the_file_says() {
 fn two_addresses_are_two_doors_of_one_server_or_an_error() {
     let place = tempfile::tempdir().unwrap();
     let socket = |name: &str| format!("unix://{}", place.path().join(name).display());
-    let both = Served::start(&["--listen", &socket("a"), "--listen", &socket("b")]);
-    let other = Served::start(&["--listen", &socket("c"), "--mutant", "CONTROL-004"]);
+    let serve = |arguments: &[&str], addresses| {
+        Server::start(Command::new(PROGRAM).args(["serve", "exemplar"]).args(arguments), addresses).unwrap()
+    };
+    let both = serve(&["--listen", &socket("a"), "--listen", &socket("b")], 2);
+    let other = serve(&["--listen", &socket("c"), "--mutant", "CONTROL-004"], 1);
     let only = ["--only", "HEALTH-001"];
     let doors = ["--target", &socket("a"), "--target", &socket("b")];
     let output = run(place.path(), &[&only[..], &doors].concat());
@@ -175,29 +179,6 @@ fn the_target_files_of_this_repository_and_of_its_guides_are_understood() {
             assert_eq!(output.status.code(), Some(2), "no such requirement: {output:?}");
             assert!(!said(&output).contains(&file), "{guide}: {}", said(&output));
         }
-    }
-}
-
-/// A server that a test starts itself.
-struct Served(Child);
-
-impl Served {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["serve", "exemplar"]).args(arguments).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
-        assert!(line.starts_with("listening on "), "{line}");
-        Self(child)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

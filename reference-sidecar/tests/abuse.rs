@@ -3,18 +3,17 @@
 
 mod support;
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use ai_inference_proto::{Contract, CyLlm, Dialect};
-use support::{
-    raw::{
+use ai_inference_proto::Dialect::{Contract, CyLlm};
+use support::server::start;
+use testkit::{
+    Client,
+    http2::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE,
         frame, headers, message,
     },
-    server::{Client, Server, request, text_of},
+    request, resident_kib, text_of,
 };
 use tokio::{io::AsyncReadExt as _, task, time::timeout};
 use tonic::Code;
@@ -54,7 +53,7 @@ async fn made_you_reset_ends_the_connection() {
 /// Each call is complete, so that its prompt is on its way into the engine when it is reset.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_prompts_that_are_reset_leave_no_work_behind() {
-    let long = Dialect::Contract.encode_request(request(&"Hello ".repeat(8000), "t", 1));
+    let long = Contract.encode_request(request(&"Hello ".repeat(8000), "t", 1));
     let taken = under_attack(move |raw| {
         let mut raw = raw.reading().hello(&[]);
         (0..2000).all(|number| {
@@ -115,7 +114,7 @@ async fn a_large_message_in_single_bytes_or_less_ends_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_never_read_stall_only_themselves() {
-    let long = Dialect::Contract.encode_request(request("Hello", "t", 500));
+    let long = Contract.encode_request(request("Hello", "t", 500));
     under_attack(move |raw| {
         // SETTINGS_INITIAL_WINDOW_SIZE = 0: not a byte of any answer may be sent.
         let mut raw = raw.reading().hello(&[0, 4, 0, 0, 0, 0]);
@@ -133,15 +132,15 @@ async fn readers_that_never_read_stall_only_themselves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hello_that_does_not_come_is_not_waited_for() {
-    let server = Server::start(&["--connections=4"]);
+    let server = start(&["--connections=4"]);
     let began = Instant::now();
     let silent =
         [&b""[..], b"PRI * HTTP/2.0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0"].map(|hello| {
-            let mut raw = Raw::connect(&server.socket);
+            let mut raw = Raw::connect(&server.socket());
             raw.send(hello).unwrap();
             task::spawn_blocking(|| raw.closed_after())
         });
-    let mut client = server.client::<Contract>().await;
+    let client = server.client(Contract).await;
     while !silent.iter().all(task::JoinHandle::is_finished) {
         assert!(began.elapsed() < Duration::from_secs(20), "they should be closed after 10 s");
         text_of("t", &client.generate(request("Hello", "t", 4)).await.unwrap());
@@ -155,12 +154,12 @@ async fn a_hello_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_too_many_is_closed_at_once_and_a_place_is_free_again() {
-    let server = Server::start(&["--connections=2"]);
-    let mut client = server.client::<Contract>().await;
-    let second = Raw::connect(&server.socket).reading().hello(&[]);
+    let server = start(&["--connections=2"]);
+    let client = server.client(Contract).await;
+    let second = Raw::connect(&server.socket()).reading().hello(&[]);
     // It comes after the second on the same socket, so the second has its place.
     let third = task::spawn_blocking({
-        let raw = Raw::connect(&server.socket);
+        let raw = Raw::connect(&server.socket());
         || raw.closed_after()
     });
     assert!(third.await.unwrap() < Duration::from_secs(5));
@@ -181,8 +180,8 @@ async fn one_connection_too_many_is_closed_at_once_and_a_place_is_free_again() {
 
 #[tokio::test]
 async fn what_is_sent_back_may_not_be_large() {
-    let server = Server::start(&[]);
-    let mut client = server.client::<CyLlm>().await;
+    let server = start(&[]);
+    let client = server.client(CyLlm).await;
     let refused = client.generate(request("Hello", &"x".repeat(4097), 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let refused = client.control(&"x".repeat(4097), &[]).await.unwrap_err();
@@ -194,31 +193,32 @@ async fn what_is_sent_back_may_not_be_large() {
 
 /// Runs an attack against a fresh server, while a good client generates; then looks at what is left.
 async fn under_attack<T: Send + 'static>(attack: impl FnOnce(Raw) -> T + Send + 'static) -> T {
-    let server = Server::start(&[]);
-    let mut client = server.client::<Contract>().await;
-    let good = async |client: &mut Client<Contract>| {
+    let server = start(&[]);
+    let client = server.client(Contract).await;
+    let good = async |client: &Client| {
         let generation = client.generate(request("Hello", "good", 8));
         let responses = timeout(PATIENCE, generation).await.expect("a good client waits too long");
         text_of("good", &responses.unwrap());
     };
-    good(&mut client).await;
-    let before = server.memory();
-    let raw = Raw::connect(&server.socket);
+    good(&client).await;
+    let memory = || resident_kib(server.pid()).unwrap();
+    let before = memory();
+    let raw = Raw::connect(&server.socket());
     let attack = task::spawn_blocking(move || attack(raw));
     let mut most = 0;
     while !attack.is_finished() {
-        good(&mut client).await;
+        good(&client).await;
         // A connection that was there may be served where a newcomer is not.
-        good(&mut server.client::<Contract>().await).await;
-        most = server.memory().max(most);
+        good(&server.client(Contract).await).await;
+        most = memory().max(most);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let outcome = attack.await.unwrap();
-    good(&mut client).await;
+    good(&client).await;
     client.until("requests_inflight", 0).await;
     client.until("slots_busy", 0).await;
-    let grown = most.max(server.memory()).saturating_sub(before);
-    assert!(grown < GROWTH, "memory grew by {} KiB", grown >> 10);
+    let grown = most.max(memory()).saturating_sub(before);
+    assert!(grown < GROWTH, "memory grew by {grown} KiB");
     outcome
 }
 
@@ -249,15 +249,6 @@ fn flood(raw: &mut Raw, count: u32, piece: impl Fn(u32) -> Vec<u8>) -> Flood {
     Flood::Taken
 }
 
-impl Server {
-    /// Resident, in bytes.
-    fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
-    }
-}
-
 const STREAM_PREDICT: &str = "/AiInference/StreamPredict";
 const PACKET: usize = 64 << 10;
 /// HTTP/2's error codes.
@@ -266,5 +257,5 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 const SOON: Duration = Duration::from_secs(10);
 /// A generation of 8 tokens takes milliseconds; attacker, server and test share the machine's cores.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Windows of 4 MiB, some thousand calls, and what an allocator keeps; the floods are many times that.
-const GROWTH: usize = 64 << 20;
+/// Windows of 4 MiB, some thousand calls, and what an allocator keeps; the floods are many times that. In KiB.
+const GROWTH: u64 = 64 << 10;

@@ -471,7 +471,7 @@ fn start(backend: impl Backend + 'static, prefill_chunk: usize) -> EngineHandle 
 }
 
 fn job(prompt: &[i64], max_new_tokens: usize) -> Job {
-    let sampling = greedy_parameters(max_new_tokens as i64);
+    let sampling = greedy_parameters(max_new_tokens);
     Job { prompt: prompt.to_vec(), priority: 0, sampling, seed: 1, adapter: None }
 }
 

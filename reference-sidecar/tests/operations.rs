@@ -6,17 +6,20 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    fs,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use ai_inference_proto::{Contract, CyLlm, GenerationRequest, Sampling, WireDialect};
+use ai_inference_proto::{
+    Dialect::{Contract, CyLlm},
+    GenerationRequest, Sampling,
+};
 use reference_sidecar::{package::Package, text::Tokenizer};
 use serde_json::Value;
-use support::server::{Client, command, fresh_socket, request};
+use support::server::{command, listen};
+use tempfile::NamedTempFile;
+use testkit::{Server, fresh_socket, request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -30,34 +33,22 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 
 /// A sidecar with its metrics on a port and its log in a file.
 struct Operated {
-    child: Child,
-    address: String,
+    sidecar: Server,
     metrics: String,
-    log: PathBuf,
+    log: NamedTempFile,
 }
 
 impl Operated {
     fn start(args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let socket = fresh_socket();
-        let log = socket.with_extension("log");
-        let mut child = command(args, environment)
-            .arg(format!("--listen=unix://{}", socket.display()))
-            .arg("--metrics-listen=127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said: Vec<_> = lines.take(2).map(Result::unwrap).collect();
-        let [address, metrics] = &said[..] else { panic!("{}", fs::read_to_string(&log).unwrap()) };
-        let address = address.strip_prefix("listening on ").unwrap().to_owned();
-        let metrics = metrics.strip_prefix("metrics on http://").unwrap();
+        let log = NamedTempFile::new().unwrap();
+        let mut command = command(args, environment);
+        command.arg(listen(&fresh_socket())).arg("--metrics-listen=127.0.0.1:0");
+        let started = Server::start(command.stderr(log.reopen().unwrap()), 2);
+        let sidecar =
+            started.unwrap_or_else(|error| panic!("{error}: {}", fs::read_to_string(&log).unwrap()));
+        let metrics = sidecar.addresses[1].strip_prefix("http://").unwrap();
         let metrics = metrics.strip_suffix("/metrics").unwrap().to_owned();
-        Self { child, address, metrics, log }
-    }
-
-    async fn client<W: WireDialect>(&self) -> Client<W> {
-        Client::connect(&self.address).await
+        Self { sidecar, metrics, log }
     }
 
     /// The status and the body of a page.
@@ -83,53 +74,24 @@ impl Operated {
 
     /// Ends it, and returns what it logged.
     async fn end(mut self) -> String {
-        self.terminate();
-        assert_eq!(self.exit_code().await, Some(0));
+        self.sidecar.terminate().unwrap();
+        assert!(self.sidecar.exit(SOON).await.unwrap().success());
         fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    }
-
-    async fn exit_code(&mut self) -> Option<i32> {
-        for _ in 0..1000 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the server did not exit within 10 s");
-    }
-}
-
-impl Drop for Operated {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.log);
     }
 }
 
 /// A file that is gone with the test.
-struct Written(PathBuf);
+struct Written(NamedTempFile);
 
 impl Written {
     fn new(text: &str) -> Self {
-        let path = fresh_socket().with_extension("toml");
-        fs::write(&path, text).unwrap();
-        Self(path)
+        let file = NamedTempFile::new().unwrap();
+        fs::write(&file, text).unwrap();
+        Self(file)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.0.path().to_str().unwrap()
     }
 }
 
@@ -182,12 +144,12 @@ fn a_wrong_file_exits_with_2_and_says_where_and_what() {
 async fn metrics_count_exactly_what_happened() {
     let file = Written::new("slots = 1\nqueue = 0\n");
     let server = Operated::start(&["--config", file.path()], &[]);
-    let mut client = server.client::<Contract>().await;
+    let client = server.sidecar.client(Contract).await;
     let good = || request("Hello", "t", 4);
     for _ in 0..3 {
         client.generate(good()).await.unwrap();
     }
-    server.client::<CyLlm>().await.generate(good()).await.unwrap();
+    server.sidecar.client(CyLlm).await.generate(good()).await.unwrap();
 
     let unknown = GenerationRequest { model_id: "mallory".to_owned(), ..good() };
     let parameter =
@@ -199,7 +161,7 @@ async fn metrics_count_exactly_what_happened() {
 
     // One runs and is not read; there is no queue, so the next is too many. Then its caller leaves.
     let mut long = client.stream(tokio_stream::once(request("Hello", "long", 1000)), None).await.unwrap();
-    long.message().await.unwrap().unwrap();
+    long.next().await.unwrap().unwrap();
     let full = client.generate(good()).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted);
     let now = server.samples().await;
@@ -259,7 +221,7 @@ fn every_name_is_in_the_guide_and_every_name_of_the_guide_is_here(text: &str) {
 #[tokio::test]
 async fn counters_do_not_fall_when_a_model_is_unloaded_and_loaded_again() {
     let server = Operated::start(&[], &[]);
-    let mut client = server.client::<Contract>().await;
+    let client = server.sidecar.client(Contract).await;
     let counters = ["generation_tokens", "prefill_tokens", "prompt_tokens"];
     let names = counters.map(|name| format!("sidecar_{name}_total{{model=\"tiny\"}}"));
     let mut before = [0.0; 3];
@@ -280,14 +242,14 @@ async fn counters_do_not_fall_when_a_model_is_unloaded_and_loaded_again() {
 #[tokio::test]
 async fn a_json_log_has_one_line_a_generation_and_no_prompt() {
     let server = Operated::start(&["--log-format=json"], &[]);
-    let mut client = server.client::<CyLlm>().await.with_header("traceparent", TRACEPARENT);
+    let client = server.sidecar.client(CyLlm).await.with_header("traceparent", TRACEPARENT);
     let forged = "x\n{\"level\":\"ERROR\",\"message\":\"forged\"}";
     let answer = client.generate(request("Hello", "trace-of-json", 4)).await.unwrap();
     let said: String = answer.iter().map(|response| response.chunk.as_str()).collect();
     client.generate(request("Hello", forged, 4)).await.unwrap();
     let bad = GenerationRequest { adapter: "secret-adapter".to_owned(), ..request("Hello", "refused", 4) };
     client.generate(bad).await.unwrap_err();
-    let mut careless = server.client::<Contract>().await.with_header("traceparent", "00-not-a-trace");
+    let careless = server.sidecar.client(Contract).await.with_header("traceparent", "00-not-a-trace");
     careless.generate(request("Hello", &"long".repeat(1000), 4)).await.unwrap();
 
     let log = server.end().await;
@@ -312,7 +274,7 @@ async fn a_json_log_has_one_line_a_generation_and_no_prompt() {
 #[tokio::test]
 async fn a_trace_id_cannot_forge_a_line_of_a_text_log() {
     let server = Operated::start(&[], &[("SIDECAR_LOG", "debug")]);
-    let mut client = server.client::<Contract>().await;
+    let client = server.sidecar.client(Contract).await;
     let forged = "x\n2030-01-01T00:00:00.000000Z ERROR forged: \u{1b}[31mred\r\u{85}\u{2028}";
     client.generate(request("Hello", forged, 4)).await.unwrap();
     let log = server.end().await;
@@ -323,16 +285,10 @@ async fn a_trace_id_cannot_forge_a_line_of_a_text_log() {
 }
 
 #[tokio::test]
-async fn a_log_without_a_reader_does_not_delay_requests() {
-    let socket = fresh_socket();
-    let mut child = command(&[], &[])
-        .arg(format!("--listen=unix://{}", socket.display()))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let mut client = Client::<Contract>::connect(address.strip_prefix("listening on ").unwrap()).await;
+async fn a_log_that_nobody_reads_holds_nobody_up() {
+    let mut command = command(&[&listen(&fresh_socket())], &[]);
+    let server = Server::start(command.stderr(Stdio::piped()), 1).unwrap();
+    let client = server.client(Contract).await;
     // Several times what a pipe holds.
     for _ in 0..1500 {
         let bad = GenerationRequest { adapter: "none".to_owned(), ..request("Hello", &"t".repeat(64), 4) };
@@ -340,23 +296,20 @@ async fn a_log_without_a_reader_does_not_delay_requests() {
         assert_eq!(refused.unwrap_err().code(), Code::NotFound);
     }
     assert_eq!(client.counter("requests_failed").await, 1500);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let _ = fs::remove_file(socket);
 }
 
 #[tokio::test]
 async fn probes_and_metrics_answer_until_the_end_of_a_drain() {
     let mut server = Operated::start(&["--grace=60s"], &[]);
-    let mut client = server.client::<Contract>().await;
+    let client = server.sidecar.client(Contract).await;
     assert_eq!(server.get("/readyz").await.0, 200);
     assert_eq!(server.get("/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(server.get("/nothing").await.0, 404);
 
     // Not read, so that it cannot end.
     let mut long = client.stream(tokio_stream::once(request("Hello", "long", 1000)), None).await.unwrap();
-    long.message().await.unwrap().unwrap();
-    server.terminate();
+    long.next().await.unwrap().unwrap();
+    server.sidecar.terminate().unwrap();
     let mut ready = server.get("/readyz").await.0;
     for _ in 0..500 {
         if ready == 503 {
@@ -368,10 +321,10 @@ async fn probes_and_metrics_answer_until_the_end_of_a_drain() {
     assert_eq!(ready, 503);
     assert_eq!(server.get("/healthz").await.0, 200);
     assert_eq!(server.samples().await["sidecar_requests_inflight"], 1.0);
-    assert_eq!(server.child.try_wait().unwrap(), None, "it waits for what runs");
+    assert!(server.sidecar.exit(Duration::ZERO).await.is_err(), "it waits for what runs");
     drop(long);
     drop(client);
-    assert_eq!(server.exit_code().await, Some(0));
+    assert!(server.sidecar.exit(SOON).await.unwrap().success());
 }
 
 #[tokio::test]
@@ -398,3 +351,5 @@ fn tokens_of(text: &str) -> u64 {
     let package = Package::open(&fixtures::models().join("tiny")).unwrap();
     Tokenizer::open(package.tokenizer()).unwrap().encode(text).unwrap().len() as u64
 }
+
+const SOON: Duration = Duration::from_secs(10);

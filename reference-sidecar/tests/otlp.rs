@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use ai_inference_proto::Contract;
-use support::server::{Server, fresh_socket, request};
+use ai_inference_proto::Dialect::Contract;
+use support::server::start_at;
+use testkit::{fresh_socket, request};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
@@ -32,14 +33,14 @@ async fn a_callers_span_is_the_parent_of_the_generations_which_is_exported_befor
     tokio::spawn(collector.serve_with_incoming(TcpListenerStream::new(listener)));
 
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
-    let mut server = Server::start_at(fresh_socket(), &[], &environment);
-    let client = server.client::<Contract>().await;
+    let mut server = start_at(&fresh_socket(), &[], &environment);
+    let client = server.client(Contract).await;
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let mut client = client.with_header("traceparent", traceparent).with_header("tracestate", "vendor=1");
+    let client = client.with_header("traceparent", traceparent).with_header("tracestate", "vendor=1");
     client.generate(request("Hello", "in the span", 4)).await.unwrap();
     drop(client);
-    server.terminate();
-    assert_eq!(server.exit().await, Some(0));
+    server.terminate().unwrap();
+    assert!(server.exit(Duration::from_secs(10)).await.unwrap().success());
 
     let export = timeout(Duration::from_secs(5), exports.recv()).await.expect("there is an export").unwrap();
     let resource = &export.resources[0];

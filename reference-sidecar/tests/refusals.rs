@@ -4,10 +4,11 @@ mod support;
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
-use ai_inference_proto::{Contract, Dialect, GenerationRequest};
+use ai_inference_proto::{Dialect, GenerationRequest};
 use bytes::Bytes;
 use h2::client::SendRequest;
-use support::server::{Client, Server, request, text_of};
+use support::server::start;
+use testkit::{Server, request, text_of};
 use tokio::{net::UnixStream, task::JoinSet, time::sleep};
 use tonic::Code;
 
@@ -19,7 +20,7 @@ const AT_ONCE: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_that_cross_a_half_close_end_no_connection() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let requests = connect(&server).await;
     let mut neighbours = JoinSet::new();
     for _ in 0..2 {
@@ -39,14 +40,14 @@ async fn refusals_that_cross_a_half_close_end_no_connection() {
     while let Some(ended) = neighbours.join_next().await {
         assert!(ended.unwrap_err().is_cancelled(), "a neighbour's call broke");
     }
-    let mut client: Client<Contract> = server.client().await;
+    let client = server.client(Dialect::Contract).await;
     text_of("after", &client.generate(request("Hello", "after", 8)).await.unwrap());
 }
 
 /// A client may also never end its half: its stream goes after a while, and nothing is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_ends_its_half_is_let_go() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let requests = connect(&server).await;
     let (response, mut send) = requests.clone().send_request(head(), false).unwrap();
     send.send_data(unknown_model(0), false).unwrap();
@@ -57,7 +58,7 @@ async fn a_client_that_never_ends_its_half_is_let_go() {
 }
 
 async fn connect(server: &Server) -> SendRequest<Bytes> {
-    let socket = UnixStream::connect(&server.socket).await.unwrap();
+    let socket = UnixStream::connect(server.socket()).await.unwrap();
     let (requests, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     requests.ready().await.unwrap()

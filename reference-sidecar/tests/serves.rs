@@ -9,9 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_inference_proto::{Contract, CyLlm, Dialect, GenerationRequest, Sampling, WireDialect};
+use ai_inference_proto::{
+    Dialect::{self, Contract, CyLlm},
+    GenerationRequest, Sampling,
+};
 use fixtures::{Shift, Transcripts};
-use support::server::{Client, Server, collect, command, fresh_socket, request, text_of};
+use support::server::{command, listen, start, start_at};
+use testkit::{
+    Client, fresh_socket,
+    http2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame, message},
+    request, text_of,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
 use tonic::{
@@ -22,14 +30,14 @@ use tonic::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_at_once_say_what_each_says_alone_in_both_dialects_on_both_transports() {
-    async fn check<W: WireDialect>(address: &str) {
-        let client = Client::<W>::connect(address).await;
+    async fn check(address: &str, dialect: Dialect) {
+        let client = Client::connect(address, dialect).await.unwrap();
         let golden = Transcripts::tiny().expect("the fixture is there");
         let mut running = JoinSet::new();
         for number in 0..32 {
-            let mut client = client.clone();
+            let client = client.clone();
             let expected = golden.transcripts[number % golden.transcripts.len()].clone();
-            let request = request(&expected.prompt, &format!("trace {number}"), golden.max_new_tokens as i64);
+            let request = request(&expected.prompt, &format!("trace {number}"), golden.max_new_tokens);
             running.spawn(async move {
                 let responses = client.generate(request).await.unwrap();
                 assert_eq!(text_of(&format!("trace {number}"), &responses), expected.text);
@@ -37,26 +45,26 @@ async fn thirty_two_at_once_say_what_each_says_alone_in_both_dialects_on_both_tr
             });
         }
         for timings in running.join_all().await {
-            match W::DIALECT {
-                Dialect::Contract => assert_eq!((timings.ttft_ms, timings.tokens_per_sec), (0.0, 0.0)),
-                Dialect::CyLlm => {
+            match dialect {
+                Contract => assert_eq!((timings.ttft_ms, timings.tokens_per_sec), (0.0, 0.0)),
+                CyLlm => {
                     assert!(timings.ttft_ms.is_finite() && timings.ttft_ms > 0.0);
                     assert!(timings.tokens_per_sec.is_finite() && timings.tokens_per_sec > 0.0);
                 }
             }
         }
     }
-    let server = Server::start(&[]);
+    let server = start(&[]);
     for address in &server.addresses {
-        check::<Contract>(address).await;
-        check::<CyLlm>(address).await;
+        check(address, Contract).await;
+        check(address, CyLlm).await;
     }
 }
 
 #[tokio::test]
 async fn a_generation_starts_before_half_close_and_several_share_a_stream() {
-    let server = Server::start(&[]);
-    let mut client = server.client::<Contract>().await;
+    let server = start(&[]);
+    let client = server.client(Contract).await;
     let golden = Transcripts::tiny().expect("the fixture is there");
     let (say, requests) = mpsc::unbounded_channel();
     let mut responses = client.stream(UnboundedReceiverStream::new(requests), None).await.unwrap();
@@ -66,7 +74,7 @@ async fn a_generation_starts_before_half_close_and_several_share_a_stream() {
         say.send(request(&expected.prompt, "again", 48)).unwrap();
         let mut answer: Vec<ai_inference_proto::GenerationResponse> = Vec::new();
         while !answer.last().is_some_and(|response| response.end_of_stream) {
-            answer.push(responses.message().await.unwrap().unwrap().into());
+            answer.push(responses.next().await.unwrap().unwrap());
         }
         assert_eq!(text_of("again", &answer), expected.text);
     }
@@ -76,7 +84,7 @@ async fn a_generation_starts_before_half_close_and_several_share_a_stream() {
         say.send(request(&expected.prompt, &number.to_string(), 48)).unwrap();
     }
     drop(say);
-    let all = collect::<Contract>(responses).await.unwrap();
+    let all = responses.collect().await.unwrap();
     for (number, expected) in golden.transcripts.iter().enumerate() {
         let trace_id = number.to_string();
         let own: Vec<_> = all.iter().filter(|response| response.trace_id == trace_id).cloned().collect();
@@ -86,10 +94,10 @@ async fn a_generation_starts_before_half_close_and_several_share_a_stream() {
 
 #[tokio::test]
 async fn a_trace_id_in_use_ends_the_call_and_an_empty_one_is_replaced() {
-    let server = Server::start(&[]);
-    let mut client = server.client::<CyLlm>().await;
+    let server = start(&[]);
+    let client = server.client(CyLlm).await;
     let twice = tokio_stream::iter([request("Hello", "same", 500), request("Hello", "same", 500)]);
-    let refused = collect::<CyLlm>(client.stream(twice, None).await.unwrap()).await.unwrap_err();
+    let refused = client.stream(twice, None).await.unwrap().collect().await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
     let responses = client.generate(request("Hello", "", 4)).await.unwrap();
@@ -99,8 +107,8 @@ async fn a_trace_id_in_use_ends_the_call_and_an_empty_one_is_replaced() {
 
 #[tokio::test]
 async fn wrong_requests_are_refused_and_the_next_is_served() {
-    let server = Server::start(&[]);
-    let mut client = server.client::<Contract>().await;
+    let server = start(&[]);
+    let client = server.client(Contract).await;
     let good = || request("Hello", "t", 4);
     let sampled = |sampling: Sampling| GenerationRequest { sampling: Some(sampling), ..good() };
     let set = Sampling::default;
@@ -122,7 +130,7 @@ async fn wrong_requests_are_refused_and_the_next_is_served() {
         text_of("t", &client.generate(good()).await.unwrap());
     }
     let empty = client.stream(tokio_stream::empty(), None).await.unwrap();
-    assert_eq!(collect::<Contract>(empty).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(empty.collect().await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(client.counter("requests_failed").await, 9);
     assert_eq!(client.counter("requests_success").await, 9);
 }
@@ -130,8 +138,8 @@ async fn wrong_requests_are_refused_and_the_next_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_row_of_a_batch_has_its_own_adapter() {
     let adapters = format!("--adapters={}", fixtures::adapters().display());
-    let server = Server::start(&[&adapters, "--slots=5"]);
-    let client = server.client::<CyLlm>().await;
+    let server = start(&[&adapters, "--slots=5"]);
+    let client = server.client(CyLlm).await;
     let adapted = |prompt: &str, trace: &str, adapter: &str| GenerationRequest {
         model_id: "tiny-lora".to_owned(),
         adapter: adapter.to_owned(),
@@ -142,7 +150,7 @@ async fn each_row_of_a_batch_has_its_own_adapter() {
     let mut running = JoinSet::new();
     for (adapter, golden) in [plain].into_iter().chain(shifted) {
         for (number, expected) in golden.transcripts.into_iter().enumerate() {
-            let (mut client, trace) = (client.clone(), format!("{adapter} {number}"));
+            let (client, trace) = (client.clone(), format!("{adapter} {number}"));
             let request = adapted(&expected.prompt, &trace, adapter);
             running.spawn(async move {
                 let responses = client.generate(request).await.unwrap();
@@ -152,7 +160,7 @@ async fn each_row_of_a_batch_has_its_own_adapter() {
     }
     running.join_all().await;
 
-    let mut client = client;
+    let client = client;
     for unknown in [
         "nobody",
         "../adapters/shift1",
@@ -176,14 +184,14 @@ async fn each_row_of_a_batch_has_its_own_adapter() {
 
 #[tokio::test]
 async fn cancelled_and_late_calls_free_what_they_held() {
-    let server = Server::start(&["--slots=2"]);
-    let mut client = server.client::<Contract>().await;
+    let server = start(&["--slots=2"]);
+    let client = server.client(Contract).await;
     let mut calls = Vec::new();
     for number in 0..20 {
         let long = tokio_stream::once(request("Hello", &number.to_string(), 1000));
         let mut call = client.stream(long, None).await.unwrap();
         if number == 0 {
-            call.message().await.unwrap();
+            call.next().await.unwrap();
         }
         calls.push(call);
     }
@@ -197,24 +205,21 @@ async fn cancelled_and_late_calls_free_what_they_held() {
     let open = tokio_stream::once(request("Hello", "t", 4)).chain(tokio_stream::pending());
     let call = client.stream(open, Some(Duration::from_millis(300))).await.unwrap();
     let began = Instant::now();
-    assert!(matches!(
-        collect::<Contract>(call).await.unwrap_err().code(),
-        Code::DeadlineExceeded | Code::Cancelled
-    ));
+    assert!(matches!(call.collect().await.unwrap_err().code(), Code::DeadlineExceeded | Code::Cancelled));
     assert!(began.elapsed() < Duration::from_secs(5));
     text_of("t", &client.generate(request("Hello", "t", 4)).await.unwrap());
 }
 
 #[tokio::test]
 async fn commands_are_answered() {
-    let server = Server::start(&[]);
-    let mut client = server.client::<CyLlm>().await;
+    let server = start(&[]);
+    let client = server.client(CyLlm).await;
     let mut long = {
         let requests = tokio_stream::once(request("Hello", "long", 900));
         client.stream(requests, None).await.unwrap()
     };
-    let first = long.message().await.unwrap().unwrap();
-    let mut answer = async |command, payload: &[(&str, &str)]| {
+    let first = long.next().await.unwrap().unwrap();
+    let answer = async |command, payload: &[(&str, &str)]| {
         let answer = client.control(command, payload).await.unwrap();
         assert_eq!((answer.trace_id, answer.command), ("control".to_owned(), format!("{command}_response")));
         answer.payload
@@ -230,8 +235,8 @@ async fn commands_are_answered() {
     assert_eq!(answer("unload_model", &[("model_id", "tiny")]).await["status"], "ok");
 
     // What ran when the model was unloaded goes on to its end, and the next request loads it again.
-    let mut responses = vec![first.into()];
-    responses.extend(collect::<CyLlm>(long).await.unwrap());
+    let mut responses = vec![first];
+    responses.extend(long.collect().await.unwrap());
     text_of("long", &responses);
     assert!(responses.len() > 500);
     text_of("t", &client.generate(request("Hello", "t", 4)).await.unwrap());
@@ -240,14 +245,16 @@ async fn commands_are_answered() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_where_one_is_set() {
-    let server = Server::start_at(fresh_socket(), &["--token-env=SECRET"], &[("SECRET", "s3cret")]);
-    let mut stranger = server.client::<Contract>().await;
+    let server = start_at(&fresh_socket(), &["--token-env=SECRET"], &[("SECRET", "s3cret")]);
+    let stranger = server.client(Contract).await;
     assert_eq!(stranger.control("ping", &[]).await.unwrap_err().code(), Code::Unauthenticated);
     let refused = stranger.stream(tokio_stream::pending(), None).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "without waiting for a request");
     assert!(stranger.health().await.unwrap().healthy);
-    assert!(stranger.clone().with_token("s3cre").control("ping", &[]).await.is_err());
-    let mut friend = stranger.with_token("s3cret");
+    assert!(
+        stranger.clone().with_header("authorization", "Bearer s3cre").control("ping", &[]).await.is_err()
+    );
+    let friend = stranger.with_header("authorization", "Bearer s3cret");
     text_of("t", &friend.generate(request("Hello", "t", 4)).await.unwrap());
 }
 
@@ -258,7 +265,7 @@ async fn health_checking_reflection_and_plain_http_are_answered() {
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[1])).unwrap();
     let mut channel = endpoint.connect().await.unwrap();
     for service in ["", "AiInference", "cy.llm.AiInference"] {
@@ -291,29 +298,15 @@ async fn health_checking_reflection_and_plain_http_are_answered() {
 /// A client built on gRPC's C core sends the socket's path, percent-encoded, as `:authority`.
 #[tokio::test]
 async fn the_c_cores_authority_is_accepted_on_a_unix_socket() {
-    let server = Server::start(&[]);
-    let literal = |name: &str, value: &str| {
-        [&[0x40, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
-    };
-    let headers = [
-        vec![0x83, 0x86],
-        literal(":path", "/AiInference/Health"),
-        literal(":authority", "tmp%2Fa.sock"),
-        literal("content-type", "application/grpc"),
-        literal("te", "trailers"),
-    ]
-    .concat();
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
-    };
+    let server = start(&[]);
     let hello = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        frame(4, 0, 0, &[]),
-        frame(1, 4, 1, &headers),
-        frame(0, 1, 1, &[0; 5]),
+        PREFACE,
+        &frame(SETTINGS, 0, 0, &[]),
+        &frame(HEADERS, END_HEADERS, 1, &block("/AiInference/Health", "tmp%2Fa.sock")),
+        &message(END_STREAM, 1, &[]),
     ]
     .concat();
-    let mut socket = UnixStream::connect(&server.socket).unwrap();
+    let mut socket = UnixStream::connect(server.socket()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket.write_all(&hello).unwrap();
     let mut head = [0; 9];
@@ -332,64 +325,63 @@ async fn the_c_cores_authority_is_accepted_on_a_unix_socket() {
 
 #[tokio::test]
 async fn a_drain_lets_running_generations_finish() {
-    let mut server = Server::start(&["--slots=2"]);
-    let mut client = server.client::<Contract>().await;
+    let mut server = start(&["--slots=2"]);
+    let client = server.client(Contract).await;
     let mut calls = Vec::new();
     for number in 0..40 {
         let long = tokio_stream::once(request("Hello", &number.to_string(), 1000));
         calls.push(client.stream(long, None).await.unwrap());
     }
     client.until("requests_inflight", 40).await;
-    server.terminate();
+    server.terminate().unwrap();
     while client.health().await.unwrap().healthy {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let mut newcomer = server.client::<CyLlm>().await;
+    let newcomer = server.client(CyLlm).await;
     let refused = newcomer.generate(request("Hello", "late", 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     let mut reading = JoinSet::new();
     for (number, call) in calls.into_iter().enumerate() {
-        reading.spawn(async move { (number, collect::<Contract>(call).await.unwrap()) });
+        reading.spawn(async move { (number, call.collect().await.unwrap()) });
     }
     for (number, responses) in reading.join_all().await {
         text_of(&number.to_string(), &responses);
     }
-    assert_eq!(server.exit().await, Some(0));
-    assert!(!server.socket.exists(), "the socket's file is gone");
+    assert!(server.exit(SOON).await.unwrap().success());
+    assert!(!server.socket().exists(), "the socket's file is gone");
 }
 
 #[tokio::test]
 async fn a_drain_ends_at_its_grace_time_and_says_so() {
-    let mut server = Server::start(&["--slots=1", "--grace=100ms"]);
-    let mut client = server.client::<Contract>().await;
+    let mut server = start(&["--slots=1", "--grace=100ms"]);
+    let client = server.client(Contract).await;
     let mut calls = Vec::new();
     for number in 0..100 {
         let long = tokio_stream::once(request("Hello", &number.to_string(), 1000));
         calls.push(client.stream(long, None).await.unwrap());
     }
     client.until("requests_inflight", 100).await;
-    server.terminate();
-    let last = collect::<Contract>(calls.pop().unwrap()).await.unwrap_err();
+    server.terminate().unwrap();
+    let last = calls.pop().unwrap().collect().await.unwrap_err();
     assert_eq!(last.code(), Code::Unavailable);
     drop(calls);
-    assert_eq!(server.exit().await, Some(0));
+    assert!(server.exit(SOON).await.unwrap().success());
 }
 
 #[tokio::test]
 async fn a_stale_socket_is_replaced_and_a_live_one_respected() {
-    let mut first = Server::start(&[]);
-    let mode = fs::metadata(&first.socket).unwrap().permissions().mode();
+    let mut first = start(&[]);
+    let mode = fs::metadata(first.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let listen = format!("--listen=unix://{}", first.socket.display());
-    let thief = command(&[&listen], &[]).output().unwrap();
+    let thief = command(&[&listen(&first.socket())], &[]).output().unwrap();
     assert_eq!(thief.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&thief.stderr).contains("belongs to a running server"));
-    assert!(first.client::<Contract>().await.health().await.unwrap().healthy);
+    assert!(first.client(Contract).await.health().await.unwrap().healthy);
 
-    first.kill();
-    assert!(first.socket.exists(), "a killed server leaves its file");
-    let second = Server::start_at(first.socket.clone(), &[], &[]);
-    assert!(second.client::<Contract>().await.health().await.unwrap().healthy);
+    first.kill().unwrap();
+    assert!(first.socket().exists(), "a killed server leaves its file");
+    let second = start_at(&first.socket(), &[], &[]);
+    assert!(second.client(Contract).await.health().await.unwrap().healthy);
 }
 
 #[test]
@@ -408,3 +400,5 @@ fn wrong_configurations_exit_with_2_and_say_what_to_do() {
         assert!(message.contains(words), "{message}");
     }
 }
+
+const SOON: Duration = Duration::from_secs(10);

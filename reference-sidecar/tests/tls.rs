@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_inference_proto::{Contract, CyLlm};
+use ai_inference_proto::Dialect::{Contract, CyLlm};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::server::{Client, Server, command, fresh_socket, request, text_of};
+use support::server::{command, start};
+use testkit::{Client, Server, fresh_socket, request, text_of};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::{
     TlsConnector,
@@ -32,9 +33,9 @@ async fn tls_serves_both_dialects_and_the_socket_stays_plain() {
     let server = pki.serve(&[]);
     assert!(server.addresses[1].starts_with("https://"), "{}", server.addresses[1]);
     let trusting = pki.client(&pki.ca, None);
-    let mut client = Client::<Contract>::over(trusting.channel(&server).await.unwrap());
+    let client = Client::over(trusting.channel(&server).await.unwrap(), Contract);
     text_of("t", &client.generate(request("Hello", "t", 8)).await.unwrap());
-    let mut client = Client::<CyLlm>::over(trusting.channel(&server).await.unwrap());
+    let client = Client::over(trusting.channel(&server).await.unwrap(), CyLlm);
     text_of("t", &client.generate(request("Hello", "t", 8)).await.unwrap());
 
     let stream = trusting.connect(&server).await.unwrap();
@@ -44,12 +45,12 @@ async fn tls_serves_both_dialects_and_the_socket_stays_plain() {
     let stream = old.connect(&server).await.unwrap();
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_2));
 
-    let mut plain = server.client::<Contract>().await;
+    let plain = server.client(Contract).await;
     text_of("t", &plain.generate(request("Hello", "t", 8)).await.unwrap());
     let port = server.addresses[1].replace("https", "http");
     let endpoint = Endpoint::from_shared(port).unwrap();
     if let Ok(channel) = endpoint.connect().await {
-        assert!(Client::<Contract>::over(channel).generate(request("Hello", "t", 8)).await.is_err());
+        assert!(Client::over(channel, Contract).generate(request("Hello", "t", 8)).await.is_err());
     }
 }
 
@@ -61,7 +62,7 @@ async fn a_server_of_another_ca_is_refused_by_its_client() {
     let refused = stranger.client(&stranger.ca, None).connect(&server).await.unwrap_err();
     assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
     let good = pki.client(&pki.ca, None).channel(&server).await.unwrap();
-    assert!(Client::<Contract>::over(good).health().await.unwrap().healthy, "the server goes on");
+    assert!(Client::over(good, Contract).health().await.unwrap().healthy, "the server goes on");
 }
 
 #[tokio::test]
@@ -69,14 +70,13 @@ async fn mutual_tls_serves_only_clients_with_a_certificate_of_its_ca() {
     let (pki, stranger) = (Pki::new(), Pki::new());
     let server = pki.serve(&["--tls-client-ca", pki.ca.to_str().unwrap()]);
     let own = pki.issue("client");
-    let mut trusted =
-        Client::<Contract>::over(pki.client(&pki.ca, Some(own)).channel(&server).await.unwrap());
+    let trusted = Client::over(pki.client(&pki.ca, Some(own)).channel(&server).await.unwrap(), Contract);
     text_of("t", &trusted.generate(request("Hello", "t", 8)).await.unwrap());
 
     for (name, certificate) in [("none", None), ("another CA's", Some(stranger.issue("client")))] {
         // The server's verdict comes after the client's last word, so that the client may learn it only later.
         let refused = match pki.client(&pki.ca, certificate).channel(&server).await {
-            Ok(channel) => Client::<Contract>::over(channel).health().await.is_err(),
+            Ok(channel) => Client::over(channel, Contract).health().await.is_err(),
             Err(_) => true,
         };
         assert!(refused, "a certificate: {name}");
@@ -96,7 +96,7 @@ async fn silent_clients_in_the_handshake_delay_no_other_client_and_are_gone_in_t
         silent.push(TcpStream::connect(address).await.unwrap());
     }
     let good = pki.client(&pki.ca, None).channel(&server).await.unwrap();
-    text_of("t", &Client::<Contract>::over(good).generate(request("Hello", "t", 8)).await.unwrap());
+    text_of("t", &Client::over(good, Contract).generate(request("Hello", "t", 8)).await.unwrap());
     assert!(began.elapsed() < Duration::from_secs(8), "it did not wait for those before it");
     // The oldest made room for the newest.
     assert_eq!(silent[0].read(&mut [0; 64]).await.unwrap(), 0);
@@ -179,7 +179,7 @@ impl Pki {
     fn serve(&self, args: &[&str]) -> Server {
         let (cert, key) = self.issue("localhost");
         let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
-        Server::start(&[&files, args].concat())
+        start(&[&files, args].concat())
     }
 
     fn client(&self, ca: &Path, identity: Option<(PathBuf, PathBuf)>) -> Tls {

@@ -4,13 +4,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use ai_inference_proto::{Contract, Dialect};
+use ai_inference_proto::Dialect;
 use bytes::Bytes;
 use h2::{
     RecvStream, SendStream,
     client::{Builder, ResponseFuture, SendRequest},
 };
-use support::server::{Client, Server, request};
+use support::server::start;
+use testkit::{Server, request};
 use tokio::{net::UnixStream, time::sleep};
 
 /// A generation's first chunks fit, and not the whole.
@@ -18,7 +19,7 @@ const WINDOW: u32 = 400;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_reads_nothing_is_ended_and_told_when_it_reads() {
-    let server = Server::start(&["--reader-patience=1s"]);
+    let server = start(&["--reader-patience=1s"]);
     let (answer, _send) = generate(&mut connect(&server).await, None);
     let body = begun(&server, answer).await;
     ended_within(&server, Duration::from_secs(4)).await;
@@ -27,7 +28,7 @@ async fn a_reader_that_reads_nothing_is_ended_and_told_when_it_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_a_call_that_is_not_read() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let (answer, _send) = generate(&mut connect(&server).await, Some("1S"));
     let _body = begun(&server, answer).await;
     ended_within(&server, Duration::from_secs(4)).await;
@@ -35,20 +36,16 @@ async fn a_deadline_ends_a_call_that_is_not_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_waits_for_readers_that_read_nothing_no_longer_than_for_a_moment() {
-    let mut server = Server::start(&[]);
+    let mut server = start(&[]);
     let (answer, _send) = generate(&mut connect(&server).await, None);
     let _body = begun(&server, answer).await;
-    let began = Instant::now();
-    server.terminate();
-    while server.exit_now().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(15), "the grace time is 30 s");
-        sleep(Duration::from_millis(50)).await;
-    }
+    server.terminate().unwrap();
+    server.exit(Duration::from_secs(15)).await.expect("the grace time is 30 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_asks_for_nothing_is_ended() {
-    let server = Server::start(&["--reader-patience=500ms"]);
+    let server = start(&["--reader-patience=500ms"]);
     let mut requests = connect(&server).await;
     let (answer, _send) = requests.send_request(head(None), false).unwrap();
     let began = Instant::now();
@@ -58,7 +55,7 @@ async fn a_call_that_asks_for_nothing_is_ended() {
 }
 
 async fn connect(server: &Server) -> SendRequest<Bytes> {
-    let socket = UnixStream::connect(&server.socket).await.unwrap();
+    let socket = UnixStream::connect(server.socket()).await.unwrap();
     let mut builder = Builder::new();
     let (requests, connection) = builder.initial_window_size(WINDOW).handshake(socket).await.unwrap();
     tokio::spawn(connection);
@@ -83,13 +80,13 @@ fn generate(requests: &mut SendRequest<Bytes>, timeout: Option<&str>) -> (Respon
 /// The generation runs, and its answer is not read.
 async fn begun(server: &Server, answer: ResponseFuture) -> RecvStream {
     let body = answer.await.unwrap().into_body();
-    let mut client: Client<Contract> = server.client().await;
+    let client = server.client(Dialect::Contract).await;
     client.until("requests_inflight", 1).await;
     body
 }
 
 async fn ended_within(server: &Server, limit: Duration) {
-    let mut client: Client<Contract> = server.client().await;
+    let client = server.client(Dialect::Contract).await;
     let began = Instant::now();
     while client.counter("requests_inflight").await > 0 || client.counter("slots_busy").await > 0 {
         assert!(began.elapsed() < limit, "it is still in flight");

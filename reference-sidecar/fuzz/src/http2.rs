@@ -4,6 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ai_inference_proto::{Dialect, GenerationRequest, Sampling};
 use rand::{RngExt as _, rngs::StdRng};
+use testkit::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, literal,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -147,8 +151,9 @@ fn call(rng: &mut StdRng, stream: u32) -> Vec<u8> {
     let length = (message.len() as u32).to_be_bytes();
     let body = [&[u8::from(rng.random_bool(0.1))][..], &length, &message].concat();
     let cut = rng.random_range(0..=body.len());
-    let head = frame(HEADERS, 4, stream, &block(rng));
-    let (first, second) = (frame(DATA, 0, stream, &body[..cut]), frame(DATA, 1, stream, &body[cut..]));
+    let head = frame(HEADERS, END_HEADERS, stream, &block(rng));
+    let (first, second) =
+        (frame(DATA, 0, stream, &body[..cut]), frame(DATA, END_STREAM, stream, &body[cut..]));
     [head, first, second].concat()
 }
 
@@ -178,10 +183,6 @@ fn one_of(rng: &mut StdRng, name: &str, values: &[&str]) -> Vec<u8> {
     literal(name, pick::<&str>(rng, values))
 }
 
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0x40, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
-}
-
 /// Any frame, of the right shape more often than not.
 fn anything(rng: &mut StdRng) -> Vec<u8> {
     let stream = *pick(rng, &[0, 1, 1, 3, 3, 5, 2, 0x7fff_ffff, 0xffff_ffff]);
@@ -202,27 +203,16 @@ fn anything(rng: &mut StdRng) -> Vec<u8> {
         }
         // PUSH_PROMISE, which no client may send.
         5 => (5, [number.to_be_bytes().to_vec(), block(rng)].concat()),
-        6 => (6, vec![7; 8]),
+        6 => (PING, vec![7; 8]),
         7 => (GOAWAY, [0, 0, 0, 1].into_iter().chain(number.to_be_bytes()).collect()),
-        8 => (8, number.to_be_bytes().to_vec()),
-        9 => (9, block(rng)),
+        8 => (WINDOW_UPDATE, number.to_be_bytes().to_vec()),
+        9 => (CONTINUATION, block(rng)),
         _ => (rng.random(), noise),
     };
     let flags = *pick(rng, &[0, 1, 4, 5, 8, 0x20, 0x2d, 0xff]);
     frame(kind, flags, stream, &payload)
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
 const PATHS: [&str; 8] = [
     "/AiInference/StreamPredict",
     "/AiInference/StreamPredict",

@@ -14,26 +14,27 @@ use reference_sidecar::{
     engine::SamplingParameters,
     text::{Decode as _, Incremental},
 };
-use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use testkit::Client;
+use tonic::{Code, Status};
 
 use crate::{
     bytes::{self, pick},
     campaign::Target,
-    sidecar::{Sidecar, raw},
+    sidecar::Sidecar,
 };
 
 /// The fuzz target that sends gRPC requests.
 #[derive(Clone)]
 pub struct Requests {
     sidecar: Arc<Sidecar>,
-    channel: Channel,
+    client: Client,
 }
 
 impl Requests {
     /// Against this sidecar, over one connection.
     pub async fn new(sidecar: Arc<Sidecar>) -> anyhow::Result<Self> {
-        let channel = sidecar.connect().await?;
-        Ok(Self { sidecar, channel })
+        let client = sidecar.client().await?;
+        Ok(Self { sidecar, client })
     }
 
     async fn call(
@@ -42,14 +43,9 @@ impl Requests {
         message: &[u8],
         deadline: Option<Duration>,
     ) -> Result<Vec<Vec<u8>>, Status> {
-        let mut grpc = Grpc::new(self.channel.clone());
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let mut request = Request::new(tokio_stream::once(message.to_owned()));
-        if let Some(deadline) = deadline {
-            request.set_timeout(deadline);
-        }
-        let answer = grpc.streaming(request, PathAndQuery::from_static(path), raw::Bytes).await?;
-        let (mut messages, mut responses) = (answer.into_inner(), Vec::new());
+        let message = tokio_stream::once(message.to_owned());
+        let mut messages = self.client.bytes(path, message, deadline).await?;
+        let mut responses = Vec::new();
         while let Some(message) = messages.message().await? {
             responses.push(message);
         }

@@ -1,18 +1,9 @@
 //! The sidecar under attack, in this process so that its panics and its memory are ours to see.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use ai_inference_proto::contract;
+use ai_inference_proto::Dialect;
 use anyhow::Context as _;
-use prost::Message as _;
 use reference_sidecar::{
     adapters::Adapters,
     backends::onnx::{Kernels, OnnxOptions, Provider, Runtime},
@@ -22,12 +13,8 @@ use reference_sidecar::{
     service::{self, Calls, Exposed, State},
     text::Tokenizer,
 };
+use testkit::{Client, fresh_socket, resident_kib};
 use tokio::time::{sleep, timeout};
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    transport::{Channel, Endpoint},
-};
 
 /// A served sidecar with the `tiny` model.
 pub struct Sidecar {
@@ -36,16 +23,14 @@ pub struct Sidecar {
     /// The tokenizer of its model.
     pub tokenizer: Tokenizer,
     state: Arc<State>,
-    /// Resident bytes when it had served its first requests.
-    baseline: usize,
+    /// Resident KiB when it had served its first requests.
+    baseline: u64,
 }
 
 impl Sidecar {
     /// Starts one on a socket of its own, within the runtime that runs this.
     pub async fn start() -> anyhow::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let socket = std::env::temp_dir().join(format!("fuzz-{}-{number}.sock", std::process::id()));
+        let socket = fresh_socket();
         let loader = Loader {
             runtime: Runtime::load(None)?,
             onnx: OnnxOptions { provider: Provider::Cpu, slots: Some(8), threads: 1, kernels: Kernels::Own },
@@ -64,23 +49,21 @@ impl Sidecar {
         tokio::spawn(serving);
         let mut sidecar = Self { socket, tokenizer, state, baseline: 0 };
         sidecar.check().await.map_err(anyhow::Error::msg)?;
-        sidecar.baseline = memory()?;
+        sidecar.baseline = memory().context("no VmRSS")?;
         Ok(sidecar)
     }
 
-    /// A fresh connection.
-    pub async fn connect(&self) -> anyhow::Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("unix://{}", self.socket.display()))?;
-        endpoint.connect().await.context("the sidecar takes no connection")
+    /// A client on a fresh connection.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let address = format!("unix://{}", self.socket.display());
+        Client::connect(&address, Dialect::Contract).await.context("the sidecar takes no connection")
     }
 
     /// What must hold whatever was sent; call when all attacking connections are closed.
     pub async fn check(&self) -> Result<(), String> {
         let health = async {
-            let channel = self.connect().await.map_err(|error| error.to_string())?;
-            let answer = unary(channel, "/AiInference/Health", Vec::new()).await;
-            let answer = answer.map_err(|status| format!("Health is answered with {:?}", status.code()))?;
-            contract::WorkerHealthResponse::decode(&answer[..]).map_err(|error| error.to_string())
+            let client = self.client().await.map_err(|error| error.to_string())?;
+            client.health().await.map_err(|status| format!("Health is answered with {:?}", status.code()))
         };
         let answer = timeout(QUICK, health).await.map_err(|_| "Health takes more than 2 s".to_owned())??;
         if !answer.healthy {
@@ -97,7 +80,7 @@ impl Sidecar {
         })?;
         let grown = memory().unwrap_or_default().saturating_sub(self.baseline);
         if self.baseline > 0 && grown > GROWTH {
-            return Err(format!("memory has grown by {} MiB", grown >> 20));
+            return Err(format!("memory has grown by {} MiB", grown >> 10));
         }
         Ok(())
     }
@@ -109,66 +92,8 @@ impl Drop for Sidecar {
     }
 }
 
-/// A call with bytes for a message, answered with bytes.
-pub async fn unary(channel: Channel, path: &'static str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await.map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
-    let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
-    Ok(grpc.unary(Request::new(message), path, raw::Bytes).await?.into_inner())
-}
-
-/// Resident, in bytes.
-fn memory() -> anyhow::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? << 10)
-}
-
-/// Messages as they are.
-pub mod raw {
-    use ::bytes::{Buf as _, BufMut as _};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    /// The codec that changes nothing.
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct Bytes;
-
-    impl Codec for Bytes {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Self;
-        type Decoder = Self;
-
-        fn encoder(&mut self) -> Self {
-            Self
-        }
-
-        fn decoder(&mut self) -> Self {
-            Self
-        }
-    }
-
-    impl Encoder for Bytes {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            out.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Bytes {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(bytes.copy_to_bytes(bytes.remaining()).to_vec()))
-        }
-    }
+fn memory() -> Option<u64> {
+    resident_kib(std::process::id())
 }
 
 /// As the program's default.
@@ -177,5 +102,5 @@ const READER_PATIENCE: Duration = Duration::from_secs(30);
 const QUICK: Duration = Duration::from_secs(2);
 /// Until all that was cancelled is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Corpus, windows, and what an allocator keeps; a leak grows past it in minutes.
-const GROWTH: usize = 192 << 20;
+/// Corpus, windows, and what an allocator keeps; a leak grows past it in minutes. In KiB.
+const GROWTH: u64 = 192 << 10;

@@ -86,7 +86,7 @@ mod tests {
     const TEXT: &str = "The 河流 of 👩\u{200d}💻 e\u{301} 👋🏽 🇨🇾 ends, 'tis so. ";
 
     /// A file of these pieces, by id.
-    fn file(pieces: &[String], decoder: Value, added: Value) -> tempfile::NamedTempFile {
+    fn file(pieces: &[String], decoder: &Value, added: &Value) -> tempfile::NamedTempFile {
         let vocabulary: Value =
             pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), json!(id))).collect();
         let model = json!({ "type": "BPE", "vocab": vocabulary, "merges": [] });
@@ -96,8 +96,8 @@ mod tests {
         file
     }
 
-    fn tokenizer(pieces: &[String], decoder: Value) -> Tokenizer {
-        Tokenizer::open(file(pieces, decoder, json!([])).path()).unwrap()
+    fn tokenizer(pieces: &[String], decoder: &Value) -> Tokenizer {
+        Tokenizer::open(file(pieces, decoder, &json!([])).path()).unwrap()
     }
 
     /// A decoder with a vocabulary of its own for `text`, and the ids that spell it.
@@ -149,7 +149,7 @@ mod tests {
         known.sort();
         known.dedup();
         let ids = pieces.iter().map(|piece| known.binary_search(piece).unwrap() as u32).collect();
-        (tokenizer(&known, decoder), ids)
+        (tokenizer(&known, &decoder), ids)
     }
 
     /// GPT-2's letter for a byte.
@@ -192,7 +192,7 @@ mod tests {
                 "id": pieces.len(), "content": "<think>", "special": special,
                 "single_word": false, "lstrip": false, "rstrip": false, "normalized": normalized,
             }]);
-            let opened = Tokenizer::open(file(&pieces, json!({ "type": "Fuse" }), added).path()).unwrap();
+            let opened = Tokenizer::open(file(&pieces, &json!({ "type": "Fuse" }), &added).path()).unwrap();
             let ids = opened.encode("<think>").unwrap();
             assert_eq!(ids.len(), "<think>".len(), "special: {special}: {ids:?}");
             assert_eq!(

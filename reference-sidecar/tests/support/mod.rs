@@ -4,12 +4,10 @@
 
 #![expect(dead_code, reason = "each test crate uses its part of this module")]
 
-pub(crate) mod raw;
 pub(crate) mod server;
 
 use std::path::{Path, PathBuf};
 
-use ai_inference_proto::Sampling;
 use reference_sidecar::{
     backends::onnx::{Kernels, OnnxBackend, OnnxOptions, Provider, Runtime},
     engine::SamplingParameters,
@@ -40,12 +38,7 @@ pub(crate) fn cached(model: &str, made_by: &str) -> Option<PathBuf> {
     None
 }
 
-/// The contract's greedy request.
-pub(crate) fn greedy(max_new_tokens: i64) -> Sampling {
-    Sampling { max_new_tokens, temperature: 0.01, top_p: 0.001, repetition_penalty: 0.0 }
-}
-
 /// The contract's greedy request, validated.
-pub(crate) fn greedy_parameters(max_new_tokens: i64) -> SamplingParameters {
-    SamplingParameters::resolve(Some(greedy(max_new_tokens))).unwrap()
+pub(crate) fn greedy_parameters(max_new_tokens: usize) -> SamplingParameters {
+    SamplingParameters::resolve(Some(testkit::greedy(max_new_tokens))).unwrap()
 }

@@ -1,17 +1,14 @@
 //! Interleaved rounds: in each both clients, in an order drawn for the round, seconds apart. Then the client alone, at half of
 //! what it can take.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::{process::Command, thread};
 
 use anyhow::{Context as _, ensure};
 use benches::statistics::median;
 use latency::metrics::Metric;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::Serialize;
+use testkit::Server;
 
 use super::{
     clients::{self, Cell, Client},
@@ -45,7 +42,8 @@ pub(crate) struct Lag {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Results> {
     ensure!(options.rounds > 0 && options.seconds > 0 && options.chunks > 0, "there is nothing to measure");
     let first = cores::go_first();
-    let server = Server::start().context("cannot start the server")?;
+    let mut serve = Command::new(std::env::current_exe()?);
+    let server = Server::start(serve.arg("--serve"), 1).context("cannot start the server")?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let pinned = cores::take_first();
     let work = tempfile::Builder::new().prefix("capacity-").tempdir()?;
@@ -56,7 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Results> {
         let mut order = [Client::Conformance, Client::Ghz];
         order.shuffle(&mut rng);
         for client in order {
-            let cell = clients::load(round, client, options, &server.address, work.path())?;
+            let cell = clients::load(round, client, options, &server.addresses[0], work.path())?;
             eprintln!(
                 "round {round:>2}  {client:<11?} {:>9.0} chunks/s, {:>9.0} for each core{}",
                 cell.chunks / cell.seconds,
@@ -72,7 +70,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Results> {
     let rate = half / f64::from(options.chunks);
     let mut lags = Vec::new();
     for round in 1..=options.rounds {
-        let report = clients::paced(options, &server.address, rate, work.path())?;
+        let report = clients::paced(options, &server.addresses[0], rate, work.path())?;
         let lag = report.metric(Metric::Lag).and_then(|lag| lag.p99);
         let p99_ms =
             lag.context("too few requests for a 99th percentile: --seconds more or --chunks less")?;
@@ -81,31 +79,4 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Results> {
         lags.push(Lag { p99_ms, chunks_per_second });
     }
     Ok(Results { cells, half, lags, pinned, cores, first })
-}
-
-/// This program as a server; killed when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start() -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--serve").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut server = Self { child: command.spawn()?, address: String::new() };
-        let mut line = String::new();
-        let stdout = server.child.stdout.take().context("it has no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("listening on ").context("it did not say where it listens")?;
-        address.clone_into(&mut server.address);
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

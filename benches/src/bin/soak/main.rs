@@ -20,10 +20,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use benches::{
-    client::{Address, Connection},
-    sidecar::{Sidecar, Start, built_beside},
+    client::Connection,
+    sidecar::{self, STOP_LIMIT, Start, built_beside},
 };
 use clap::Parser as _;
+use testkit::Server;
 use tokio::{runtime, signal, sync::watch};
 
 use options::Options;
@@ -49,13 +50,13 @@ async fn soak(options: &Options) -> anyhow::Result<Vec<Verdict>> {
     if options.target.is_empty() {
         // A queue that is too small for the storm: every stream must be answered or refused, and counted so.
         let small = serve(options, SMALL_QUEUE)?;
-        let storm = storm(options, small.addresses(), Some(SMALL_QUEUE));
+        let storm = storm(options, &small.addresses, Some(SMALL_QUEUE));
         verdicts.extend(interrupt.or(storm).await?.1);
-        verdicts.push(stopped(small)?);
+        verdicts.push(stopped(small).await?);
     }
     let served = if options.target.is_empty() { Some(serve(options, options.queue)?) } else { None };
-    let addresses: &[Address] = served.as_ref().map_or(&options.target, |sidecar| sidecar.addresses());
-    let pid = served.as_ref().map(Sidecar::pid).or(options.pid);
+    let addresses = served.as_ref().map_or(&options.target, |sidecar| &sidecar.addresses);
+    let pid = served.as_ref().map(Server::pid).or(options.pid);
     let queue = served.is_some().then_some(options.queue);
     let (references, seen) = interrupt.or(storm(options, addresses, queue)).await?;
     verdicts.extend(seen);
@@ -64,7 +65,7 @@ async fn soak(options: &Options) -> anyhow::Result<Vec<Verdict>> {
         curve = mixed::run(options, addresses, &references, pid, &mut interrupt, &mut verdicts).await?;
     }
     if let Some(served) = served {
-        verdicts.push(stopped(served)?);
+        verdicts.push(stopped(served).await?);
     }
     report::curve(&curve);
     if let Some(directory) = &options.output {
@@ -76,7 +77,7 @@ async fn soak(options: &Options) -> anyhow::Result<Vec<Verdict>> {
 /// The storm, and before it what its answers should be.
 async fn storm(
     options: &Options,
-    addresses: &[Address],
+    addresses: &[String],
     queue: Option<usize>,
 ) -> anyhow::Result<(References, Vec<Verdict>)> {
     let references = References::record(&connect(addresses, 1).await?[0]).await?;
@@ -84,7 +85,7 @@ async fn storm(
     Ok((references, seen))
 }
 
-fn serve(options: &Options, queue: usize) -> anyhow::Result<Sidecar> {
+fn serve(options: &Options, queue: usize) -> anyhow::Result<Server> {
     let program = options.sidecar.clone().map_or_else(built_beside, Ok)?;
     let models = fixtures::models();
     let Options { slots, threads, .. } = *options;
@@ -97,11 +98,11 @@ fn serve(options: &Options, queue: usize) -> anyhow::Result<Sidecar> {
         threads,
         outlives_interrupt: true,
     };
-    Sidecar::start(&start).with_context(|| format!("cannot start {}", program.display()))
+    sidecar::start(&start).with_context(|| format!("cannot start {}", program.display()))
 }
 
 /// Connections, in turns to each address.
-async fn connect(addresses: &[Address], count: usize) -> anyhow::Result<Vec<Connection>> {
+async fn connect(addresses: &[String], count: usize) -> anyhow::Result<Vec<Connection>> {
     let mut connections = Vec::with_capacity(count);
     for address in addresses.iter().cycle().take(count) {
         let connection = Connection::open(address, None).await;
@@ -111,9 +112,13 @@ async fn connect(addresses: &[Address], count: usize) -> anyhow::Result<Vec<Conn
     Ok(connections)
 }
 
-fn stopped(served: Sidecar) -> anyhow::Result<Verdict> {
-    let status = served.stop()?;
-    Ok(Verdict::new("the server drains on SIGTERM", status.success(), format!("its exit was {status}")))
+async fn stopped(mut served: Server) -> anyhow::Result<Verdict> {
+    served.terminate()?;
+    let (drained, seen) = match served.exit(STOP_LIMIT).await {
+        Ok(status) => (status.success(), format!("its exit was {status}")),
+        Err(error) => (false, error.to_string()),
+    };
+    Ok(Verdict::new("the server drains on SIGTERM", drained, seen))
 }
 
 /// Ctrl-C, for the phase that runs at the time: a storm is given up, the mixed phase ends early and reports.

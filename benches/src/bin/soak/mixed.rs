@@ -7,8 +7,9 @@ use std::{
 
 use ai_inference_proto::Dialect;
 use anyhow::Context as _;
-use benches::client::{Address, Connection, greedy};
+use benches::client::Connection;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use testkit::request;
 use tokio::{
     task::JoinSet,
     time::{sleep, sleep_until},
@@ -31,7 +32,7 @@ use super::{
 /// Runs until the time is over or Ctrl-C; returns the samples.
 pub(crate) async fn run(
     options: &Options,
-    addresses: &[Address],
+    addresses: &[String],
     references: &References,
     pid: Option<u32>,
     interrupt: &mut Interrupt,
@@ -156,7 +157,7 @@ async fn one(
     manner: Manner,
     rng: &mut StdRng,
 ) -> Ending {
-    let mut request = greedy(&reference.prompt, trace_id, reference.max_new_tokens);
+    let mut request = request(&reference.prompt, trace_id, reference.max_new_tokens);
     request.priority = rng.random_range(-3..=3);
     let dialect = Dialect::ALL[rng.random_range(0..Dialect::ALL.len())];
     let timeout = if let Manner::Hurried(time) = manner { Some(time) } else { None };

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use benches::client::Address;
 use clap::Parser;
 
 /// Keeps a thousand concurrent streams on a sidecar, checks every answer, and watches the server's memory.
@@ -47,7 +46,7 @@ pub(crate) struct Options {
 
     /// A server that runs already and serves `tiny` by default: `unix:///abs/path` or `host:port`; repeatable
     #[arg(long, value_name = "ADDR")]
-    pub(crate) target: Vec<Address>,
+    pub(crate) target: Vec<String>,
 
     /// Its process, to sample its memory
     #[arg(long, value_name = "PID", requires = "target")]

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
-use benches::client::{Address, Connection, greedy};
+use benches::client::Connection;
 use rand::{RngExt as _, rngs::StdRng};
+use testkit::request;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// Opens connections at one address, loads each with streams, and cuts it.
-pub(crate) async fn run(address: Address, references: Arc<References>, tally: Arc<Tally>, mut rng: StdRng) {
+pub(crate) async fn run(address: String, references: Arc<References>, tally: Arc<Tally>, mut rng: StdRng) {
     for round in 0_u64.. {
         let Ok(connection) = Connection::open(&address, None).await else {
             tally.count(Ending::Fault(format!("{address} takes no connection")));
@@ -28,7 +29,7 @@ pub(crate) async fn run(address: Address, references: Arc<References>, tally: Ar
             streams.spawn(async move {
                 let trace_id = format!("outage-{round}-{at}");
                 // Ahead of the others, so that some run when the connection is cut and some wait.
-                let mut request = greedy(&reference.prompt, &trace_id, reference.max_new_tokens);
+                let mut request = request(&reference.prompt, &trace_id, reference.max_new_tokens);
                 request.priority = -10;
                 let mut follower = Follower::new(&trace_id, &reference.text);
                 let Ok(mut responses) = connection.generate(Dialect::Contract, request, None).await else {

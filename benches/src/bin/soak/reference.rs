@@ -2,9 +2,10 @@
 
 use ai_inference_proto::Dialect;
 use anyhow::{Context as _, ensure};
-use benches::client::{Connection, greedy};
+use benches::client::Connection;
 use fixtures::Transcripts;
 use rand::{RngExt as _, rngs::StdRng};
+use testkit::request;
 
 /// A request, and the text that must answer it.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl References {
 }
 
 async fn alone(connection: &Connection, prompt: &str, max_new_tokens: usize) -> anyhow::Result<String> {
-    let request = greedy(prompt, "alone", max_new_tokens);
+    let request = request(prompt, "alone", max_new_tokens);
     let mut responses = connection.generate(Dialect::Contract, request, None).await?;
     let mut text = String::new();
     let mut ended = false;

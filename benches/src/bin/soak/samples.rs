@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use benches::{client::Connection, process::resident_kib};
+use benches::client::Connection;
 use serde::Serialize;
+use testkit::resident_kib;
 use tokio::time::{sleep, timeout};
 
 use super::tally::Counts;

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
 use anyhow::Context as _;
-use benches::client::{Address, Connection, greedy};
+use benches::client::Connection;
+use testkit::request;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Code;
 
@@ -21,7 +22,7 @@ use super::{
 /// Runs it against a server with a queue of this length; unknown for a server that is not ours.
 pub(crate) async fn run(
     options: &Options,
-    addresses: &[Address],
+    addresses: &[String],
     references: &References,
     queue: Option<usize>,
 ) -> anyhow::Result<Vec<Verdict>> {
@@ -98,7 +99,7 @@ pub(crate) fn idle_verdict(name: &str, idle: Result<Duration, super::samples::Lo
 
 /// Reads one answer to its end.
 async fn answer(connection: &Connection, dialect: Dialect, reference: &Reference, trace_id: &str) -> Ending {
-    let request = greedy(&reference.prompt, trace_id, reference.max_new_tokens);
+    let request = request(&reference.prompt, trace_id, reference.max_new_tokens);
     let mut follower = Follower::new(trace_id, &reference.text);
     let ended = async {
         let mut responses = connection.generate(dialect, request, None).await?;

@@ -8,9 +8,10 @@ use std::{
 use ai_inference_proto::Dialect;
 use anyhow::{Context as _, bail, ensure};
 use benches::{
-    client::{Address, Connection, greedy},
-    sidecar::{Sidecar, Start, built_beside},
+    client::Connection,
+    sidecar::{self, Start, built_beside},
 };
+use testkit::{Server, request};
 use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
 
 /// A sidecar with the package, and one connection to it.
 pub(crate) struct Served {
-    sidecar: Sidecar,
+    sidecar: Server,
     connection: Connection,
     used: Instant,
 }
@@ -32,7 +33,7 @@ impl Served {
         let (models, model) = (package.parent(), package.file_name().and_then(|name| name.to_str()));
         let (models, model) = models.zip(model).context("a package must have a name")?;
         let (slots, threads) = (options.slots()?, options.threads);
-        let sidecar = Sidecar::start(&Start {
+        let sidecar = sidecar::start(&Start {
             program: &program,
             models,
             model,
@@ -42,13 +43,13 @@ impl Served {
             outlives_interrupt: false,
         })
         .with_context(|| format!("cannot start {}", program.display()))?;
-        let connection = runtime.block_on(Connection::open(&sidecar.addresses()[0], None))?;
+        let connection = runtime.block_on(Connection::open(&sidecar.addresses[0], None))?;
         Ok(Self { sidecar, connection, used: Instant::now() })
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> &Address {
-        &self.sidecar.addresses()[0]
+    pub(crate) fn address(&self) -> &str {
+        &self.sidecar.addresses[0]
     }
 
     /// The id of the server's process.
@@ -67,7 +68,7 @@ impl Served {
             let began = Instant::now();
             let mut reading = JoinSet::new();
             for (at, text) in task.texts.iter().enumerate() {
-                let request = greedy(text, &format!("throughput-{at}"), tokens);
+                let request = request(text, &format!("throughput-{at}"), tokens);
                 let connection = self.connection.clone();
                 reading.spawn(async move {
                     let mut responses = connection.generate(Dialect::Contract, request, None).await?;
@@ -107,7 +108,7 @@ impl Served {
     /// connection that has rested is replaced, and used once, before anything is timed.
     async fn refresh(&mut self) -> anyhow::Result<()> {
         if self.used.elapsed() > MOST_REST {
-            self.connection = Connection::open(&self.sidecar.addresses()[0], None).await?;
+            self.connection = Connection::open(&self.sidecar.addresses[0], None).await?;
             self.generated().await?;
         }
         self.used = Instant::now();
