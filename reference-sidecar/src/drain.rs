@@ -15,25 +15,35 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::service::{Exposed, Phase, State};
+use crate::{
+    listen::remove_socket_files,
+    service::{Exposed, Phase, State},
+};
 
 /// The two signals that mean the end.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     /// Listens from now on.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn recv(&mut self) {
+    /// Waits for the next one.
+    pub async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
@@ -49,6 +59,7 @@ pub async fn drain(mut signals: Signals, state: Arc<State>, exposed: Exposed, gr
         signals.recv().await;
         tracing::warn!("second signal: ending at once");
         stopped.registry.stop(LAST_STEP);
+        remove_socket_files();
         process::exit(130);
     });
     if timeout(grace, idle(&state)).await.is_err() {

@@ -56,14 +56,22 @@ pub fn serve(raw: Serve) -> Result<(), Failure> {
 }
 
 async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> {
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let mut listeners = Vec::new();
     for address in &config.listen {
         listeners.push(Listener::bind(address).await?);
     }
     let scraped = scraped(config.metrics_listen.as_ref(), state).await?;
     let id = state.registry.default_id();
-    state.registry.get("").await.map_err(|_| Failure::Default { id: id.to_owned() })?;
+    tokio::select! {
+        loaded = state.registry.get("") => {
+            loaded.map_err(|_| Failure::Default { id: id.to_owned() })?;
+        }
+        () = signals.recv() => {
+            tracing::info!("stopped while the model was loading");
+            return Ok(());
+        }
+    }
     state.set_ready();
     announce(&listeners, config.tls.is_some(), scraped)?;
 

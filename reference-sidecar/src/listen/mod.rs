@@ -6,4 +6,4 @@ mod socket;
 
 pub use connection::{Connection, Peer};
 pub use incoming::{Incoming, Places};
-pub use socket::{ListenError, Listener, SocketFile};
+pub use socket::{ListenError, Listener, SocketFile, remove_socket_files};

@@ -1,16 +1,22 @@
 //! Binding what `--listen` names, and leaving nothing behind.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
     },
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    time::sleep,
+};
 
 use super::{Incoming, Places, incoming::Door};
 use crate::config::{Address, Tls};
@@ -61,6 +67,8 @@ impl Listener {
         match address {
             Address::Tcp(tcp) => Ok(Self::Tcp(TcpListener::bind(tcp).await.map_err(system)?)),
             Address::Unix(path) => {
+                // Of two servers that start at once, the second sees the first one's socket and not the stale one.
+                let _turn = turn(path).await;
                 remove_stale(path, address)?;
                 let listener = UnixListener::bind(path).map_err(system)?;
                 // TRANSPORT-005: the owner and the group.
@@ -99,16 +107,47 @@ pub struct SocketFile {
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+        let file = Self { path: path.to_owned(), identity: identity(path)? };
+        let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.push((file.path.clone(), file.identity));
+        Ok(file)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
+        let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.retain(|(_, identity)| *identity != self.identity);
+        remove(&self.path, self.identity);
     }
+}
+
+/// The files of all sockets that are bound, for an end that drops nothing.
+static BOUND: Mutex<Vec<(PathBuf, (u64, u64))>> = Mutex::new(Vec::new());
+
+/// Removes the socket files of this process, which is about to end at once.
+pub fn remove_socket_files() {
+    let bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    bound.iter().for_each(|(path, identity)| remove(path, *identity));
+}
+
+fn remove(path: &Path, bound: (u64, u64)) {
+    if identity(path).is_ok_and(|found| found == bound) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The only process that looks at socket files in this directory now; without a lock, where another one holds it for long.
+async fn turn(path: &Path) -> Option<File> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = File::open(directory).ok()?;
+    for _ in 0..TRIES {
+        if directory.try_lock().is_ok() {
+            return Some(directory);
+        }
+        sleep(BETWEEN_TRIES).await;
+    }
+    None
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -130,3 +169,7 @@ fn remove_stale(path: &Path, address: &Address) -> Result<(), ListenError> {
         _ => Err(ListenError::InUse { address: address.clone() }),
     }
 }
+
+/// Binding takes milliseconds; a process that locks the directory for longer has something else in mind.
+const TRIES: u32 = 200;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
