@@ -3,7 +3,7 @@
 //! From the outside in: [`commands`] is what the command line does, [`config`] what it was told, [`service`] the gRPC
 //! edge, [`registry`] which models run, [`engine`] the thread that generates, [`scheduler`] what it does next, [`adapters`]
 //! where adapters are found, [`backends`] what computes, [`package`] what a model directory holds. Arrows point down only:
-//! nothing in a later module of that list knows an earlier one. [`text`] and [`paths`] serve all; [`metrics`] and
+//! nothing in a later module of that list knows an earlier one. [`text`], [`paths`] and [`memory`] serve all; [`metrics`] and
 //! [`telemetry`] tell what all do.
 
 pub mod adapters;
@@ -13,6 +13,7 @@ pub mod config;
 pub mod drain;
 pub mod engine;
 pub mod listen;
+pub mod memory;
 pub mod metrics;
 pub mod package;
 pub mod paths;

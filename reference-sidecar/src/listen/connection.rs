@@ -8,17 +8,18 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
 use tonic::transport::server::Connected;
+
+use super::Peer;
 
 /// What can carry a connection.
 pub(super) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -142,25 +143,6 @@ impl Connected for Connection {
     }
 }
 
-/// What all requests of one connection share; each finds it in its extensions.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    memory: Arc<Semaphore>,
-}
-
-impl Peer {
-    /// Takes `bytes` of what this connection may make the server hold; `None` when it holds too much already.
-    pub fn hold(&self, bytes: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.memory).try_acquire_many_owned(bytes).ok()
-    }
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self { memory: Arc::new(Semaphore::new(MEMORY)) }
-    }
-}
-
 /// The client has not yet said all of its hello.
 struct Greeting {
     missing: usize,
@@ -182,14 +164,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes that it may send meanwhile: room and answers to pings. Who sends more is not reading but flooding.
 const LINGER_BYTES: usize = 64 << 10;
-/// Large messages that one connection may have under way: a thousand of the longest prompts.
-const MEMORY: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::UnixStream,
+        sync::Semaphore,
         time::Instant,
     };
 

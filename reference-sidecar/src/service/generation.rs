@@ -61,6 +61,8 @@ impl Generation {
         parent: Option<&TraceParent>,
     ) -> Self {
         let metadata = request.metadata.take().unwrap_or_default();
+        // Nothing reads it, and it would be kept for as long as the request waits.
+        request.worker_hint = String::new();
         let trace_id = match metadata.trace_id {
             empty if empty.is_empty() => Uuid::new_v4().to_string(),
             given => given,

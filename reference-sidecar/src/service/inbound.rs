@@ -14,14 +14,11 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body};
 
 use super::{Refusal, stack::LARGEST_MESSAGE};
-use crate::listen::Peer;
+use crate::listen::{Held, Peer};
 
 /// Puts the watch around a request's body.
 pub(super) fn watch(request: Request<Body>) -> Request<Body> {
@@ -46,7 +43,7 @@ struct Watched {
     waited: Duration,
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
     /// For the largest message so far. The decoder keeps its buffers as long as the call reads, so this stays as long.
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Held>,
 }
 
 impl Watched {
@@ -64,12 +61,11 @@ impl Watched {
     }
 
     fn hold(&mut self, cost: usize) -> Result<(), Refusal> {
-        let held = self.held.as_ref().map_or(FREE, OwnedSemaphorePermit::num_permits);
+        let held = self.held.as_ref().map_or(0, Held::bytes);
         if cost <= held {
             return Ok(());
         }
-        let missing = cost - self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = self.peer.hold(missing as u32).ok_or(Refusal::TooMuchAtOnce)?;
+        let more = self.peer.hold(cost - held).ok_or(Refusal::TooMuchAtOnce)?;
         match &mut self.held {
             Some(held) => held.merge(more),
             none => *none = Some(more),
@@ -86,6 +82,11 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.held.is_none()
+            && let Err(refusal) = self.hold(OPEN)
+        {
+            return Poll::Ready(Some(Err(refusal.into())));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
             if self.framing.is_between() {
                 return Poll::Pending;
@@ -170,8 +171,8 @@ impl Head {
 
 /// Of a message: one byte of flags, four of length.
 const HEAD: usize = 5;
-/// Messages of ordinary size are not counted: a stream's own state is not much smaller.
-const FREE: usize = 16 << 10;
+/// What an open call holds, with a message of ordinary size.
+const OPEN: usize = 16 << 10;
 /// The most that DEFLATE can blow a byte up to.
 const DEFLATE: usize = 1032;
 /// Four megabytes at 70 kB/s, from the message's first byte to its last.
@@ -180,7 +181,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[cfg(test)]
 mod tests {
     use http_body_util::{BodyExt as _, Full, StreamBody};
-    use tokio::time;
+    use std::sync::Arc;
+
+    use tokio::{sync::Semaphore, time};
     use tokio_stream::StreamExt as _;
     use tonic::Code;
 
@@ -205,7 +208,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connections_large_messages_are_bounded_and_room_returns() {
-        let peer = Peer::default();
+        let all = Arc::new(Semaphore::new(1 << 30));
+        let peer = Peer::of(&all, 512 << 20);
         let mut calls = Vec::new();
         let refused = loop {
             let mut call = watched(at_once(message(0, 4 << 20, 0)), &peer);
@@ -216,7 +220,12 @@ mod tests {
         };
         assert_eq!(calls.len(), 64, "256 MiB of 4 MiB");
         assert_eq!(refused.map(|status| status.code()), Some(Code::ResourceExhausted));
-        assert!(watched(at_once(message(0, 1000, 1000)), &peer).frame().await.is_some_and(|f| f.is_ok()));
+        assert!(
+            watched(at_once(message(0, 9, 9)), &Peer::of(&all, 512 << 20))
+                .frame()
+                .await
+                .is_some_and(|f| f.is_ok())
+        );
         assert!(watched(at_once(message(1, 1000, 1000)), &peer).frame().await.is_some_and(|f| f.is_err()));
         calls.pop();
         assert!(watched(at_once(message(0, 4 << 20, 0)), &peer).frame().await.is_some_and(|f| f.is_ok()));

@@ -121,7 +121,7 @@ fn log_no_reflection(error: &ReflectionError) {
 /// gRPC's customary limit, twenty times the largest legal prompt (WIRE-008, WIRE-013).
 pub(super) const LARGEST_MESSAGE: usize = 4 << 20;
 /// Calls at once on one connection.
-const MOST_STREAMS: u32 = 4096;
+const MOST_STREAMS: u32 = 1024;
 /// Of one request, decoded. The contract's own headers take less than 1 KiB.
 const LARGEST_HEADERS: u32 = 16 << 10;
 /// Streams that were reset before they were looked at, and streams that we reset for an error, before the connection

@@ -18,7 +18,7 @@ use ort::session::{RunOptions, Session, builder::SessionBuilder};
 
 #[cfg(feature = "cuda")]
 use super::cuda::Stream;
-use super::{OnnxError, Provider, raw::Arena, sizing};
+use super::{OnnxError, Provider, raw::Arena};
 
 /// A place, before and while its session is made.
 pub(super) enum Place {
@@ -39,7 +39,7 @@ impl Place {
     /// Bytes that slots may take here; `None` where the system does not tell.
     pub(super) fn free_memory(&self) -> Result<Option<u64>, OnnxError> {
         match self {
-            Self::Processor => Ok(sizing::free_memory()),
+            Self::Processor => Ok(crate::memory::free()),
             #[cfg(feature = "cuda")]
             Self::Device(stream) => Ok(Some(stream.free_memory()?)),
         }

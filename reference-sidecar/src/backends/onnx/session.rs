@@ -140,7 +140,7 @@ pub struct OnnxBackend {
 impl OnnxBackend {
     /// Loads the package's graph, checks it, reserves the cache, and proves that it works.
     pub fn load(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Self, OnnxError> {
-        fits(sizing::free_memory(), package.weights(), || "the graph".to_owned())?;
+        fits(crate::memory::free(), package.weights(), || "the graph".to_owned())?;
         let place = Place::new(options.provider)?;
         let session = build(runtime, package, options, &place)?;
         let graph = Graph::read(&session, package)?;
