@@ -120,6 +120,12 @@ pub(crate) struct AttentionKernel {
 
 impl Kernel for AttentionKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        crate::guarded(|| self.step(context))
+    }
+}
+
+impl AttentionKernel {
+    fn step(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let input = |at| context.input(at)?.ok_or_else(|| Error::new("an input is missing"));
         let (packed, past_keys, past_values) = (input(0)?, input(1)?, input(2)?);
         let (lengths, cosines, sines) = (input(3)?, input(4)?, input(5)?);

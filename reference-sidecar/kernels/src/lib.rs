@@ -20,7 +20,11 @@ mod model;
 mod rewrite;
 mod shared;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use ort::operator::OperatorDomain;
 
@@ -48,6 +52,12 @@ pub fn exchange(graph: &Path, threads: usize) -> ort::Result<Option<Exchanged>> 
     let operators = OperatorDomain::new(DOMAIN)?;
     let operators = operators.add(MatMul { weights, threads })?.add(Attention { threads })?;
     Ok(Some(Exchanged { model, operators }))
+}
+
+/// A step of an operator, whose panic must not unwind into ONNX Runtime.
+fn guarded<T>(step: impl FnOnce() -> ort::Result<T>) -> ort::Result<T> {
+    let failed = |_| Err(ort::Error::new("a panic in an operator of the sidecar's own"));
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(failed)
 }
 
 /// This processor has the instructions.

@@ -65,6 +65,12 @@ pub(crate) struct MatMulKernel {
 
 impl Kernel for MatMulKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        crate::guarded(|| self.step(context))
+    }
+}
+
+impl MatMulKernel {
+    fn step(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let Self { weights, gated, shards, x } = self;
         let input = context.input(0)?.ok_or_else(|| Error::new("no x"))?;
         let (shape, values) = input.try_extract_tensor::<f32>()?;

@@ -32,11 +32,15 @@ pub(crate) struct Rewritten {
     pub(crate) attentions: usize,
 }
 
-/// Exchanges what can be exchanged; `None` if that is nothing.
+/// Exchanges what can be exchanged; `None` if that is nothing, or if the file has nodes of our operators' domain already: only
+/// nodes that are made here are known to ask for what the operators do.
 pub(crate) fn rewrite(model: Bytes, directory: &Path) -> Option<Rewritten> {
     let model = fields(model)?;
     let graph = fields(model.iter().find(|field| field.tag == GRAPH)?.content.clone())?;
     let mut rewriting = Rewriting { graph: Graph::read(graph, directory)?, weights: Vec::new() };
+    if rewriting.graph.nodes.values().any(|node| node.domain == DOMAIN) {
+        return None;
+    }
     rewriting.exchange_gates();
     rewriting.exchange_products();
     let attentions = rewriting.exchange_attention();
@@ -334,6 +338,12 @@ mod tests {
         assert!(with(|node| node.attribute[0] = Attribute::int("K", 33)));
         assert!(with(|node| node.attribute[1] = Attribute::int("N", 64)), "more than the matrix has");
         assert!(with(|node| node.domain.clear()));
+    }
+
+    #[test]
+    fn a_file_with_operators_of_our_domain_is_left_to_onnx_runtime_which_refuses_it() {
+        let foreign = node(DOMAIN, "CachedAttention", &["y"], &["z"], Vec::new());
+        assert!(rewritten([product("x", "w", "y", 32, 4), foreign], &[("w", 32)]).is_none());
     }
 
     #[test]
