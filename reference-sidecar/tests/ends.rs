@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ai_inference_proto::Dialect;
@@ -15,6 +15,8 @@ use support::{
     server::{command, listen, start, start_at},
 };
 use testkit::{Server, fresh_socket, request};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -67,6 +69,31 @@ async fn a_hangup_drains_and_a_second_signal_leaves_no_socket_file() {
     assert_eq!(server.exit(SOON).await.unwrap().code(), Some(130));
     assert!(!server.socket().exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_of_health_are_told_of_the_end_and_hold_it_up_for_no_time() {
+    let mut server = start(&[]);
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[1])).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let watch = async |service: &str| {
+        let asked = HealthCheckRequest { service: service.to_owned() };
+        HealthClient::new(channel.clone()).watch(asked).await.unwrap().into_inner()
+    };
+    let (mut known, mut unknown) = (watch("AiInference").await, watch("another").await);
+    assert_eq!(known.message().await.unwrap().unwrap().status, SERVING);
+    assert_eq!(unknown.message().await.unwrap().unwrap().status, SERVICE_UNKNOWN);
+    let began = Instant::now();
+    server.terminate().unwrap();
+    assert_eq!(known.message().await.unwrap().unwrap().status, NOT_SERVING);
+    assert!(known.message().await.unwrap().is_none() && unknown.message().await.unwrap().is_none());
+    assert!(server.exit(SOON).await.unwrap().success());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// As grpc.health.v1 numbers them.
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
+const SERVICE_UNKNOWN: i32 = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_servers_that_start_over_a_stale_socket_one_wins_and_the_other_says_so() {

@@ -45,6 +45,20 @@ fn what_the_configuration_says_wrongly_is_named() {
 }
 
 #[test]
+fn a_tokenizer_of_another_model_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    copy(&fixtures::tiny(), directory.path());
+    let config = directory.path().join(Package::CONFIG);
+    let text = fs::read_to_string(&config).unwrap();
+    let vocabulary = Package::open(directory.path()).unwrap().vocabulary();
+    let fewer = text.replace(&format!("\"vocab_size\": {vocabulary}"), "\"vocab_size\": 200");
+    assert_ne!(fewer, text);
+    fs::write(&config, fewer).unwrap();
+    let refused = loader().load("far", directory.path()).unwrap_err().to_string();
+    assert!(refused.contains("0 to 199") && refused.contains("different models"), "{refused}");
+}
+
+#[test]
 fn a_cache_that_no_memory_holds_is_refused_before_it_is_filled() {
     // A context of a million tokens: 1 GiB a slot, of which nothing is touched before a request is that long.
     let million = [("\"context_length\": 1024", "\"context_length\": 1000000")];
@@ -95,9 +109,13 @@ async fn a_package_that_cannot_be_loaded_is_not_tried_for_every_request() {
 }
 
 fn registry(models: &Path) -> Registry {
+    Registry::open(models, None, loader()).unwrap()
+}
+
+fn loader() -> Loader {
     let runtime = Runtime::load(None).unwrap_or_else(|error| panic!("{error}"));
     let onnx = OnnxOptions { provider: Provider::Cpu, slots: Some(1), threads: 1, kernels: Kernels::Own };
-    Registry::open(models, None, Loader { runtime, onnx, queue: 1, prefill_chunk: 64 }).unwrap()
+    Loader { runtime, onnx, queue: 1, prefill_chunk: 64 }
 }
 
 /// What this thread logs.

@@ -88,11 +88,12 @@ async fn run(config: &ResolvedServe, state: &Arc<State>) -> Result<(), Failure> 
         serving.spawn(service::serve(Arc::clone(state), exposed.clone(), incoming, shutdown));
     }
     tokio::spawn(Calls::watch(Arc::clone(state)));
-    let drained = drain::drain(signals, Arc::clone(state), exposed, config.grace);
+    let drained = drain::drain(signals, Arc::clone(state), exposed.clone(), config.grace);
     tokio::select! {
         () = drained => {}
         Some(ended) = serving.join_next() => ended.map_err(io::Error::other)??,
     }
+    exposed.close();
     stop.send_replace(true);
     let closed = async { while serving.join_next().await.is_some() {} };
     let _ = timeout(LAST_BYTES, closed).await;

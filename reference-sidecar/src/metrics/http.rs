@@ -3,7 +3,7 @@
 //! It answers from before the first model is loaded until the process ends, so that a drain is seen to its end. A few
 //! connections at a time and a few seconds for each: a slow client here does not delay others.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{
     Method, Request, Response, StatusCode,
@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -30,11 +30,11 @@ pub trait Endpoint: Send + Sync + 'static {
     fn ready(&self) -> bool;
 }
 
-/// Answers for ever.
+/// Answers for ever. Where there are too many connections, the oldest makes room: a client that says nothing has had its
+/// time, and one that asks is answered in a moment.
 pub async fn serve(listener: TcpListener, endpoint: Arc<impl Endpoint>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<AbortOnDrop> = VecDeque::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -43,11 +43,23 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<impl Endpoint>) {
                 continue;
             }
         };
-        let endpoint = Arc::clone(&endpoint);
-        tokio::spawn(async move {
-            let _ = timeout(PATIENCE, connection(stream, endpoint)).await;
-            drop(place);
-        });
+        open.retain(|connection| !connection.0.is_finished());
+        if open.len() >= CONNECTIONS {
+            open.pop_front();
+        }
+        let answered = timeout(PATIENCE, connection(stream, Arc::clone(&endpoint)));
+        open.push_back(AbortOnDrop(tokio::spawn(async move {
+            let _ = answered.await;
+        })));
+    }
+}
+
+/// A connection's task, which ends with it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -93,8 +105,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Two scrapers, a few probes, and a person; others wait in the system's backlog.
-const CONNECTIONS: usize = 16;
+/// Two scrapers, a few probes, and a person, many times over.
+const CONNECTIONS: usize = 64;
 
 /// Prometheus' own default patience with us.
 const PATIENCE: Duration = Duration::from_secs(10);

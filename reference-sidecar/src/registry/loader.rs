@@ -45,6 +45,10 @@ impl Loader {
     pub fn load(&self, id: &str, dir: &Path) -> Result<LoadedModel, LoadError> {
         let package = Package::open(dir)?;
         let tokenizer = Tokenizer::open(package.tokenizer())?;
+        let (largest, vocabulary) = (tokenizer.largest_token(), package.vocabulary());
+        if largest as usize >= vocabulary {
+            return Err(LoadError::Vocabulary { largest, vocabulary });
+        }
         let backend = OnnxBackend::load(&self.runtime, &package, self.onnx)?;
         let adapted = AdaptedModel {
             id: id.to_owned(),
@@ -72,6 +76,18 @@ pub enum LoadError {
     /// Its tokenizer is not one.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A prompt could have tokens that the graph does not know.
+    #[error(
+        "the tokenizer has the token {largest}, and the graph (model.vocab_size) knows {vocabulary} tokens, 0 to {}: they \
+         belong to different models",
+        .vocabulary - 1
+    )]
+    Vocabulary {
+        /// The tokenizer's largest token.
+        largest: u32,
+        /// Tokens of the graph.
+        vocabulary: usize,
+    },
     /// Its graph cannot be run.
     #[error(transparent)]
     Onnx(#[from] OnnxError),

@@ -20,6 +20,7 @@ mod inbound;
 mod intake;
 mod linger;
 mod stack;
+mod standard_health;
 mod state;
 mod status;
 mod stream_predict;

@@ -7,13 +7,17 @@ use ai_inference_proto::{
     cy_llm::ai_inference_server as cy_llm_server,
 };
 use http::Request;
+use tokio::sync::watch;
 use tonic::{body::Body, codec::CompressionEncoding, service::Routes, transport::Server};
 use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
 use tonic_reflection::server::{Builder as ReflectionBuilder, Error as ReflectionError};
 
 use tower::util::MapRequestLayer;
 
-use super::{Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound, linger};
+use super::{
+    Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound, linger,
+    standard_health::StandardHealth,
+};
 use crate::listen::Incoming;
 
 /// Serves what comes in until `shutdown`, then until its connections are closed.
@@ -63,12 +67,13 @@ pub async fn serve(
 #[derive(Clone, Debug)]
 pub struct Exposed {
     health: HealthReporter,
+    closing: watch::Sender<bool>,
 }
 
 impl Exposed {
     /// Serving from the start.
     pub async fn new() -> Self {
-        let exposed = Self { health: HealthReporter::new() };
+        let exposed = Self { health: HealthReporter::new(), closing: watch::Sender::new(false) };
         exposed.set(ServingStatus::Serving).await;
         exposed
     }
@@ -76,6 +81,11 @@ impl Exposed {
     /// Tells those who ask, and those who watch, that no new work is taken (TRANSPORT-003).
     pub async fn set_not_serving(&self) {
         self.set(ServingStatus::NotServing).await;
+    }
+
+    /// Ends the watches of those who watch: nothing will change any more.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
     }
 
     /// WIRE-012: for the server as a whole and for both services.
@@ -92,7 +102,7 @@ impl Exposed {
         let cy_llm = cy_llm_server::AiInferenceServer::new(Edge::<CyLlm>::new(state))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(LARGEST_MESSAGE);
-        let health = tonic_health::server::HealthService::from_health_reporter(self.health.clone());
+        let health = StandardHealth::new(self.health.clone(), self.closing.subscribe());
         let mut routes = Routes::default()
             .add_service(contract)
             .add_service(cy_llm)

@@ -58,6 +58,11 @@ impl Tokenizer {
         Ok(Self(Arc::new(Inner { tokenizer, silent })))
     }
 
+    /// The largest token that it knows.
+    pub fn largest_token(&self) -> u32 {
+        self.0.tokenizer.get_vocab(true).into_values().max().unwrap_or_default()
+    }
+
     /// A prompt's tokens, with those that the model wants around every text.
     pub fn encode(&self, prompt: &str) -> Result<Vec<i64>, TokenizerError> {
         let encoding = self.0.tokenizer.encode_fast(prompt, true).map_err(|_| TokenizerError::Unspeakable)?;
