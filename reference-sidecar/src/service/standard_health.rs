@@ -53,7 +53,7 @@ impl Health for StandardHealth {
         // In this order, so that the last status is told.
         let until_closed = stream::poll_fn(move |context| match told.poll_next_unpin(context) {
             Poll::Pending => closed.as_mut().poll(context).map(|()| None),
-            told => told,
+            told @ Poll::Ready(_) => told,
         });
         Ok(Response::new(until_closed.boxed()))
     }
