@@ -187,6 +187,6 @@ sidecar_time_to_first_token_seconds_bucket{le=\"+Inf\",model=\"m\"} 4
         let error = ServerFigures::between("page", &Page::parse(AFTER), &Page::parse(BEFORE)).unwrap_err();
         assert!(error.contains("started again"), "{error}");
         let error = ServerFigures::between("page", &Page::default(), &Page::parse("up 1\n")).unwrap_err();
-        assert!(error.contains("no latency"), "{error}");
+        assert!(error.contains("none of the latencies"), "{error}");
     }
 }

@@ -33,12 +33,22 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
 pub(crate) async fn judge_only(behaviour: Arc<dyn Behaviour>, only: &[&str]) -> Vec<CheckResult> {
     let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
     let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
-    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, only).await
+    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, only, 1).await
 }
+
+/// Serves a behaviour and runs every requirement against it, checks beside each other as the program does.
+pub(crate) async fn judge_side_by_side(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
+    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
+    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
+    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, &[], JOBS).await
+}
+
+/// The program's default of `--jobs`.
+const JOBS: usize = 4;
 
 /// Runs every requirement against an address.
 pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
-    judge_some(address, tls, profile, &[]).await
+    judge_some(address, tls, profile, &[], 1).await
 }
 
 /// What the tests ask of an exemplar.
@@ -56,19 +66,28 @@ pub(crate) fn asked<'a>(addresses: &'a [Address], tls: &'a Tls, documented: Dial
 }
 
 /// Runs the requirements of these ids, or all, against an address.
-async fn judge_some(address: &Address, tls: &Tls, profile: Profile, only: &[&str]) -> Vec<CheckResult> {
+async fn judge_some(
+    address: &Address,
+    tls: &Tls,
+    profile: Profile,
+    only: &[&str],
+    jobs: usize,
+) -> Vec<CheckResult> {
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let selection = Selection { roles: vec![Role::Server], profile, only, skip: vec![], shard: None };
-    let target = survey(asked(std::slice::from_ref(address), tls, profile.documented()))
+    let mut target = survey(asked(std::slice::from_ref(address), tls, profile.documented()))
         .await
         .expect("the endpoint listens");
+    if jobs > 1 {
+        target.measure_width().await;
+    }
     let run = Conduct {
         plan: Plan::new(&selection).expect("there are requirements"),
         target,
         roles: selection.roles,
         profile,
         seed: 1,
-        jobs: 1,
+        jobs,
         command: "conformance run".into(),
         known_failures: KnownFailures::default(),
         strict: false,
