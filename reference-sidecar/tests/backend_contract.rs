@@ -274,16 +274,18 @@ fn a_cancellation_leaves_the_prompt_of_another_alone() {
 #[test]
 fn a_preempted_sequence_is_never_refused() {
     let backend = ScriptedBackend::new(Capacity { slots: 1, context: 1024, vocabulary: 16 });
-    let engine = EngineHandle::start("test", backend, options(64, 2, &[])).unwrap();
-    let mut running = submit(&engine, &[1], 200);
+    // Room for all tokens: none gives its slot up because it is not read.
+    let options = EngineOptions { ahead: 1024, ..options(64, 2, &[]) };
+    let engine = EngineHandle::start("test", backend.with_pace(Duration::from_millis(5)), options).unwrap();
+    let mut running = submit(&engine, &[1], 100);
     running.blocking_next();
-    let waiting = submit(&engine, &[2], 200);
-    let mut urgent = engine.submit(Job { priority: -1, ..job(&[3], 200) }).unwrap();
+    let waiting = submit(&engine, &[2], 100);
+    let mut urgent = engine.submit(Job { priority: -1, ..job(&[3], 100) }).unwrap();
     urgent.blocking_next();
     assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 2, "the preempted one is counted");
     assert!(matches!(engine.submit(job(&[4], 2)), Err(SubmitError::QueueFull { waiting: 2 })));
     let lengths = [urgent, running, waiting].map(|reader| finish(reader).0.len());
-    assert_eq!(lengths, [199, 199, 200]);
+    assert_eq!(lengths, [99, 99, 100]);
     assert_eq!(engine.gauges().waiting.load(Ordering::Relaxed), 0);
 }
 
