@@ -152,6 +152,33 @@ pub struct CheckResult {
     pub trace: String,
 }
 
+#[cfg(test)]
+impl CheckResult {
+    /// Of a MUST of the server role, for tests.
+    pub(crate) fn of(id: &str, verdict: Verdict, reason: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            level: Level::Must,
+            role: Role::Server,
+            title: String::new(),
+            requirement: String::new(),
+            verdict,
+            known: false,
+            known_because: String::new(),
+            reason: reason.to_owned(),
+            evidence: vec![],
+            evidence_omitted: 0,
+            exercised: 1,
+            started_at_ms: 0,
+            duration_ms: 0,
+            attempts: 1,
+            rerun: String::new(),
+            grpcurl: String::new(),
+            trace: String::new(),
+        }
+    }
+}
+
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

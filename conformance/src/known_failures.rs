@@ -123,7 +123,6 @@ const HEAD: &str = "\
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocabulary::{Level, Role};
 
     const ENTRY: &str = "reason = \"UNIMPLEMENTED\"\nwhy = \"not yet\"\nsince = \"2026-11\"";
 
@@ -177,25 +176,6 @@ mod tests {
     }
 
     fn result(id: &str, verdict: Verdict, reason: &str) -> CheckResult {
-        CheckResult {
-            id: id.to_owned(),
-            level: Level::Must,
-            role: Role::Server,
-            title: String::new(),
-            requirement: String::new(),
-            verdict,
-            known: false,
-            known_because: String::new(),
-            reason: reason.to_owned(),
-            evidence: vec![],
-            evidence_omitted: 0,
-            exercised: 1,
-            started_at_ms: 0,
-            duration_ms: 0,
-            attempts: 1,
-            rerun: String::new(),
-            grpcurl: String::new(),
-            trace: String::new(),
-        }
+        CheckResult::of(id, verdict, reason)
     }
 }

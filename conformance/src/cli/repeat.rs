@@ -58,10 +58,7 @@ const REASON: usize = 120;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        events::Verdict,
-        vocabulary::{Level, Role},
-    };
+    use crate::events::Verdict;
 
     #[test]
     fn only_what_did_not_end_alike_is_in_the_table() {
@@ -86,26 +83,7 @@ mod tests {
     }
 
     fn run(results: &[(&str, Verdict, &str)]) -> Run {
-        let result = |(id, verdict, reason): &(&str, Verdict, &str)| CheckResult {
-            id: (*id).to_owned(),
-            level: Level::Must,
-            role: Role::Server,
-            title: String::new(),
-            requirement: String::new(),
-            verdict: *verdict,
-            known: false,
-            known_because: String::new(),
-            reason: (*reason).to_owned(),
-            evidence: vec![],
-            evidence_omitted: 0,
-            exercised: 1,
-            started_at_ms: 0,
-            duration_ms: 0,
-            attempts: 1,
-            rerun: String::new(),
-            grpcurl: String::new(),
-            trace: String::new(),
-        };
+        let result = |(id, verdict, reason): &(&str, Verdict, &str)| CheckResult::of(id, *verdict, reason);
         Run { results: results.iter().map(result).collect(), ..Run::default() }
     }
 }

@@ -63,7 +63,6 @@ mod tests {
     use crate::{
         events::Verdict,
         evidence::{Direction, Exchange},
-        vocabulary::{Level, Role},
     };
 
     #[test]
@@ -98,24 +97,8 @@ mod tests {
             what: (*what).to_owned(),
         };
         CheckResult {
-            id: "A-001".to_owned(),
-            level: Level::Must,
-            role: Role::Server,
-            title: String::new(),
-            requirement: String::new(),
-            verdict: Verdict::Fail,
-            known: false,
-            known_because: String::new(),
-            reason: reason.to_owned(),
             evidence: exchanges.iter().map(exchange).collect(),
-            evidence_omitted: 0,
-            exercised: 1,
-            started_at_ms: 0,
-            duration_ms: 0,
-            attempts: 1,
-            rerun: String::new(),
-            grpcurl: String::new(),
-            trace: String::new(),
+            ..CheckResult::of("A-001", Verdict::Fail, reason)
         }
     }
 }
