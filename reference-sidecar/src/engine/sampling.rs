@@ -110,13 +110,10 @@ impl Sampler {
     /// Draws the next token; `None` where the logits are none: a NaN or an infinity among them, or nothing to choose. They
     /// are the caller's scratch: a penalty changes them.
     pub fn sample(&mut self, logits: &mut [f32]) -> Option<u32> {
-        if !are_sound(logits) {
-            return None;
-        }
         if self.penalises() {
             self.penalise(logits);
         }
-        let (best, top) = arg_max(logits);
+        let (best, top) = arg_max(logits)?;
         let token = if self.parameters.is_greedy() { best } else { self.draw(logits, best, top) };
         if self.penalises()
             && let Err(place) = self.seen.binary_search(&token)
@@ -134,7 +131,8 @@ impl Sampler {
     fn penalise(&self, logits: &mut [f32]) {
         let penalty = self.parameters.repetition_penalty;
         for token in &self.seen {
-            if let Some(logit) = logits.get_mut(*token as usize) {
+            // One that is no number stays so, to be found.
+            if let Some(logit) = logits.get_mut(*token as usize).filter(|logit| logit.is_finite()) {
                 let scaled = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
                 // An extreme penalty must not make an infinity, which would make NaN weights of all the others.
                 *logit = scaled.clamp(f32::MIN, f32::MAX);
@@ -236,30 +234,25 @@ fn nucleus(candidates: &mut [(f32, u32)], mass: f32) -> (usize, f32) {
     (kept, sum)
 }
 
-/// Whether a token can be chosen by them. Minus infinity is how a graph says "never this one".
-fn are_sound(logits: &[f32]) -> bool {
-    let mut broken = false;
-    let mut possible = false;
-    for logit in logits {
-        broken |= logit.is_nan() || *logit == f32::INFINITY;
-        possible |= *logit > f32::NEG_INFINITY;
-    }
-    possible && !broken
-}
-
-/// The first of the largest, and its value. In two passes, because the compiler turns the first into vector code and
-/// this runs once a token over tens of thousands of logits.
-fn arg_max(logits: &[f32]) -> (u32, f32) {
-    let mut lanes = [f32::MIN; LANES];
-    let chunks = logits.chunks_exact(lanes.len());
-    let rest = chunks.remainder().iter().copied().fold(f32::MIN, f32::max);
+/// The first of the largest, and its value; `None` where one is NaN or plus infinity, or all are minus infinity, which is how a
+/// graph says "never this one". In two passes, because the compiler turns the first into vector code and this runs once a
+/// token over tens of thousands of logits.
+fn arg_max(logits: &[f32]) -> Option<(u32, f32)> {
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let mut broken = [0_u32; LANES];
+    let chunks = logits.chunks_exact(LANES);
+    let rest = chunks.remainder();
     for chunk in chunks {
-        for (lane, logit) in lanes.iter_mut().zip(chunk) {
-            *lane = if *logit > *lane { *logit } else { *lane };
+        for ((largest, broken), logit) in largest.iter_mut().zip(&mut broken).zip(chunk) {
+            *largest = if *logit > *largest { *logit } else { *largest };
+            *broken |= u32::from(logit.is_nan());
         }
     }
-    let top = lanes.into_iter().fold(rest, f32::max);
-    (logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32, top)
+    let top = largest.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max);
+    if !top.is_finite() || broken != [0; LANES] || rest.iter().any(|logit| logit.is_nan()) {
+        return None;
+    }
+    Some((logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32, top))
 }
 
 /// The contract's greedy request has temperature 0.01, and the value nearest to it in a float is a little off.
