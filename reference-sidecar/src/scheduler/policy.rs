@@ -33,7 +33,7 @@ pub struct Scheduler {
 struct Tenant {
     ticket: Ticket,
     admitted: u64,
-    /// Decode steps that it sat out because its reader does not read.
+    /// Steps in a row that it sat out because its reader does not read.
     sat_out: u32,
 }
 
@@ -123,11 +123,6 @@ impl Scheduler {
             return plan;
         }
         self.budget = self.limits.prefill_budget;
-        for (state, tenant) in self.slots.iter().zip(&mut self.tenants) {
-            if let Some(tenant) = tenant {
-                tenant.sat_out = if state.is_held_back() { tenant.sat_out.saturating_add(1) } else { 0 };
-            }
-        }
         if rows > 0 { Plan::Decode { rows } } else { Plan::Idle }
     }
 
@@ -143,10 +138,13 @@ impl Scheduler {
         }
     }
 
-    /// Holds a decoding sequence back, or lets it go on.
+    /// Holds a decoding sequence back, or lets it go on; said before each step.
     pub fn set_ready(&mut self, slot: usize, now: bool) {
         if let SlotState::Decode { ready, .. } = &mut self.slots[slot] {
             *ready = now;
+            if let Some(tenant) = &mut self.tenants[slot] {
+                tenant.sat_out = if now { 0 } else { tenant.sat_out.saturating_add(1) };
+            }
         }
     }
 
@@ -236,6 +234,6 @@ impl Scheduler {
     }
 }
 
-/// Decode steps that a sequence may sit out in its slot while others wait for one: a reader that hesitates costs less than
+/// Steps that a sequence may sit out in its slot while others wait for one: a reader that hesitates costs less than
 /// reading the text again.
 const PATIENCE: u32 = 32;
