@@ -1,4 +1,4 @@
-//! Refusals disturb nobody else on the connection, however many there are, and whenever their client ends its half.
+//! Refusals disturb no other call on the connection, however many there are, and whenever their client ends its half.
 
 mod support;
 

@@ -36,7 +36,8 @@ pub(super) struct StepLoop<B> {
     interrupts: Arc<Interrupts>,
     alarms: Alarms,
     waiting: HashMap<SequenceId, (Box<Sequence>, Place)>,
-    /// Without a slot until their readers read. They take no place of the queue's: nobody is refused for them.
+    /// Sequences without a slot until their readers read. They take no place in the queue, so no request is refused
+    /// because of them.
     parked: HashMap<SequenceId, Box<Sequence>>,
     stopped: bool,
 }

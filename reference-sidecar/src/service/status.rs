@@ -71,7 +71,7 @@ pub enum Refusal {
     /// TRANSPORT-007: an open call holds memory.
     #[error("the call was open for too long without asking for anything")]
     Idle,
-    /// TRANSPORT-007: likewise.
+    /// TRANSPORT-007: every open call holds memory, and there are as many as the server keeps.
     #[error("too many calls are open; try again later")]
     TooManyCalls,
     /// TRANSPORT-003: new work.

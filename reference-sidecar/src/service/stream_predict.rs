@@ -265,10 +265,6 @@ where
     }
 }
 
-/// Unfinished generations of one call; further requests stay in the transport, which holds their sender back.
-const AT_ONCE: usize = 256;
-/// A trace_id is sent back with every chunk: a long one would make a small request a large answer.
-pub(super) const LONGEST_TRACE: usize = 4096;
 /// Whether it is the transport's turn: the call has a response, or was woken for one, and was not polled since. It may well
 /// have been polled to its end of what there is: what is encoded waits in the layers above for its client to take it.
 struct Due {
@@ -294,6 +290,10 @@ impl Wake for Due {
     }
 }
 
+/// Unfinished generations of one call; further requests stay in the transport, which holds their sender back.
+const AT_ONCE: usize = 256;
+/// A trace_id is sent back with every chunk: a long one would make a small request a large answer.
+pub(super) const LONGEST_TRACE: usize = 4096;
 /// A call that has asked for nothing yet is ended after so many times the patience with readers.
 const SILENCE: u32 = 2;
 /// A call whose requests are all answered may bring another one for so long.

@@ -11,7 +11,7 @@ pub(crate) fn start(args: &[&str]) -> Server {
 
 pub(crate) fn start_at(socket: &Path, args: &[&str], environment: &[(&str, &str)]) -> Server {
     let mut command = command(args, environment);
-    // A line for each generation is more than anybody reads in a test's output.
+    // A line for each generation is too much for a test's output.
     command.env("SIDECAR_LOG", "warn").arg(listen(socket)).arg("--listen=127.0.0.1:0");
     Server::start(&mut command, 2).unwrap()
 }

@@ -24,8 +24,10 @@ crate::requirement! {
     /// within two seconds and three times what the first ones needed. While a cancelled one still holds its slot, that
     /// cannot be, in whatever order the server serves. Late ones are waited for, cancelled in their turn, and measured
     /// again: twice late is a failure. Where Health shows `requests_inflight` and the number moved as they started, it must
-    /// also be back within two seconds. If neither the counter moves nor the capacity has an end, nothing shows whether
-    /// the work went on, and the check says so; so it does where the longest generation is over too soon to tell.
+    /// also be back within two seconds. At last one generation is read to its end: it must last longer than the cancelled
+    /// ones were seen to; else longer ones are taken, or one alone is cancelled as soon as the counter shows it. If neither
+    /// the counter moves nor the capacity has an end, nothing shows whether the work went on, and the check says so; so it
+    /// does where the longest generation is over too soon to tell.
     ///
     /// # What a violation looks like
     /// `requests_inflight` stays up until the cancelled generations have run to their ends.
@@ -71,8 +73,11 @@ async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let mut wanted = lasting(pace);
     for attempt in 1.. {
-        let seen = look(probe, pace, wanted).await?;
-        let Seen::Stopped { age, bound, counted } = seen else { return seen.judgement(probe) };
+        let (age, bound, counted) = match look(probe, pace, wanted).await? {
+            Seen::Stopped { age, bound, counted } => (age, bound, counted),
+            Seen::RanOn(why) => return probe.assert(false, || why),
+            Seen::Hidden(why) => return Err(NotPassed::Inconclusive(why)),
+        };
         // A pass is worth something only if the cancelled work would have gone on for longer.
         let whole = whole(probe, bound).await?;
         if whole >= age {
@@ -84,7 +89,7 @@ async fn check(probe: &Probe) -> Judgement {
         } else if counted && one_alone(probe, pace, bound).await? {
             break;
         } else {
-            return Seen::Hidden(too_soon(bound, whole)).judgement(probe);
+            return Err(NotPassed::Inconclusive(too_soon(bound, whole)));
         }
     }
     probe.assert(true, String::new)
@@ -98,16 +103,6 @@ enum Seen {
     RanOn(String),
     /// It could not be seen, and why.
     Hidden(String),
-}
-
-impl Seen {
-    fn judgement(self, probe: &Probe) -> Judgement {
-        match self {
-            Self::Stopped { .. } => probe.assert(true, String::new),
-            Self::RanOn(why) => probe.assert(false, || why),
-            Self::Hidden(why) => Err(NotPassed::Inconclusive(why)),
-        }
-    }
 }
 
 async fn look(probe: &Probe, pace: Pace, wanted: Duration) -> Result<Seen, NotPassed> {
