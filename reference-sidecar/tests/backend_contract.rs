@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{self, Sender},
     },
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -174,15 +175,28 @@ fn a_preempted_sequence_says_what_it_says_alone<B: Backend + 'static>(backend: i
         job
     };
     let expected = finish(alone.submit(sampled(&prompts[0])).unwrap());
-    let engine = start(backend(1), 7);
-    // Its reader is slow, so it is still there whenever an urgent one comes.
+    // Steps are made one by one, so the patient one runs whenever an urgent one comes.
+    let (go, turns) = mpsc::sync_channel(0);
+    let engine = start(Stepwise { inner: backend(1), turns }, 7);
     let mut patient = engine.submit(sampled(&prompts[0])).unwrap();
     let mut said = Vec::new();
     for prompt in &prompts[1..4] {
-        said.extend(patient.blocking_next());
-        until_busy(&engine);
-        assert_eq!(run(&engine, prompt, 10), run(&alone, prompt, 10));
+        said.extend(ready(&mut patient));
+        step_until(&go, || {
+            let new = ready(&mut patient);
+            said.extend(&new);
+            !new.is_empty()
+        });
+        let mut urgent = submit(&engine, prompt, 10);
+        let mut answer = Vec::new();
+        step_until(&go, || {
+            answer.extend(ready(&mut urgent));
+            urgent.outcome() != Err(EngineError::Stopped)
+        });
+        answer.extend(ready(&mut urgent));
+        assert_eq!((answer, urgent.outcome().unwrap()), run(&alone, prompt, 10));
     }
+    drop(go);
     let (rest, end) = finish(patient);
     said.extend(rest);
     assert_eq!((said, end), expected);
@@ -464,6 +478,36 @@ fn logits_that_are_no_numbers_end_their_own_sequence() {
     assert_eq!(run(&engine, &prompts[0], 200), expected, "and its slot is as good as new");
 }
 
+/// A backend that makes a step when it is told to, and freely once nobody is there to tell.
+struct Stepwise<B> {
+    inner: B,
+    turns: mpsc::Receiver<()>,
+}
+
+impl<B: Backend> Backend for Stepwise<B> {
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+
+    fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
+        let _ = self.turns.recv();
+        self.inner.prefill(slot, past, tokens)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
+        let _ = self.turns.recv();
+        self.inner.decode(rows)
+    }
+}
+
+/// Tells a [`Stepwise`] to make one step after another.
+fn step_until(go: &mpsc::SyncSender<()>, mut done: impl FnMut() -> bool) {
+    while !done() {
+        let _ = go.try_send(());
+        thread::yield_now();
+    }
+}
+
 fn options(prefill_chunk: usize, queue: usize, end_of_text: &[u32]) -> EngineOptions {
     EngineOptions { queue, prefill_chunk, ahead: 64, end_of_text: end_of_text.to_vec() }
 }
@@ -484,6 +528,16 @@ fn submit(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> Event
 fn finish(mut reader: EventReader) -> (Vec<u32>, Finish) {
     let tokens = std::iter::from_fn(|| reader.blocking_next()).collect();
     (tokens, reader.outcome().unwrap())
+}
+
+/// The tokens that are there already.
+fn ready(reader: &mut EventReader) -> Vec<u32> {
+    let mut context = Context::from_waker(Waker::noop());
+    std::iter::from_fn(|| match reader.poll_next(&mut context) {
+        Poll::Ready(token) => token,
+        Poll::Pending => None,
+    })
+    .collect()
 }
 
 fn run(engine: &EngineHandle, prompt: &[i64], max_new_tokens: usize) -> (Vec<u32>, Finish) {
