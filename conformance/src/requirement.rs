@@ -29,7 +29,7 @@ pub struct Requirement {
     pub needs: &'static [Need],
     /// What may go on beside the check.
     pub isolation: Isolation,
-    /// Takes more than ten seconds by its nature.
+    /// Takes seconds by its nature: of those that run beside each other, it begins first.
     pub slow: bool,
     /// Loads, floods, unloads or restarts the target: not for one that others use.
     pub unsafe_: bool,

@@ -8,7 +8,7 @@ use crate::verdict::{Judgement, NotPassed};
 /// Short requests that must be served in a row, each about as quickly as on an idle server.
 const IN_A_ROW: usize = 3;
 /// Between them: slots that were taken together become free together, and for a moment all seems idle.
-const APART: Duration = Duration::from_millis(150);
+const APART: Duration = Duration::from_millis(60);
 /// "About as quickly": this many times as long, and the machine's own unrest.
 const SLOWER: u32 = 4;
 const UNREST: Duration = Duration::from_millis(200);

@@ -103,7 +103,7 @@ async fn dispatch(
     } else if endless {
         Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
-        Schedule::new(requirements.iter().map(|r| r.isolation), width.min(conduct.jobs.max(1)))
+        Schedule::new(requirements.iter().map(|r| (r.isolation, r.slow)), width.min(conduct.jobs.max(1)))
     };
     let started = RunStarted {
         schema: SCHEMA,

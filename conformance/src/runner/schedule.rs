@@ -1,6 +1,6 @@
 //! Which check may begin now: shared ones beside each other, all others alone. Pure.
 //!
-//! The shared ones come first. One that did not pass beside others is run again alone, and what it says then stands: no
+//! The shared ones come first, and of them the slow ones. One that did not pass beside others is run again alone, and what it says then stands: no
 //! verdict hangs on what ran beside it.
 
 use std::collections::VecDeque;
@@ -27,14 +27,19 @@ pub(super) struct Turn {
 }
 
 impl Schedule {
-    /// All checks of a plan, `width` of the shared ones at a time. With a width of one, they run in the plan's order.
-    pub(super) fn new(isolations: impl IntoIterator<Item = Isolation>, width: usize) -> Self {
+    /// All checks of a plan, each with what may go on beside it and whether it is slow, `width` of the shared ones at a
+    /// time. With a width of one, they run in the plan's order.
+    pub(super) fn new(checks: impl IntoIterator<Item = (Isolation, bool)>, width: usize) -> Self {
         let width = width.max(1);
-        let beside = |isolation| width > 1 && isolation == Isolation::Shared;
-        let (shared, alone): (Vec<_>, Vec<_>) =
-            isolations.into_iter().enumerate().partition(|(_, isolation)| beside(*isolation));
-        let places = |of: Vec<(usize, Isolation)>| of.into_iter().map(|(at, _)| at).collect();
-        Self { shared: places(shared), alone: places(alone), width, running: 0, one_alone: false }
+        let (mut shared, mut alone) = (VecDeque::new(), VecDeque::new());
+        for (at, (isolation, slow)) in checks.into_iter().enumerate() {
+            match (width > 1 && isolation == Isolation::Shared, slow) {
+                (true, true) => shared.push_front(at),
+                (true, false) => shared.push_back(at),
+                (false, _) => alone.push_back(at),
+            }
+        }
+        Self { shared, alone, width, running: 0, one_alone: false }
     }
 
     /// All of them at once, so many at a time: nothing can disturb a target that says nothing.
@@ -84,13 +89,17 @@ mod tests {
 
     use super::*;
 
+    fn quick(isolation: Isolation) -> (Isolation, bool) {
+        (isolation, false)
+    }
+
     fn next(schedule: &mut Schedule) -> Option<(usize, bool)> {
         schedule.next().map(|turn| (turn.at, turn.beside))
     }
 
     #[test]
     fn shared_checks_run_beside_each_other_and_all_others_alone() {
-        let mut schedule = Schedule::new([Shared, Exclusive, Shared, Quiet, Shared], 2);
+        let mut schedule = Schedule::new([Shared, Exclusive, Shared, Quiet, Shared].map(quick), 2);
         assert_eq!(next(&mut schedule), Some((0, true)));
         assert_eq!(next(&mut schedule), Some((2, true)));
         assert_eq!(next(&mut schedule), None, "two at a time");
@@ -111,8 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn the_slow_ones_begin_first() {
+        let mut schedule = Schedule::new([(Shared, false), (Quiet, true), (Shared, true)], 2);
+        let order = [next(&mut schedule), next(&mut schedule)];
+        assert_eq!(order, [Some((2, true)), Some((0, true))]);
+    }
+
+    #[test]
     fn a_width_of_one_is_the_order_of_the_plan() {
-        let mut schedule = Schedule::new([Shared, Exclusive, Shared], 1);
+        let mut schedule = Schedule::new([(Shared, false), (Exclusive, false), (Shared, true)], 1);
         for at in 0..3 {
             assert_eq!(next(&mut schedule), Some((at, false)));
             assert_eq!(next(&mut schedule), None);

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     exemplar::Behaviour,
-    probe::{Load, Pace, Probe, wire::Connection},
+    probe::{
+        Load, Pace, Probe,
+        wire::{Connection, End},
+    },
     requirement::{Judgement, NotPassed},
 };
 
@@ -24,7 +27,7 @@ crate::requirement! {
     /// within two seconds and three times what the first ones needed. While a cancelled one still holds its slot, that
     /// cannot be, in whatever order the server serves. Late ones are waited for, cancelled in their turn, and measured
     /// again: twice late is a failure. Where Health shows `requests_inflight` and the number moved as they started, it must
-    /// also be back within two seconds. At last one generation is read to its end: it must last longer than the cancelled
+    /// also be back within two seconds. At last one generation is read on: it must last longer than the cancelled
     /// ones were seen to; else longer ones are taken, or one alone is cancelled as soon as the counter shows it. If neither
     /// the counter moves nor the capacity has an end, nothing shows whether the work went on, and the check says so; so it
     /// does where the longest generation is over too soon to tell.
@@ -79,17 +82,17 @@ async fn check(probe: &Probe) -> Judgement {
             Seen::Hidden(why) => return Err(NotPassed::Inconclusive(why)),
         };
         // A pass is worth something only if the cancelled work would have gone on for longer.
-        let whole = whole(probe, bound).await?;
-        if whole >= age {
+        let lasted = lasts(probe, pace, bound, age).await?;
+        if lasted >= age {
             break;
         }
-        let longer = wanted.mul_f64(MARGIN * age.as_secs_f64() / whole.as_secs_f64().max(1e-6));
+        let longer = wanted.mul_f64(MARGIN * age.as_secs_f64() / lasted.as_secs_f64().max(1e-6));
         if attempt < ATTEMPTS && bound == pace.bound(wanted) && pace.bound(longer) > bound {
             wanted = longer; // the machine was busy while the pace was measured
         } else if counted && one_alone(probe, pace, bound).await? {
             break;
         } else {
-            return Err(NotPassed::Inconclusive(too_soon(bound, whole)));
+            return Err(NotPassed::Inconclusive(too_soon(bound, lasted)));
         }
     }
     probe.assert(true, String::new)
@@ -181,17 +184,29 @@ async fn one_alone(probe: &Probe, pace: Pace, bound: i64) -> Result<bool, NotPas
         let left = stays_above(probe, before.unwrap_or_default(), Instant::now()).await?;
         let age = began.elapsed();
         probe.settled(pace, work).await?;
-        if rose && !over && left.is_none() && whole(probe, bound).await? >= age {
+        if rose && !over && left.is_none() && lasts(probe, pace, bound, age).await? >= age {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// How long a generation lasts that is not cancelled.
-async fn whole(probe: &Probe, bound: i64) -> Result<Duration, NotPassed> {
-    let generation = probe.predict(probe.request(bound)).await?;
-    Ok(generation.served()?.took())
+/// How long a generation lasts that is not cancelled; one that goes on beyond `enough` is read no further.
+async fn lasts(probe: &Probe, pace: Pace, bound: i64, enough: Duration) -> Result<Duration, NotPassed> {
+    let request = probe.request(bound);
+    let mut stream = probe.stream().await?;
+    stream.send(&request);
+    stream.half_close();
+    let generation = stream.finish_within(request, enough.saturating_add(pace.token * 4 + SLACK / 4)).await;
+    if generation.took() >= enough {
+        probe.settled(pace, pace.lasting(bound)).await?;
+        return Ok(generation.took());
+    }
+    let whole = match generation.end {
+        End::TimedOut(_) => probe.predict(probe.request(bound)).await?, // it stands still in the middle
+        _ => generation,
+    };
+    Ok(whole.served()?.took())
 }
 
 /// Starts generations until some of them wait; how many run then (`None`: it has no end in sight), and whether the counter moved.

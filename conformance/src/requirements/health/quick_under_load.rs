@@ -53,26 +53,28 @@ const LASTING: Duration = Duration::from_secs(2);
 const SAMPLES: usize = 5;
 /// Between the start of one more generation and Health: time to be in the middle of reading its prompt.
 const PAUSE: Duration = Duration::from_millis(20);
+/// More generations have begun by then, as far as there is room.
+const ALL_START: Duration = Duration::from_millis(100);
 /// A connection that takes a second call takes it at once.
 const SECOND_CALL: Duration = Duration::from_millis(500);
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let two_calls = takes_two_calls(probe).await?;
-    for width in WIDTHS {
-        let connections = probe.connections(width).await?;
-        let load = Load::start(probe, &connections, pace, width, LASTING).await?;
-        let running = load.steady().await;
-        let judged = beside(probe, &load, two_calls).await;
-        let work = load.cancel().await;
-        let settled = probe.settled(pace, work).await;
-        judged?;
-        settled?;
-        if running < width {
-            break; // the rest waited for room: no pool had a thread left
-        }
+    let connections = probe.connections(WIDTHS[1]).await?;
+    let mut load = Load::start(probe, &connections, pace, WIDTHS[0], LASTING).await?;
+    let running = load.steady().await;
+    let mut judged = beside(probe, &load, two_calls).await;
+    // The rest waited for room: no pool had a thread left.
+    if judged.is_ok() && running == WIDTHS[0] {
+        load.grow(probe, &connections, WIDTHS[1]);
+        load.reaches(WIDTHS[1], Instant::now() + ALL_START).await;
+        judged = beside(probe, &load, two_calls).await;
     }
-    Ok(())
+    let work = load.cancel().await;
+    let settled = probe.settled(pace, work).await;
+    judged?;
+    settled
 }
 
 async fn beside(probe: &Probe, load: &Load, two_calls: bool) -> Judgement {
