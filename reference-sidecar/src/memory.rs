@@ -1,4 +1,4 @@
-//! How much memory this process may still take.
+//! How much memory this process may still take, and what it gives back.
 
 use std::{fs, path::Path};
 
@@ -14,6 +14,22 @@ pub fn free() -> Option<u64> {
         .map(|(most, now)| most.saturating_sub(now.saturating_sub(reclaimable(&statistics))));
     machine.into_iter().chain(left).min()
 }
+
+/// From now on a block of a mebibyte or more goes back to the system as soon as it is freed. By itself glibc keeps ever larger
+/// ones after the first is freed, and a model that was loaded leaves as much as half its size behind, unused.
+pub fn give_large_blocks_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: a setting of the allocator, which locks itself.
+        #[expect(unsafe_code, reason = "the allocator's settings are C's")]
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BLOCK: libc::c_int = 1 << 20;
 
 /// Of a control group's `memory.stat`: bytes of files that were read and lie unused. They count as used, and a model that
 /// was just copied there fills the group with them; the kernel drops them when a process needs the memory.

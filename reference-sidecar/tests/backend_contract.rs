@@ -508,6 +508,58 @@ fn step_until(go: &mpsc::SyncSender<()>, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A model that cannot compute what lies behind [`Self::FAULTY`] in a slot whose text begins with [`BROKEN`].
+struct FaultyRow {
+    inner: ScriptedBackend,
+    broken: Vec<bool>,
+}
+
+impl FaultyRow {
+    const FAULTY: usize = 10;
+
+    fn refuse(&self, mut slots: impl Iterator<Item = (usize, usize)>) -> Result<(), BackendError> {
+        match slots.any(|(slot, past)| self.broken[slot] && past >= Self::FAULTY) {
+            true => Err(BackendError::Failed("a table ends".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Backend for FaultyRow {
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+
+    fn prefill(&mut self, slot: usize, past: usize, tokens: &[i64]) -> Result<&mut [f32], BackendError> {
+        if past == 0 {
+            self.broken[slot] = tokens[0] == BROKEN;
+        }
+        self.refuse(std::iter::once((slot, past)))?;
+        self.inner.prefill(slot, past, tokens)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<&mut [f32], BackendError> {
+        self.refuse(rows.iter().map(|row| row.past).enumerate())?;
+        self.inner.decode(rows)
+    }
+}
+
+#[test]
+fn a_rows_fault_ends_its_own_sequence() {
+    let capacity = Capacity { slots: 3, context: 1024, vocabulary: 251 };
+    let backend = || FaultyRow { inner: ScriptedBackend::new(capacity), broken: vec![false; 3] };
+    let prompts = prompts();
+    let expected = run(&start(backend(), 64), &prompts[0], 200);
+    let engine = start(backend(), 64);
+    let neighbour = submit(&engine, &prompts[0], 200);
+    for _ in 0..3 {
+        let mut faulty = submit(&engine, &[BROKEN, 1, 2], 20);
+        let said = std::iter::from_fn(|| faulty.blocking_next()).count();
+        assert_eq!((said, faulty.outcome()), (FaultyRow::FAULTY - 2, Err(EngineError::Backend)));
+    }
+    assert_eq!(finish(neighbour), expected);
+}
+
 fn options(prefill_chunk: usize, queue: usize, end_of_text: &[u32]) -> EngineOptions {
     EngineOptions { queue, prefill_chunk, ahead: 64, end_of_text: end_of_text.to_vec() }
 }

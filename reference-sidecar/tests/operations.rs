@@ -120,6 +120,24 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set_and_a_word_is_no_log_filter() {
+    let run = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reference-sidecar"));
+        command.args(arguments).env(name, value).output().unwrap()
+    };
+    for name in ["SIDECAR_SLOTS", "SIDECAR_CONFIG", "SIDECAR_GRACE", "SIDECAR_LOG", "SIDECAR_DEFAULT_MODEL"] {
+        let printed = run(name, "", &["config"]);
+        assert!(printed.status.success(), "{name}: {}", String::from_utf8_lossy(&printed.stderr));
+    }
+    for arguments in [&["config"][..], &["models", "list", "fixtures"]] {
+        let refused = run("SIDECAR_LOG", "loud", arguments);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("SIDECAR_LOG") && said.contains("\"loud\" is no level"), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_file_exits_with_2_and_says_where_and_what() {
     let missing = "/nonexistent/sidecar.toml";
     let (zero, typing) = (Written::new("queue = 1\nslots = 0\n"), Written::new("\n\nqeue = 3\n"));

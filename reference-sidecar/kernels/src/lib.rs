@@ -21,11 +21,11 @@ mod rewrite;
 mod shared;
 
 use std::{
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
+use bytes::Bytes;
 use ort::operator::OperatorDomain;
 
 use self::{attention::Attention, matmul::MatMul, rewrite::Rewritten};
@@ -38,14 +38,13 @@ pub struct Exchanged {
     pub operators: OperatorDomain,
 }
 
-/// The model in the file with our operators for so many threads, if this processor and the model have use for them.
-pub fn exchange(graph: &Path, threads: usize) -> ort::Result<Option<Exchanged>> {
+/// The model of an ONNX file's contents, whose data files are in `directory`, with our operators for so many threads; if this
+/// processor and the model have use for them.
+pub fn exchange(model: &Bytes, directory: &Path, threads: usize) -> ort::Result<Option<Exchanged>> {
     if !available() {
         return Ok(None);
     }
-    let Ok(model) = fs::read(graph) else { return Ok(None) };
-    let directory = graph.parent().unwrap_or(Path::new("."));
-    let Some(Rewritten { model, weights, attentions }) = rewrite::rewrite(model.into(), directory) else {
+    let Some(Rewritten { model, weights, attentions }) = rewrite::rewrite(model.clone(), directory) else {
         return Ok(None);
     };
     tracing::info!(matrices = weights.len(), attentions, "operators of our own are used");

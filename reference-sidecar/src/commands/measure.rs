@@ -46,7 +46,7 @@ pub(super) fn measure(raw: Measure) -> Result<(), Failure> {
         writeln!(
             out,
             "{name}, prompts of {length} tokens, {tokens} generated, weights {} MiB",
-            package.weights() >> 20
+            backend.weights_bytes() >> 20
         )?;
         writeln!(out, "   B  decode tokens/s  ms a step  weights read GB/s  prefill tokens/s  as alone")?;
     }
@@ -56,12 +56,12 @@ pub(super) fn measure(raw: Measure) -> Result<(), Failure> {
         let steps = (tokens - 1) as f64;
         let step = decode.as_secs_f64() / steps;
         let rate = batch as f64 / step;
-        let bandwidth = package.weights() as f64 / step / 1e9;
+        let bandwidth = backend.weights_bytes() as f64 / step / 1e9;
         let reading = (batch * length) as f64 / prefill.as_secs_f64();
         if raw.json {
             let line = serde_json::json!({
                 "provider": provider.backend_name(), "batch": batch, "decode_tokens_per_s": rate, "step_ms": step * 1e3,
-                "weights_bytes": package.weights(), "weights_gb_per_s": bandwidth, "prefill_tokens_per_s": reading,
+                "weights_bytes": backend.weights_bytes(), "weights_gb_per_s": bandwidth, "prefill_tokens_per_s": reading,
                 "as_alone": same,
             });
             writeln!(out, "{line}")?;

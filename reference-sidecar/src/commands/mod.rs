@@ -24,6 +24,7 @@ use crate::{
     listen::ListenError,
     package::PackageError,
     registry::{DirectoryError, LoadError},
+    telemetry::LogFilterError,
     text::TokenizerError,
 };
 
@@ -33,6 +34,8 @@ use crate::{
 pub enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("SIDECAR_LOG: {0}")]
+    Log(#[from] LogFilterError),
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error(transparent)]
@@ -74,6 +77,7 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
+            | Self::Log(_)
             | Self::Library(_)
             | Self::Provider(_)
             | Self::Adapters(_)

@@ -57,7 +57,11 @@ fn check_package(check: Check) -> Result<(), Failure> {
     let mut backend = OnnxBackend::load(&runtime, &package, options).map_err(LoadError::from)?;
     let prompt = tokenizer.encode("Hello")?;
     backend.prefill(0, 0, &prompt)?;
-    writeln!(io::stdout(), "can be served: {}", summary(&package))?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "can be served: {}", summary(&package))?;
+    if package.end_of_text().is_empty() {
+        writeln!(out, "note: {}", Package::NO_END)?;
+    }
     Ok(())
 }
 

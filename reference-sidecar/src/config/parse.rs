@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString};
 
-use clap::{CommandFactory as _, Error, FromArgMatches as _};
+use clap::{Arg, CommandFactory as _, Error, FromArgMatches as _};
 
 use super::{Cli, Command, defaults, origin::Given};
 
@@ -25,5 +25,14 @@ pub fn parse_from(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) 
 
 /// The whole command line, as help shows it.
 pub(super) fn command() -> clap::Command {
-    defaults::show_in_help(Cli::command())
+    with_empty_unset(defaults::show_in_help(Cli::command()))
+}
+
+/// An empty variable is one that is not set: so do files of variables and units write "nothing".
+fn with_empty_unset(command: clap::Command) -> clap::Command {
+    let unset = |arg: Arg| match arg.get_env() {
+        Some(variable) if env::var_os(variable).is_some_and(|value| value.is_empty()) => arg.env(None),
+        _ => arg,
+    };
+    command.mut_args(unset).mut_subcommands(with_empty_unset)
 }

@@ -149,25 +149,26 @@ impl<B: Backend> Seats<B> {
             row if decodes(slot) => row,
             row => Row { token: 0, ..row },
         }));
-        let seats = self.slots[..rows].iter_mut();
-        match self.backend.decode(&self.rows) {
-            Ok(logits) => {
-                let all = seats.zip(logits.chunks_exact_mut(vocabulary)).enumerate();
-                let taking_part = all.filter(move |(slot, _)| decodes(*slot));
-                Ok(taking_part.filter_map(|(slot, (seat, logits))| {
-                    let sequence = seat.sequence.as_deref_mut()?;
-                    sequence.past += 1;
-                    Some((slot, sequence, logits))
-                }))
-            }
-            Err(error) => {
-                let taking_part = seats.enumerate().filter(|(slot, _)| decodes(*slot));
-                taking_part
-                    .filter_map(|(_, seat)| seat.sequence.as_mut())
-                    .for_each(|sequence| sequence.forget());
-                Err(error)
-            }
+        let logits = self.backend.decode(&self.rows)?;
+        let all = self.slots[..rows].iter_mut().zip(logits.chunks_exact_mut(vocabulary)).enumerate();
+        let taking_part = all.filter(move |(slot, _)| decodes(*slot));
+        Ok(taking_part.filter_map(|(slot, (seat, logits))| {
+            let sequence = seat.sequence.as_deref_mut()?;
+            sequence.past += 1;
+            Some((slot, sequence, logits))
+        }))
+    }
+
+    /// Continues one sequence by itself, after a step with others has failed.
+    pub(super) fn decode_alone(&mut self, slot: usize) -> Option<(&mut Sequence, Logits<'_>)> {
+        let sequence = self.slots.get_mut(slot)?.sequence.as_deref_mut()?;
+        let Row { token, past } = sequence.row();
+        let logits = self.backend.prefill(slot, past, &[token]);
+        match &logits {
+            Ok(_) => sequence.past += 1,
+            Err(_) => sequence.forget(),
         }
+        Some((sequence, logits))
     }
 
     fn adapt(&mut self, slot: usize, adapter: Option<&Arc<Adapter>>) -> Result<(), BackendError> {

@@ -206,28 +206,50 @@ impl<B: Backend> StepLoop<B> {
     fn decode(&mut self, rows: usize) {
         let decodes = |slot: usize| self.scheduler.slots()[slot].decodes();
         let began = Instant::now();
-        let ended: Vec<(usize, Result<Finish, EngineError>)> = match self.seats.decode(rows, decodes) {
-            Ok(sequences) => {
-                count(&self.gauges.decode_micros, began.elapsed().as_micros() as usize);
-                count(&self.gauges.steps, 1);
-                let mut width = 0;
-                let ended = sequences.inspect(|_| width += 1).filter_map(|(slot, sequence, logits)| {
-                    Some((slot, sequence.advance(logits, &self.end_of_text, &mut self.alarms)?))
-                });
-                let ended = ended.collect();
+        let step = self.seats.decode(rows, decodes).map(|sequences| {
+            let mut width = 0;
+            let ended = sequences.inspect(|_| width += 1).filter_map(|(slot, sequence, logits)| {
+                Some((slot, sequence.advance(logits, &self.end_of_text, &mut self.alarms)?))
+            });
+            let ended: Vec<(usize, Result<Finish, EngineError>)> = ended.collect();
+            (ended, width)
+        });
+        count(&self.gauges.decode_micros, began.elapsed().as_micros() as usize);
+        count(&self.gauges.steps, 1);
+        match step {
+            Ok((ended, width)) => {
                 count(&self.gauges.rows, width);
                 count(&self.gauges.generated, width);
-                ended
+                for (slot, outcome) in ended {
+                    self.end(slot, outcome);
+                }
             }
             Err(error) => {
-                tracing::error!(%error, "failed to run a decode step");
-                (0..rows)
-                    .filter(|slot| decodes(*slot))
-                    .map(|slot| (slot, Err(EngineError::Backend)))
-                    .collect()
+                tracing::error!(%error, "failed to run a decode step: each of its sequences is tried alone");
+                for slot in 0..rows {
+                    if self.scheduler.slots()[slot].decodes() {
+                        self.decode_alone(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A fault of one row fails the step of all; alone, it ends its own sequence.
+    fn decode_alone(&mut self, slot: usize) {
+        let Some((sequence, logits)) = self.seats.decode_alone(slot) else { return };
+        let outcome = match logits {
+            Ok(logits) => {
+                count(&self.gauges.rows, 1);
+                count(&self.gauges.generated, 1);
+                sequence.advance(logits, &self.end_of_text, &mut self.alarms)
+            }
+            Err(error) => {
+                tracing::error!(%error, "failed to continue a sequence");
+                Some(Err(EngineError::Backend))
             }
         };
-        for (slot, outcome) in ended {
+        if let Some(outcome) = outcome {
             self.end(slot, outcome);
         }
     }

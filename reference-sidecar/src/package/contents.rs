@@ -4,7 +4,7 @@
 //! the field, for the person who made the package; they are for the terminal and the log, not for clients.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -39,13 +39,17 @@ impl Package {
     /// The file that makes a directory a package.
     pub const CONFIG: &str = "genai_config.json";
 
+    /// What is to be known of a package that names no token as its text's end.
+    pub const NO_END: &str =
+        "genai_config.json has no model.eos_token_id: no text ends before max_new_tokens or the context does";
+
     /// Reads and checks the directory.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
         let file = dir.join(Self::CONFIG);
-        let json = fs::read(&file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => PackageError::NotAPackage { dir: dir.to_owned() },
-            _ => PackageError::Unreadable { file: file.clone(), error },
-        })?;
+        let json = match read(&file) {
+            Err(PackageError::Missing { .. }) => Err(PackageError::NotAPackage { dir: dir.to_owned() }),
+            read => read,
+        }?;
         let Config { model } = serde_json::from_slice(&json)
             .map_err(|error| PackageError::Config { file: file.clone(), why: error.to_string() })?;
         let wrong = |why: String| PackageError::Config { file: file.clone(), why };
@@ -93,14 +97,6 @@ impl Package {
         &self.graph
     }
 
-    /// Bytes of the graph's file and of the data beside it, which become the weights in memory.
-    pub fn weights(&self) -> u64 {
-        let name = self.graph.file_name().unwrap_or_default().as_encoded_bytes();
-        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let own = files.filter(|file| file.file_name().as_encoded_bytes().starts_with(name));
-        own.filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum()
-    }
-
     /// The Hugging Face tokenizer's file.
     pub fn tokenizer(&self) -> &Path {
         &self.tokenizer
@@ -137,7 +133,7 @@ pub enum PackageError {
         /// The path that could not be read.
         file: PathBuf,
         /// The error of the file system.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The configuration makes no sense.
     #[error("failed to understand {}: {why}", .file.display())]
@@ -147,12 +143,47 @@ pub enum PackageError {
         /// Which field, and what is wrong with it.
         why: String,
     },
+    /// The graph is no ONNX model, or asks for what is not in the package.
+    #[error("failed to understand {}: {why}", .file.display())]
+    Graph {
+        /// Path of the graph.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A data file was written to while its model was loaded.
+    #[error("{} was changed while the model was loaded: load it again when it is whole", .file.display())]
+    Changed {
+        /// Path of the data file.
+        file: PathBuf,
+    },
+    /// A large file's stand-in, as a clone without Git LFS has it.
+    #[error("{} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`", .file.display())]
+    Pointer {
+        /// Path of the pointer.
+        file: PathBuf,
+    },
     /// A file that the configuration names is not there.
     #[error("{} is missing from the package", .file.display())]
     Missing {
         /// Path of the missing file.
         file: PathBuf,
     },
+}
+
+/// The content of a package's file, without a byte order mark, which some editors put before a text.
+pub fn read(file: &Path) -> Result<Vec<u8>, PackageError> {
+    let mut content = fs::read(file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => PackageError::Missing { file: file.to_owned() },
+        _ => PackageError::Unreadable { file: file.to_owned(), error },
+    })?;
+    if content.starts_with(LFS_POINTER) {
+        return Err(PackageError::Pointer { file: file.to_owned() });
+    }
+    if content.starts_with(BYTE_ORDER_MARK) {
+        content.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(content)
 }
 
 /// The part of `genai_config.json` that we read; the rest is the generator's business.
@@ -252,6 +283,10 @@ impl Decoder {
         Ok(CacheShape { context, kv_heads, head_size, names })
     }
 }
+
+/// What every Git LFS pointer begins with.
+const LFS_POINTER: &[u8] = b"version https://git-lfs";
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Bounds against a broken file, far above any model: what they guard are sizes that are multiplied.
 const MOST_CONTEXT: usize = 1 << 22;

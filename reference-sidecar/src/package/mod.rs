@@ -4,6 +4,9 @@
 
 mod adapter;
 mod contents;
+mod onnx;
+mod weights;
 
 pub use adapter::{AdaptedLayer, Adapter, LowRank};
-pub use contents::{CacheShape, Package, PackageError};
+pub use contents::{CacheShape, Package, PackageError, read};
+pub use weights::{DataFile, Weights};

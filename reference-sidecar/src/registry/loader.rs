@@ -44,6 +44,9 @@ impl Loader {
     /// Loads the package in `dir` under the name `id`. Takes seconds; blocks.
     pub fn load(&self, id: &str, dir: &Path) -> Result<LoadedModel, LoadError> {
         let package = Package::open(dir)?;
+        if package.end_of_text().is_empty() {
+            tracing::warn!(model = id, "{}", Package::NO_END);
+        }
         let tokenizer = Tokenizer::open(package.tokenizer())?;
         let (largest, vocabulary) = (tokenizer.largest_token(), package.vocabulary());
         if largest as usize >= vocabulary {
@@ -55,7 +58,7 @@ impl Loader {
             layers: backend.adapted_layers().into(),
             head_size: package.cache().head_size,
         };
-        let memory = package.weights() + backend.slots_bytes(&package);
+        let memory = backend.weights_bytes() + backend.slots_bytes(&package);
         let options = EngineOptions {
             queue: self.queue,
             prefill_chunk: self.prefill_chunk,

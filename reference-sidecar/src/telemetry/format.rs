@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,11 @@ impl FromStr for LogFilter {
     type Err = LogFilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A word alone is a module to the parser, and everything that it says would be written.
+        let mut alone = text.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
+        if let Some(other) = alone.find(|word| word.parse::<LevelFilter>().is_err()) {
+            return Err(LogFilterError(format!("{other:?} is no level")));
+        }
         parse(text).map(|_| Self(text.to_owned())).map_err(|error| LogFilterError(error.to_string()))
     }
 }
@@ -95,7 +100,7 @@ mod tests {
         for good in ["info", "warn,reference_sidecar=trace", "off", "reference_sidecar::access=off"] {
             assert_eq!(good.parse::<LogFilter>().unwrap().as_str(), good);
         }
-        for bad in ["reference_sidecar=loud", "a=b=c"] {
+        for bad in ["reference_sidecar=loud", "a=b=c", "loud", "info,reference_sidecar", "info,,"] {
             assert!(bad.parse::<LogFilter>().is_err(), "{bad}");
         }
     }

@@ -58,10 +58,11 @@ pub fn init(log: &LogFilter, format: LogFormat) -> Telemetry {
     }
 }
 
-/// For commands that are no servers: text, as `SIDECAR_LOG` filters it; a filter that cannot be read is not used.
-pub fn init_from_environment() -> Telemetry {
-    let asked = env::var("SIDECAR_LOG").ok().and_then(|asked| asked.parse().ok());
-    init(&asked.unwrap_or_default(), LogFormat::Text)
+/// For commands that are no servers: text, as `SIDECAR_LOG` filters it.
+pub fn init_from_environment() -> Result<Telemetry, LogFilterError> {
+    let asked = env::var("SIDECAR_LOG").unwrap_or_default();
+    let log = if asked.is_empty() { LogFilter::default() } else { asked.parse()? };
+    Ok(init(&log, LogFormat::Text))
 }
 
 /// Makes a caller's span the parent of ours, in what is exported.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,6 +11,7 @@ use thiserror::Error;
 use tokenizers::AddedToken;
 
 use super::incremental::Decode;
+use crate::package::{self, PackageError};
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +35,9 @@ pub enum TokenizerError {
         /// Why it cannot be used.
         why: String,
     },
+    /// The file cannot be read.
+    #[error(transparent)]
+    Package(#[from] PackageError),
     /// A text outside what the model can spell.
     #[error("the prompt cannot be written in the model's tokens")]
     Unspeakable,
@@ -42,8 +47,9 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` file.
     pub fn open(file: &Path) -> Result<Self, TokenizerError> {
         let unreadable = |why: String| TokenizerError::Unreadable { file: file.to_owned(), why };
-        let mut tokenizer =
-            tokenizers::Tokenizer::from_file(file).map_err(|error| unreadable(error.to_string()))?;
+        let content = package::read(file)?;
+        let parsed = guarded(|| tokenizers::Tokenizer::from_bytes(&content)).map_err(&unreadable)?;
+        let mut tokenizer = parsed.map_err(|error| unreadable(error.to_string()))?;
         // Special-token text in a prompt is text, and so is that of control tokens which the file does not call special, as
         // many files do with `<think>` or `<tool_call>` (ERROR-007). Runs of spaces are how some models spell text.
         let added = tokenizer.get_added_tokens_decoder();
@@ -55,7 +61,17 @@ impl Tokenizer {
         // What a file says of lengths is for training batches; a prompt must be neither cut nor filled (ERROR-004).
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self(Arc::new(Inner { tokenizer, silent })))
+        let opened = Self(Arc::new(Inner { tokenizer, silent }));
+        opened.prove().map_err(unreadable)?;
+        Ok(opened)
+    }
+
+    /// A decoder or a template can be such that the library panics on every text: better known before the first prompt.
+    fn prove(&self) -> Result<(), String> {
+        let Inner { tokenizer, .. } = &*self.0;
+        let spelt = guarded(|| tokenizer.encode_fast(TRIAL, true))?.map_err(|error| error.to_string())?;
+        guarded(|| tokenizer.decode(spelt.get_ids(), false))?.map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     /// The largest token that it knows.
@@ -65,7 +81,8 @@ impl Tokenizer {
 
     /// A prompt's tokens, with those that the model wants around every text.
     pub fn encode(&self, prompt: &str) -> Result<Vec<i64>, TokenizerError> {
-        let encoding = self.0.tokenizer.encode_fast(prompt, true).map_err(|_| TokenizerError::Unspeakable)?;
+        let encoding = guarded(|| self.0.tokenizer.encode_fast(prompt, true));
+        let encoding = encoding.ok().and_then(Result::ok).ok_or(TokenizerError::Unspeakable)?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
 }
@@ -76,9 +93,21 @@ impl Decode for Tokenizer {
         // Only a decoder's own configuration can fail, and then for every text: nothing to show is what is left.
         let Inner { tokenizer, silent } = &*self.0;
         let spoken: Vec<u32> = tokens.iter().copied().filter(|token| !silent.contains(token)).collect();
-        tokenizer.decode(&spoken, false).unwrap_or_default()
+        guarded(|| tokenizer.decode(&spoken, false)).ok().and_then(Result::ok).unwrap_or_default()
     }
 }
+
+/// What the library panics on is an error too.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let why = panic.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+        format!("the tokenizers library panicked: {why}")
+    })
+}
+
+/// Letters, a space, a character of several bytes.
+const TRIAL: &str = "Hello 你";
 
 #[cfg(test)]
 mod tests {

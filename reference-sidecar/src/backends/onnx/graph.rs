@@ -73,6 +73,14 @@ impl Graph {
             (graph.adapted, graph.lora) = adapted(session)?;
         }
         let shape = package.cache();
+        let (configured, found) = (shape.names.len() / 2, Self::cached_layers(session));
+        let common = 2 * configured.min(found);
+        if configured != found
+            && common > 0
+            && shape.names[..common].iter().all(|(name, _)| input(name).is_some())
+        {
+            return Err(OnnxError::Layers { configured, found });
+        }
         let past = [None, Some(shape.kv_heads), None, Some(shape.head_size)];
         for (at, (name, _)) in shape.names.iter().enumerate() {
             let found = input(name).ok_or_else(|| OnnxError::Mismatch {
@@ -104,6 +112,15 @@ impl Graph {
         }
         graph.refuse_others(session, package)?;
         Ok(graph)
+    }
+
+    /// Layers with a KV cache, as the graph's inputs say.
+    fn cached_layers(session: &Session) -> usize {
+        let own = [IDS, MASK, POSITIONS, LENGTHS, TOTAL, LOGITS_INDEX, LORA_INDEX];
+        let others = session.inputs().iter().filter(|input| !own.contains(&input.name()));
+        let caches =
+            others.filter(|input| input.dtype().tensor_shape().is_some_and(|shape| shape.len() == 4));
+        caches.count() / 2
     }
 
     /// An input that this server does not feed fails every run; better said once, by its name.

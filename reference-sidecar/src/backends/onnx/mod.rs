@@ -1,7 +1,7 @@
 //! Executes steps with ONNX Runtime, loaded at run time from wherever `library` finds it.
 //!
-//! KV layout and the operator's rules that shape it are in `kv_cache`; which graphs are served in `graph`; everything
-//! `unsafe` is in `raw`.
+//! KV layout and the operator's rules that shape it are in `kv_cache`; which graphs are served in `graph`; what is
+//! `unsafe` is in `raw` and `mapped`.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -10,6 +10,8 @@ mod graph;
 mod kv_cache;
 mod library;
 mod lora;
+#[cfg(target_os = "linux")]
+mod mapped;
 mod place;
 mod provider;
 mod raw;

@@ -12,8 +12,9 @@ use crate::{
     package::{AdaptedLayer, Adapter, LowRank},
 };
 
-/// Says what is wrong with the backend, whose slots must be free. Leaves them free.
-pub(super) fn prove(backend: &mut OnnxBackend) -> Result<(), String> {
+/// Says what is wrong with the backend, whose slots must be free. Leaves them free. `to_the_end`: one step reads a whole slot's
+/// cache.
+pub(super) fn prove(backend: &mut OnnxBackend, to_the_end: bool) -> Result<(), String> {
     let capacity = backend.capacity();
     // A context that does not hold the prompt cannot serve anything either.
     let length = PROMPT.min(capacity.context.saturating_sub(2));
@@ -24,6 +25,11 @@ pub(super) fn prove(backend: &mut OnnxBackend) -> Result<(), String> {
     let (head, last) = (&prompt[..length - 1], prompt[length - 1]);
     let (first, other) = (0, capacity.slots - 1);
 
+    // Tables of positions may be shorter than the context that the configuration promises.
+    if to_the_end {
+        prefill(backend, first, capacity.context - 1, &[last])
+            .map_err(|error| format!("at the end of model.context_length, {}, {error}", capacity.context))?;
+    }
     let whole = prefill(backend, first, 0, &prompt)?;
     if whole.iter().any(|logit| !logit.is_finite()) {
         return Err("its logits are not finite".to_owned());

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError, Capacity, Interrupter, Row},
-    package::{AdaptedLayer, Adapter, Package},
+    package::{AdaptedLayer, Adapter, DataFile, Package, PackageError, Weights},
 };
 
 /// How a model is run.
@@ -47,6 +47,9 @@ pub struct OnnxOptions {
 /// A model that cannot be loaded.
 #[derive(Debug, Error)]
 pub enum OnnxError {
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Package(#[from] PackageError),
     /// ONNX Runtime refused it.
     #[error("ONNX Runtime cannot load the graph: {0}")]
     Runtime(String),
@@ -80,6 +83,16 @@ pub enum OnnxError {
         found: String,
         /// What the configuration asks for.
         expected: String,
+    },
+    /// The configuration is another model's.
+    #[error(
+        "model.decoder.num_hidden_layers is {configured} in genai_config.json, and the graph has a KV cache for {found} layers"
+    )]
+    Layers {
+        /// Layers of the configuration.
+        configured: usize,
+        /// Layers of the graph.
+        found: usize,
     },
     /// ONNX Runtime would compute a part elsewhere, slowly.
     #[error(
@@ -128,6 +141,8 @@ pub struct OnnxBackend {
     /// Logits as float, where the graph's are half.
     widened: Vec<f32>,
     capacity: Capacity,
+    /// Bytes of the files.
+    weights: u64,
     /// `decode[n - 1]` steps the slots `0..n`.
     decode: Vec<Decode>,
     /// The prefill binding of the chunk length and slot that were last used: long prompts come in equal chunks.
@@ -140,9 +155,11 @@ pub struct OnnxBackend {
 impl OnnxBackend {
     /// Loads the package's graph, checks it, reserves the cache, and proves that it works.
     pub fn load(runtime: &Runtime, package: &Package, options: OnnxOptions) -> Result<Self, OnnxError> {
-        fits(crate::memory::free(), package.weights(), || "the graph".to_owned())?;
+        let weights = Weights::read(package)?;
+        let bytes = weights.bytes;
+        fits(crate::memory::free(), bytes, || "the graph".to_owned())?;
         let place = Place::new(options.provider)?;
-        let session = build(runtime, package, options, &place)?;
+        let session = build(runtime, package, weights, options, &place)?;
         let graph = Graph::read(&session, package)?;
         refuse_strays(&session, options.provider)?;
         let shape = package.cache();
@@ -167,6 +184,7 @@ impl OnnxBackend {
             feeds,
             lora,
             capacity,
+            weights: bytes,
             decode: Vec::with_capacity(slots),
             prefill: None,
             options: Arc::new(place.not_replayed()?),
@@ -176,13 +194,19 @@ impl OnnxBackend {
             let binding = backend.bind(0, rows, 1)?;
             backend.decode.push(Decode { binding, options: place.replayed(rows)? });
         }
-        self_test::prove(&mut backend).map_err(OnnxError::SelfTest)?;
+        let to_the_end = slot_bytes(package, &backend.graph) <= MOST_READ;
+        self_test::prove(&mut backend, to_the_end).map_err(OnnxError::SelfTest)?;
         Ok(backend)
     }
 
     /// Layers that take adapters; none where the graph takes none.
     pub fn adapted_layers(&self) -> &[AdaptedLayer] {
         &self.graph.adapted
+    }
+
+    /// Bytes of the weights.
+    pub const fn weights_bytes(&self) -> u64 {
+        self.weights
     }
 
     /// Bytes that all slots take when they are full: the KV cache, the adapters' places, the logits.
@@ -327,6 +351,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 fn build(
     runtime: &Runtime,
     package: &Package,
+    weights: Weights,
     options: OnnxOptions,
     place: &Place,
 ) -> Result<Session, OnnxError> {
@@ -337,18 +362,41 @@ fn build(
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?
         .with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROS)?;
     let mut builder = place.prepare(builder)?;
+    let Weights { mut graph, folder, data, .. } = weights;
+    let mut from_memory = !data.is_empty();
     #[cfg(target_arch = "x86_64")]
     if options.kernels == Kernels::Own
         && options.provider == Provider::Cpu
-        && let Some(exchanged) = kernels::exchange(package.graph(), options.threads)?
+        && let Some(made) = kernels::exchange(&graph, &folder, options.threads)?
     {
-        let beside = package.dir().to_string_lossy();
-        return Ok(builder
-            .with_config_entry("session.model_external_initializers_file_folder_path", beside)?
-            .with_operators(exchanged.operators)?
-            .commit_from_memory(&exchanged.model)?);
+        builder = builder.with_operators(made.operators)?;
+        (graph, from_memory) = (made.model.into(), true);
     }
-    Ok(builder.commit_from_file(package.graph())?)
+    if !from_memory {
+        drop(graph); // a second copy, which can be large
+        return Ok(builder.commit_from_file(package.graph())?);
+    }
+    builder = builder.with_config_entry(
+        "session.model_external_initializers_file_folder_path",
+        folder.to_string_lossy(),
+    )?;
+    #[cfg(target_os = "linux")]
+    let _guard = super::mapped::Guard::new();
+    let session = builder.commit_from_memory(&graph)?;
+    #[cfg(target_os = "linux")]
+    keep(&data)?;
+    Ok(session)
+}
+
+/// Makes the session's own what ONNX Runtime has mapped of the data files.
+#[cfg(target_os = "linux")]
+fn keep(data: &[DataFile]) -> Result<(), OnnxError> {
+    let files: Vec<_> = data.iter().map(|file| file.path.clone()).collect();
+    let copied = super::mapped::copy(&files).map_err(|error| {
+        OnnxError::Runtime(format!("its data files, which are mapped, cannot be copied: {error}"))
+    })?;
+    tracing::debug!(bytes = copied, "what was mapped of the data files is copied");
+    data.iter().try_for_each(DataFile::unchanged).map_err(OnnxError::from)
 }
 
 /// Bytes of one full slot.
@@ -396,6 +444,9 @@ fn failed(error: &impl std::fmt::Display) -> BackendError {
 /// one step to the next. Its own default is tens of milliseconds, in which an idle server's threads keep a core
 /// from the client that it has just answered.
 const SPIN_MICROS: &str = "500";
+
+/// The self-test reads a slot of this size within a second. A larger one would make each load longer.
+const MOST_READ: u64 = 2 << 30;
 
 /// Prompt tokens that a graph of the mask family reads at once: it gives logits for each of them, 25 MB for a
 /// vocabulary of 49,152.
