@@ -44,6 +44,27 @@ async fn a_drain_waits_for_readers_that_read_nothing_no_longer_than_for_a_moment
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_unloaded_while_its_readers_stall_counts_until_it_is_gone() {
+    let server = start(&["--reader-patience=2s"]);
+    let (client, mut stalled) = (server.client(Dialect::Contract).await, Vec::new());
+    let one = client.counter("memory_reserved_bytes").await;
+    for round in 0..5 {
+        // From the third on, loading again waits for one that leaves.
+        let mut requests = connect(&server).await;
+        let (answer, send) = generate(&mut requests, None);
+        stalled.push((answer.await.unwrap(), send));
+        let unloaded = client.control("unload_model", &[("model_id", "tiny")]).await.unwrap();
+        assert_eq!(unloaded.payload["status"], "ok", "in round {round}");
+        let (leaving, memory) =
+            (client.counter("models_unloading").await, client.counter("memory_reserved_bytes").await);
+        assert!((1..=3).contains(&leaving), "{leaving} leave in round {round}");
+        assert!(memory >= one * leaving && memory <= one * 4, "{memory} bytes, of {one} a model");
+    }
+    client.until("models_unloading", 0).await;
+    assert_eq!(client.counter("memory_reserved_bytes").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_asks_for_nothing_is_ended() {
     let server = start(&["--reader-patience=500ms"]);
     let mut requests = connect(&server).await;

@@ -2,6 +2,7 @@
 //!
 //! Above the engine, whose handles it keeps; the service asks it.
 
+mod leaving;
 mod loader;
 mod models;
 

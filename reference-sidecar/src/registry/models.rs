@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{LoadError, LoadedModel, Loader};
+use super::{LoadError, LoadedModel, Loader, leaving::Leaving};
 use crate::{
     backends::onnx::OnnxError,
     package::{Package, PackageError},
@@ -33,6 +33,7 @@ pub struct Registry {
     default: String,
     loader: Loader,
     places: Mutex<HashMap<String, Place>>,
+    leaving: Arc<Leaving>,
     /// One load at a time: the next one sees the memory that this one took.
     loads: Arc<Semaphore>,
     /// Readers of the directory at once; each holds a thread.
@@ -128,7 +129,8 @@ impl Registry {
             return Err(DirectoryError::NoDefault { id: default, dir: dir.to_owned(), known });
         }
         let (loads, looks) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(LOOKS_AT_ONCE)));
-        Ok(Self { dir: dir.to_owned(), default, loader, places: Mutex::default(), loads, looks })
+        let (dir, places, leaving) = (dir.to_owned(), Mutex::default(), Arc::default());
+        Ok(Self { dir, default, loader, places, leaving, loads, looks })
     }
 
     /// The model that an empty `model_id` asks for (ERROR-002).
@@ -167,7 +169,13 @@ impl Registry {
             places.remove(id)
         };
         match unloaded {
-            Some(place) => Ok(place.borrow().is_some()),
+            Some(place) => {
+                let load = place.borrow();
+                if let Some(Load { outcome: Ok(model), .. }) = &*load {
+                    self.leaving.add(model);
+                }
+                Ok(load.is_some())
+            }
             None if self.ids().await.iter().any(|known| known == id) => Ok(false),
             None => Err(unknown(id)),
         }
@@ -179,10 +187,16 @@ impl Registry {
         self.lock().values().filter_map(model).collect()
     }
 
-    /// Ends the engines of all loaded models, each after the step that it is in; false when one takes longer than
+    /// Models that were unloaded and still serve the generations that run on them.
+    pub fn leaving(&self) -> Vec<Arc<LoadedModel>> {
+        self.leaving.all()
+    }
+
+    /// Ends the engines of all models in memory, each after the step that it is in; false when one takes longer than
     /// `patience`. A thread that computes while the process exits would see its library go from under it.
     pub fn stop(&self, patience: Duration) -> bool {
-        let (models, began) = (self.loaded(), Instant::now());
+        let (mut models, began) = (self.loaded(), Instant::now());
+        models.extend(self.leaving());
         for model in &models {
             model.engine.stop();
         }
@@ -222,8 +236,13 @@ impl Registry {
     fn load(&self, id: String) -> impl Future<Output = Result<Arc<LoadedModel>, RegistryError>> + use<> {
         let (loader, dir, name, loads) =
             (self.loader.clone(), self.dir.join(&id), id.clone(), Arc::clone(&self.loads));
+        let leaving = Arc::clone(&self.leaving);
         async move {
             let _turn = loads.acquire().await;
+            if !leaving.room().await {
+                tracing::error!(model = id, "failed to load: models that were unloaded are still in use");
+                return Err(RegistryError::NoRoom { id });
+            }
             match task::spawn_blocking(move || loader.load(&name, &dir)).await {
                 Ok(Ok(model)) => {
                     let slots = model.engine.capacity().slots;
