@@ -287,6 +287,18 @@ async fn health_checking_reflection_and_plain_http_are_answered() {
     assert!(names.iter().any(|name| name == "AiInference"));
     assert!(names.iter().any(|name| name == "cy.llm.AiInference"));
 
+    // An error that repeats what was asked for fits into a frame.
+    for length in [40, 1 << 20] {
+        let asked = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::FileContainingSymbol("x".repeat(length))),
+        };
+        let mut answers =
+            reflection.server_reflection_info(tokio_stream::once(asked)).await.unwrap().into_inner();
+        let status = answers.message().await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::NotFound, "for a name of {length} bytes");
+    }
+
     let plain = http::Request::post(format!("http://{}/AiInference/Health", server.addresses[1]))
         .header("content-type", "application/json")
         .body(tonic::body::Body::empty())

@@ -23,9 +23,11 @@ use crate::listen::{Held, Peer};
 /// Puts the watch around a request's body.
 pub(super) fn watch(request: Request<Body>) -> Request<Body> {
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    let open = if request.uri().path().starts_with(REFLECTION) { REFLECTED } else { OPEN };
     let watched = |inner| Watched {
         inner,
         peer,
+        open,
         framing: Framing::default(),
         waited: Duration::ZERO,
         wait: None,
@@ -37,6 +39,8 @@ pub(super) fn watch(request: Request<Body>) -> Request<Body> {
 struct Watched {
     inner: Body,
     peer: Peer,
+    /// What the call holds before its first message.
+    open: usize,
     framing: Framing,
     /// How long the rest of an incomplete message was waited for, before the wait that is on now. Time in which no
     /// task asked for it does not count: the client could not send it.
@@ -82,8 +86,9 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let open = self.open;
         if self.held.is_none()
-            && let Err(refusal) = self.hold(OPEN)
+            && let Err(refusal) = self.hold(open)
         {
             return Poll::Ready(Some(Err(refusal.into())));
         }
@@ -173,6 +178,10 @@ impl Head {
 const HEAD: usize = 5;
 /// What an open call holds, with a message of ordinary size.
 const OPEN: usize = 16 << 10;
+/// What a call of reflection holds. Its answers are made as fast as they are asked for, and those that nobody reads lie in the
+/// transport, up to hyper's 400 KiB a call.
+const REFLECTED: usize = 512 << 10;
+const REFLECTION: &str = "/grpc.reflection.";
 /// The most that DEFLATE can blow a byte up to.
 const DEFLATE: usize = 1032;
 /// Four megabytes at 70 kB/s, from the message's first byte to its last.

@@ -19,6 +19,7 @@ mod health;
 mod inbound;
 mod intake;
 mod linger;
+mod short_error;
 mod stack;
 mod standard_health;
 mod state;

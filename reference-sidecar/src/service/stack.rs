@@ -8,14 +8,19 @@ use ai_inference_proto::{
 };
 use http::Request;
 use tokio::sync::watch;
-use tonic::{body::Body, codec::CompressionEncoding, service::Routes, transport::Server};
+use tonic::{
+    body::Body,
+    codec::CompressionEncoding,
+    service::{LayerExt as _, Routes},
+    transport::Server,
+};
 use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
 use tonic_reflection::server::{Builder as ReflectionBuilder, Error as ReflectionError};
 
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use super::{
-    Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound, linger,
+    Refusal, State, auth, content_type, dialects::Edge, gate::Gate, inbound, linger, short_error,
     standard_health::StandardHealth,
 };
 use crate::listen::Incoming;
@@ -109,7 +114,10 @@ impl Exposed {
             .add_service(HealthServer::new(health));
         // The descriptor sets are compiled in, and a test reads them: a failure here would be a failure of the build.
         match (reflection().build_v1(), reflection().build_v1alpha()) {
-            (Ok(v1), Ok(v1alpha)) => routes = routes.add_service(v1).add_service(v1alpha),
+            (Ok(v1), Ok(v1alpha)) => {
+                let short = MapResponseLayer::new(short_error::shorten);
+                routes = routes.add_service(short.named_layer(v1)).add_service(short.named_layer(v1alpha));
+            }
             (Err(error), _) | (_, Err(error)) => log_no_reflection(&error),
         }
         routes
