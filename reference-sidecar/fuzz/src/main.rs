@@ -8,6 +8,7 @@ use fuzz::{
     campaign::{self, Target},
     corpus::Corpus,
     http2::Http2,
+    packages::Packages,
     panics,
     requests::Requests,
     sidecar::Sidecar,
@@ -27,6 +28,8 @@ enum Command {
     Requests(Campaign),
     /// All bytes of a connection
     Http2(Campaign),
+    /// Model directories that somebody broke
+    Packages(Campaign),
     /// One input again; its file's name says for which target
     Replay {
         /// The file that a finding named
@@ -54,17 +57,20 @@ fn main() -> anyhow::Result<ExitCode> {
     panics::watch();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sidecar = Arc::new(Sidecar::start().await?);
+        let sidecar = async || anyhow::Ok(Arc::new(Sidecar::start().await?));
         match cli.command {
-            Command::Requests(args) => run(Requests::new(sidecar).await?, args).await,
-            Command::Http2(args) => run(Http2::new(sidecar), args).await,
+            Command::Requests(args) => run(Requests::new(sidecar().await?).await?, args).await,
+            Command::Http2(args) => run(Http2::new(sidecar().await?), args).await,
+            Command::Packages(args) => run(Packages::new()?, args).await,
             Command::Replay { file } => {
                 let input = fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?;
                 let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if name.starts_with(Requests::NAME) {
-                    replay(Requests::new(sidecar).await?, input).await
-                } else {
-                    replay(Http2::new(sidecar), input).await
+                match name {
+                    name if name.starts_with(Requests::NAME) => {
+                        replay(Requests::new(sidecar().await?).await?, input).await
+                    }
+                    name if name.starts_with(Packages::NAME) => replay(Packages::new()?, input).await,
+                    _ => replay(Http2::new(sidecar().await?), input).await,
                 }
             }
         }

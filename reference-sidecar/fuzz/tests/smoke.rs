@@ -6,16 +6,18 @@ use fuzz::{
     campaign::{self, Target},
     corpus::Corpus,
     http2::Http2,
+    packages::Packages,
     panics,
     requests::Requests,
     sidecar::Sidecar,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_targets_run_without_a_finding() {
+async fn all_targets_run_without_a_finding() {
     let sidecar = Arc::new(Sidecar::start().await.unwrap());
     short(Requests::new(Arc::clone(&sidecar)).await.unwrap()).await;
     short(Http2::new(sidecar)).await;
+    short(Packages::new().unwrap()).await;
 
     // Last, because it must be seen: what the loop would call a finding.
     let task = tokio::spawn(async { panic!("in a task") });
