@@ -57,6 +57,24 @@ impl Connection {
         self.client(dialect).stream(tokio_stream::once(request), timeout).await
     }
 
+    /// Opens a call, whose requests come as they come.
+    pub async fn call(
+        &self,
+        dialect: Dialect,
+        requests: impl tokio_stream::Stream<Item = GenerationRequest> + Send + 'static,
+    ) -> Result<Responses, Status> {
+        self.client(dialect).stream(requests, None).await
+    }
+
+    /// A command, and the answer's payload.
+    pub async fn control(
+        &self,
+        command: &str,
+        payload: &[(&str, &str)],
+    ) -> Result<BTreeMap<String, String>, Status> {
+        Ok(self.client(Dialect::Contract).control(command, payload).await?.payload)
+    }
+
     /// The counters that the server shows in Health.
     pub async fn health(&self) -> Result<BTreeMap<String, String>, Status> {
         Ok(self.client(Dialect::Contract).health().await?.metrics)

@@ -132,6 +132,8 @@ impl AttentionKernel {
         let (shape, packed) = packed.try_extract_tensor::<f32>()?;
         let (cache, past_keys) = past_keys.try_extract_tensor::<f32>()?;
         let (cache_of_values, past_values) = past_values.try_extract_tensor::<f32>()?;
+        // No slices of these are alive below, where the same memory is written.
+        let (past_keys, past_values) = (past_keys.as_ptr(), past_values.as_ptr());
         let (_, lengths) = lengths.try_extract_tensor::<i32>()?;
         let (table, cosines) = cosines.try_extract_tensor::<f32>()?;
         let (table_of_sines, sines) = sines.try_extract_tensor::<f32>()?;
@@ -171,12 +173,12 @@ impl AttentionKernel {
         let (_, attended) = attended.try_extract_tensor_mut::<f32>()?;
         let (_, keys) = keys.try_extract_tensor_mut::<f32>()?;
         let (_, values) = values.try_extract_tensor_mut::<f32>()?;
-        // The caller binds one memory as past and present. For a caller that does not, the past is copied.
-        if !std::ptr::eq(keys.as_ptr(), past_keys.as_ptr()) {
-            keys.copy_from_slice(past_keys);
-        }
-        if !std::ptr::eq(values.as_ptr(), past_values.as_ptr()) {
-            values.copy_from_slice(past_values);
+        for (past, present) in [(past_keys, &mut *keys), (past_values, &mut *values)] {
+            // The caller binds one memory as past and present. For a caller that does not, the past is copied.
+            if !std::ptr::eq(past, present.as_ptr()) {
+                // SAFETY: the past has the present's shape (checked above), and is an input that is alive.
+                unsafe { present.as_mut_ptr().copy_from(past, present.len()) };
+            }
         }
         let Self { heads, kv_heads, interleaved, scale, threads, queries } = self;
         let (heads, kv_heads, group) = (*heads, *kv_heads, *heads / *kv_heads);

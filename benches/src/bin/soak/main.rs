@@ -2,10 +2,11 @@
 //!
 //! The storm sends all streams at once and checks every answer against what its prompt gives alone. The mixed phase
 //! keeps as many in flight and mixes in what clients do to servers: cancelling, deadlines, slow reading, dropped
-//! connections. Meanwhile the server's memory is sampled; it must not grow. One process, one thread: the client must
+//! connections; readers that stop, calls that ask for nothing, refusals over a slow line, models unloaded in use. Meanwhile the server's memory is sampled; it must not grow. One process, one thread: the client must
 //! leave the cores to the server.
 
 mod follower;
+mod line;
 mod mixed;
 mod options;
 mod outage;
@@ -14,6 +15,7 @@ mod report;
 mod samples;
 mod storm;
 mod tally;
+mod trouble;
 mod verdict;
 
 use std::process::ExitCode;

@@ -21,11 +21,12 @@ use super::{
     follower::Follower,
     options::Options,
     outage,
-    reference::{Reference, References},
+    reference::{self, Reference, References},
     report,
     samples::{Sample, Sampler},
     storm::{IDLE_WITHIN, idle_verdict},
     tally::{Ending, Tally},
+    trouble::{SECOND, Trouble},
     verdict::{Growth, Verdict},
 };
 
@@ -52,6 +53,14 @@ pub(crate) async fn run(
         let (references, tally, address) = (Arc::clone(&references), Arc::clone(&tally), address.clone());
         let rng = StdRng::seed_from_u64(options.seed ^ u64::MAX);
         clients.spawn(outage::run(address, references, tally, rng));
+    }
+
+    // Only a server of our own is known to have a second model, and time for such clients.
+    if options.target.is_empty() {
+        let second = reference::of_model(&connections[0], SECOND).await?;
+        let (references, tally, slots) = (Arc::clone(&references), Arc::clone(&tally), options.slots);
+        let address = addresses[0].clone();
+        Trouble { address, references, second, tally, slots }.begin(&mut clients, options.seed);
     }
 
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);

@@ -10,6 +10,8 @@ use testkit::request;
 /// A request, and the text that must answer it.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
+    /// Empty for the default model.
+    pub(crate) model: String,
     pub(crate) prompt: String,
     pub(crate) max_new_tokens: usize,
     pub(crate) text: String,
@@ -30,7 +32,7 @@ impl References {
         let mut all = Vec::new();
         for length in [golden.max_new_tokens, SHORT, LONG] {
             for transcript in &golden.transcripts {
-                let text = alone(connection, &transcript.prompt, length).await?;
+                let text = alone(connection, "", &transcript.prompt, length).await?;
                 let prompt = transcript.prompt.clone();
                 if length == golden.max_new_tokens {
                     ensure!(
@@ -39,7 +41,7 @@ impl References {
                         transcript.text
                     );
                 }
-                all.push(Reference { prompt, max_new_tokens: length, text });
+                all.push(Reference { model: String::new(), prompt, max_new_tokens: length, text });
             }
         }
         Ok(Self { all, golden: golden.transcripts.len() })
@@ -62,8 +64,21 @@ impl References {
     }
 }
 
-async fn alone(connection: &Connection, prompt: &str, max_new_tokens: usize) -> anyhow::Result<String> {
-    let request = request(prompt, "alone", max_new_tokens);
+/// Of another model than the default.
+pub(crate) async fn of_model(connection: &Connection, model: &str) -> anyhow::Result<Reference> {
+    let (prompt, max_new_tokens) = ("Hello".to_owned(), LONG);
+    let text = alone(connection, model, &prompt, max_new_tokens).await?;
+    Ok(Reference { model: model.to_owned(), prompt, max_new_tokens, text })
+}
+
+async fn alone(
+    connection: &Connection,
+    model: &str,
+    prompt: &str,
+    max_new_tokens: usize,
+) -> anyhow::Result<String> {
+    let mut request = request(prompt, "alone", max_new_tokens);
+    model.clone_into(&mut request.model_id);
     let mut responses = connection.generate(Dialect::Contract, request, None).await?;
     let mut text = String::new();
     let mut ended = false;
