@@ -1,6 +1,7 @@
 //! `soak`: a thousand concurrent streams against a sidecar, first checked token for token, then kept up for minutes.
 //!
-//! The storm sends all streams at once and checks every answer against what its prompt gives alone. The mixed phase
+//! The storm sends all streams at once and checks every answer against what its prompt gives alone. The siege makes the server
+//! keep all that clients can make it keep. The mixed phase
 //! keeps as many in flight and mixes in what clients do to servers: cancelling, deadlines, slow reading, dropped
 //! connections; readers that stop, calls that ask for nothing, refusals over a slow line, models unloaded in use. Meanwhile the server's memory is sampled; it must not grow. One process, one thread: the client must
 //! leave the cores to the server.
@@ -13,6 +14,7 @@ mod outage;
 mod reference;
 mod report;
 mod samples;
+mod siege;
 mod storm;
 mod tally;
 mod trouble;
@@ -62,6 +64,9 @@ async fn soak(options: &Options) -> anyhow::Result<Vec<Verdict>> {
     let queue = served.is_some().then_some(options.queue);
     let (references, seen) = interrupt.or(storm(options, addresses, queue)).await?;
     verdicts.extend(seen);
+    if let Some(served) = &served {
+        verdicts.extend(interrupt.or(siege::run(served)).await?);
+    }
     let mut curve = Vec::new();
     if options.minutes > 0.0 {
         curve = mixed::run(options, addresses, &references, pid, &mut interrupt, &mut verdicts).await?;
