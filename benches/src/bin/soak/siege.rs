@@ -21,27 +21,17 @@ use super::{connect, verdict::Verdict};
 /// Besieges the server for a while.
 pub(crate) async fn run(server: &Server) -> anyhow::Result<Vec<Verdict>> {
     let connections = connect(&server.addresses[..1], 2).await?;
-    let mut alone = Vec::new();
-    for _ in 0..LONE {
-        alone.push(first_text(&connections[0]).await?);
-    }
-    let before = resident_kib(server.pid()).context("no VmRSS")?;
+    let alone = Seen::over(LONE, &connections, server.pid()).await?;
     let socket = server.socket();
     let besiegers = task::spawn_blocking(move || besiege(&socket)).await?;
-    let (began, mut health, mut first, mut most) = (Instant::now(), Vec::new(), Vec::new(), before);
-    while began.elapsed() < LENGTH {
-        let asked = Instant::now();
-        connections[1].health().await?;
-        health.push(asked.elapsed().as_secs_f64());
-        first.push(first_text(&connections[0]).await?);
-        most = most.max(resident_kib(server.pid()).unwrap_or_default());
-        sleep(PAUSE).await;
-    }
+    let besieged = Seen::over(LENGTH, &connections, server.pid()).await?;
     drop(besiegers);
+    let mut health = besieged.health;
     health.sort_by(f64::total_cmp);
     let p99 = health[(health.len() - 1) * 99 / 100];
-    let (alone, first) = (median(&alone).context("no sample")?, median(&first).context("no sample")?);
-    let grown = most.saturating_sub(before) >> 10;
+    let middle = |values: &[f64]| median(values).context("no sample");
+    let (lone, first) = (middle(&alone.first)?, middle(&besieged.first)?);
+    let grown = besieged.most_kib.saturating_sub(alone.most_kib) >> 10;
     Ok(vec![
         Verdict::new(
             "siege: the 99th percentile of Health is within 1 s",
@@ -50,8 +40,8 @@ pub(crate) async fn run(server: &Server) -> anyhow::Result<Vec<Verdict>> {
         ),
         Verdict::new(
             "siege: a good client's first text takes at most twice as long as alone",
-            first <= 2.0 * alone,
-            format!("{:.1} ms, alone {:.1} ms (medians)", first * 1e3, alone * 1e3),
+            first <= 2.0 * lone,
+            format!("{:.1} ms, alone {:.1} ms (medians)", first * 1e3, lone * 1e3),
         ),
         Verdict::new(
             format!("siege: the server's memory grows by at most {MOST_MIB} MiB"),
@@ -59,6 +49,29 @@ pub(crate) async fn run(server: &Server) -> anyhow::Result<Vec<Verdict>> {
             format!("by {grown} MiB"),
         ),
     ])
+}
+
+/// What a probe and a good client saw, in seconds, and the most memory.
+#[derive(Default)]
+struct Seen {
+    health: Vec<f64>,
+    first: Vec<f64>,
+    most_kib: u64,
+}
+
+impl Seen {
+    async fn over(length: Duration, connections: &[Connection], pid: u32) -> anyhow::Result<Self> {
+        let (began, mut seen) = (Instant::now(), Self::default());
+        while began.elapsed() < length {
+            let asked = Instant::now();
+            connections[1].health().await?;
+            seen.health.push(asked.elapsed().as_secs_f64());
+            seen.first.push(first_text(&connections[0]).await?);
+            seen.most_kib = seen.most_kib.max(resident_kib(pid).context("no VmRSS")?);
+            sleep(PAUSE).await;
+        }
+        Ok(seen)
+    }
 }
 
 async fn first_text(connection: &Connection) -> anyhow::Result<f64> {
@@ -123,8 +136,8 @@ const HALVES: usize = 4;
 const ONE_MEBIBYTE: usize = 1 << 20;
 const TWO_MEBIBYTES: u32 = 2 << 20;
 const SILENT: usize = 1024;
-/// Generations on the idle server.
-const LONE: usize = 100;
+/// How long the idle server is watched, and the besieged one.
+const LONE: Duration = Duration::from_secs(5);
 const LENGTH: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 /// What is sent, and some thirty KiB for each call.
