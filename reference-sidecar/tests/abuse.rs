@@ -130,6 +130,44 @@ async fn readers_that_never_read_stall_only_themselves() {
     .await;
 }
 
+/// Each change is one for every open stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_change_all_the_time_keep_nobody_waiting() {
+    let long = Contract.encode_request(request("Hello", "t", 500));
+    let flooded = under_attack(move |raw| {
+        let mut raw = raw.reading().hello(&[0, 4, 0, 0, 0, 0]);
+        let opened = flood(&mut raw, 1000, |number| {
+            let stream = number * 2 + 1;
+            let call = headers(END_HEADERS, stream, STREAM_PREDICT);
+            [call, message(END_STREAM, stream, &long)].concat()
+        });
+        let change = |number: u32| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, (number % 2) as u8]);
+        (opened, flood(&mut raw, 5_000, change))
+    })
+    .await;
+    assert_eq!(flooded, (Flood::Taken, Flood::Taken));
+}
+
+/// The client's windows are as large as can be, and its socket is never read.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_are_few() {
+    const LARGEST: u32 = 0x7fff_ffff;
+    // Field 4, `file_containing_symbol`, many times in one frame.
+    let asked = [&[0, 0, 0, 0, 13, 0x22, 11][..], b"AiInference"].concat().repeat(100);
+    under_attack(move |raw| {
+        let mut raw = raw.hello(&[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+        raw.send(&frame(WINDOW_UPDATE, 0, 0, &(LARGEST - 65_535).to_be_bytes())).unwrap();
+        std::thread::sleep(Duration::from_millis(200)); // the server's own windows are in force then
+        let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        flood(&mut raw, 1000, |number| {
+            let stream = number * 2 + 1;
+            [headers(END_HEADERS, stream, path), frame(DATA, 0, stream, &asked)].concat()
+        });
+        std::thread::sleep(Duration::from_secs(2));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hello_that_does_not_come_is_not_waited_for() {
     let server = start(&["--connections=4"]);

@@ -178,9 +178,9 @@ impl Head {
 const HEAD: usize = 5;
 /// What an open call holds, with a message of ordinary size.
 const OPEN: usize = 16 << 10;
-/// What a call of reflection holds. Its answers are made as fast as they are asked for, and those that nobody reads lie in the
-/// transport, up to hyper's 400 KiB a call.
-const REFLECTED: usize = 512 << 10;
+/// What a call of reflection counts for. Its answers are made as fast as they are asked for, before any token is looked at, and
+/// those that nobody reads lie in the transport, up to 800 KiB a call; nobody needs many at once.
+const REFLECTED: usize = 16 << 20;
 const REFLECTION: &str = "/grpc.reflection.";
 /// The most that DEFLATE can blow a byte up to.
 const DEFLATE: usize = 1032;
