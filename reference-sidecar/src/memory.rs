@@ -28,6 +28,19 @@ pub fn give_large_blocks_back() {
     }
 }
 
+/// Gives back what was freed lately, in small blocks too: after a model has come or gone. Otherwise a server that loads and unloads
+/// all day grows, by the pieces that each load leaves in another thread's part of the heap.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: as above.
+        #[expect(unsafe_code, reason = "the allocator is C's")]
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BLOCK: libc::c_int = 1 << 20;
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     backends::{Backend, BackendError, Capacity},
+    memory,
     package::Adapter,
     scheduler::{Limits, SequenceId},
 };
@@ -176,7 +177,8 @@ impl EngineHandle {
             let runs = ready.is_ok();
             let _ = warmed.send(ready);
             if runs {
-                step_loop.run();
+                step_loop.run(); // and with it the backend is gone
+                memory::give_back();
             }
         };
         let thread = thread::Builder::new().name(format!("engine {name}")).spawn(work)?;

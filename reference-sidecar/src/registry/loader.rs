@@ -8,6 +8,7 @@ use crate::{
     adapters::AdaptedModel,
     backends::onnx::{OnnxBackend, OnnxError, OnnxOptions, Runtime},
     engine::{EngineHandle, EngineOptions, StartError},
+    memory,
     package::{Package, PackageError},
     text::{Tokenizer, TokenizerError},
 };
@@ -66,6 +67,7 @@ impl Loader {
             end_of_text: package.end_of_text().to_vec(),
         };
         let engine = EngineHandle::start(id, backend, options)?;
+        memory::give_back();
         Ok(LoadedModel { id: id.to_owned(), tokenizer, engine, adapted, memory })
     }
 }
