@@ -48,7 +48,7 @@ impl Growth {
         Some(Self { first_kib, last_kib, slope, interval })
     }
 
-    /// Less than 2 % or 4 MiB from the first quarter to the last.
+    /// Less than 2 % or 8 MiB from the first quarter to the last.
     pub(crate) fn is_flat(&self) -> bool {
         let grown = self.last_kib - self.first_kib;
         grown < self.first_kib * MOST_SHARE || grown < MOST_KIB
@@ -69,9 +69,10 @@ impl Growth {
 
 /// Samples in a quarter, or a median says nothing.
 const LEAST_QUARTER: usize = 3;
-/// Room for an allocator's own ups and downs; a leak of one KiB a request passes both within minutes.
+/// Room for an allocator's own ups and downs, and for one copy more or less of the model that comes and goes; a leak of one KiB a
+/// request passes both within minutes.
 const MOST_SHARE: f64 = 0.02;
-const MOST_KIB: f64 = 4096.0;
+const MOST_KIB: f64 = 8192.0;
 
 #[cfg(test)]
 mod tests {
