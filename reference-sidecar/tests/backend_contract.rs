@@ -518,10 +518,10 @@ impl FaultyRow {
     const FAULTY: usize = 10;
 
     fn refuse(&self, mut slots: impl Iterator<Item = (usize, usize)>) -> Result<(), BackendError> {
-        match slots.any(|(slot, past)| self.broken[slot] && past >= Self::FAULTY) {
-            true => Err(BackendError::Failed("a table ends".to_owned())),
-            false => Ok(()),
+        if slots.any(|(slot, past)| self.broken[slot] && past >= Self::FAULTY) {
+            return Err(BackendError::Failed("a table ends".to_owned()));
         }
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// To a server on a Unix socket, `one_way` long.
-    pub(crate) async fn open(address: &str, one_way: Duration) -> io::Result<Self> {
+    pub(crate) fn open(address: &str, one_way: Duration) -> io::Result<Self> {
         let to = address.strip_prefix("unix://").ok_or(io::ErrorKind::Unsupported)?.to_owned();
         let socket = fresh_socket();
         let listener = UnixListener::bind(&socket)?;

@@ -98,7 +98,7 @@ impl Trouble {
 
     /// Many calls that are refused, over a line that takes its time, with a good one beside them on the same connection.
     async fn refused(self, mut rng: StdRng) {
-        let line = match Line::open(&self.address, ONE_WAY).await {
+        let line = match Line::open(&self.address, ONE_WAY) {
             Ok(line) => line,
             Err(error) => return self.tally.count(Ending::Fault(format!("a line cannot be made: {error}"))),
         };
@@ -163,12 +163,13 @@ impl Trouble {
     }
 
     async fn connect(&self, address: &str, window: Option<u32>) -> Option<Connection> {
-        let connection = Connection::open(address, window).await;
-        connection
-            .inspect_err(|error| {
-                self.tally.count(Ending::Fault(format!("{address} takes no connection: {error}")))
-            })
-            .ok()
+        match Connection::open(address, window).await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                self.tally.count(Ending::Fault(format!("{address} takes no connection: {error}")));
+                None
+            }
+        }
     }
 
     async fn count(&self, trace_id: &str, ending: Ending) {
