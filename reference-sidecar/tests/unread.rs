@@ -45,7 +45,7 @@ async fn a_drain_waits_for_readers_that_read_nothing_no_longer_than_for_a_moment
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_is_unloaded_while_its_readers_stall_counts_until_it_is_gone() {
-    let server = start(&["--reader-patience=2s"]);
+    let server = start(&["--reader-patience=1s"]);
     let (client, mut stalled) = (server.client(Dialect::Contract).await, Vec::new());
     let one = client.counter("memory_reserved_bytes").await;
     for round in 0..5 {
@@ -53,6 +53,7 @@ async fn a_model_that_is_unloaded_while_its_readers_stall_counts_until_it_is_gon
         let mut requests = connect(&server).await;
         let (answer, send) = generate(&mut requests, None);
         stalled.push((answer.await.unwrap(), send));
+        client.until("models_loaded", 1).await;
         let unloaded = client.control("unload_model", &[("model_id", "tiny")]).await.unwrap();
         assert_eq!(unloaded.payload["status"], "ok", "in round {round}");
         let (leaving, memory) =

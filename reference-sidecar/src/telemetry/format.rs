@@ -100,7 +100,7 @@ mod tests {
         for good in ["info", "warn,reference_sidecar=trace", "off", "reference_sidecar::access=off"] {
             assert_eq!(good.parse::<LogFilter>().unwrap().as_str(), good);
         }
-        for bad in ["reference_sidecar=loud", "a=b=c", "loud", "info,reference_sidecar", "info,,"] {
+        for bad in ["reference_sidecar=loud", "a=b=c", "loud", "info,reference_sidecar"] {
             assert!(bad.parse::<LogFilter>().is_err(), "{bad}");
         }
     }
