@@ -179,7 +179,7 @@ impl Drop for EventReader {
 
 /// Tokens that a reader who has read nothing yet is worth, and how many more with each that it reads: thousands of calls whose
 /// answers nobody takes cost little, and who reads is soon far ahead of the network.
-const FIRST_AHEAD: usize = 32;
+const FIRST_AHEAD: usize = 512;
 const AHEAD_A_READ: usize = 4;
 
 /// Wakes a thread that waits for a token.
