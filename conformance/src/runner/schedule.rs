@@ -1,7 +1,7 @@
 //! Which check may begin now: shared ones beside each other, all others alone. Pure.
 //!
-//! The shared ones come first, and of them the slow ones. One that did not pass beside others is run again alone, and what it says then stands: no
-//! verdict hangs on what ran beside it.
+//! The shared ones come first, and of them the slow ones. One that did not pass beside others is run again alone, and what
+//! it says then stands: no verdict hangs on what ran beside it.
 
 use std::collections::VecDeque;
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use ai_inference_proto::{Dialect, GenerationRequest};
 use benches::client::Connection;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use testkit::request;
+use testkit::{Responses, request};
 use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Status};
 
@@ -55,16 +55,11 @@ impl Trouble {
             let request = asked(reference, &trace_id);
             let timeout = rng.random_bool(0.3).then(|| Duration::from_millis(rng.random_range(500..20_000)));
             let stall = Duration::from_millis(rng.random_range(100..45_000));
-            let mut follower = Follower::new(&trace_id, &reference.text);
+            let follower = Follower::new(&trace_id, &reference.text);
             let ended = async {
-                let mut responses = connection.generate(Dialect::Contract, request, timeout).await?;
+                let responses = connection.generate(Dialect::Contract, request, timeout).await?;
                 sleep(stall).await;
-                while let Some(response) = responses.next().await? {
-                    if let Err(why) = follower.take(&response) {
-                        return Ok(Ending::Fault(why));
-                    }
-                }
-                Ok::<_, Status>(follower.finish().map_or_else(Ending::Fault, |()| Ending::Complete))
+                read_on(responses, follower).await
             };
             let ending = ended.await.unwrap_or_else(|status| match status.code() {
                 // Its reader was waited for in vain.
@@ -149,15 +144,10 @@ impl Trouble {
 
     async fn generate(&self, connection: &Connection, reference: &Reference, trace_id: &str) -> Ending {
         let request = asked(reference, trace_id);
-        let mut follower = Follower::new(trace_id, &reference.text);
+        let follower = Follower::new(trace_id, &reference.text);
         let ended = async {
-            let mut responses = connection.generate(Dialect::Contract, request, None).await?;
-            while let Some(response) = responses.next().await? {
-                if let Err(why) = follower.take(&response) {
-                    return Ok(Ending::Fault(why));
-                }
-            }
-            Ok::<_, Status>(follower.finish().map_or_else(Ending::Fault, |()| Ending::Complete))
+            let responses = connection.generate(Dialect::Contract, request, None).await?;
+            read_on(responses, follower).await
         };
         ended.await.unwrap_or_else(|status| ending_of(&status))
     }
@@ -181,6 +171,16 @@ impl Trouble {
             ending => ending,
         });
     }
+}
+
+/// Reads an answer to its end.
+async fn read_on(mut responses: Responses, mut follower: Follower<'_>) -> Result<Ending, Status> {
+    while let Some(response) = responses.next().await? {
+        if let Err(why) = follower.take(&response) {
+            return Ok(Ending::Fault(why));
+        }
+    }
+    Ok(follower.finish().map_or_else(Ending::Fault, |()| Ending::Complete))
 }
 
 fn asked(reference: &Reference, trace_id: &str) -> GenerationRequest {
