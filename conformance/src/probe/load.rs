@@ -4,8 +4,9 @@
 //! Nothing is left behind: what is cancelled here was no longer than was asked for, and [`Probe::settled`] waits for it.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -27,6 +28,12 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(300);
 /// The same as a multiple of what a start takes on this server.
 const QUIET_STARTS: u32 = 6;
+/// A generation stands still that gets no text in so many looks in a row while the others get some in each.
+const LOOKS: usize = 5;
+/// Between two looks, at least.
+const GLANCE: Duration = Duration::from_millis(40);
+/// The same in the server's own tokens.
+const GLANCE_TOKENS: u32 = 2;
 /// They wait for each other; the owner says how long the check waits for them.
 const WAIT: Duration = Duration::from_mins(10);
 
@@ -47,7 +54,8 @@ pub struct Load {
 
 #[derive(Debug, Default)]
 struct Board {
-    running: AtomicUsize,
+    /// Of each generation between its first text and its end: how much text it has got so far.
+    texts: Mutex<BTreeMap<usize, usize>>,
     ended: AtomicUsize,
     starts: Mutex<Vec<Instant>>,
     refusal: Mutex<Option<End>>,
@@ -112,7 +120,7 @@ impl Load {
         for at in self.width..width {
             let (board, connection) = (Arc::clone(&self.board), connections[at % connections.len()].clone());
             let (streamer, request) = (probe.streamer().with_patience(WAIT), probe.request(self.bound));
-            self.workers.spawn(async move { board.work(&streamer, &connection, &request).await });
+            self.workers.spawn(async move { board.work(at, &streamer, &connection, &request).await });
         }
         self.width = width;
         self.grown = Instant::now();
@@ -139,7 +147,7 @@ impl Load {
 
     /// How many generations are between their first text and their end right now.
     pub fn running(&self) -> usize {
-        self.board.running.load(Ordering::Relaxed)
+        self.board.texts().len()
     }
 
     /// How many have come to their ends so far.
@@ -167,6 +175,30 @@ impl Load {
             }
             let _ = tokio::time::timeout(left, changed).await;
         }
+    }
+
+    /// Whether one that has begun stands still while the others go on: the server gives its slots in turns, and how many have
+    /// begun says nothing of how many run at a time.
+    pub async fn in_turns(&self) -> bool {
+        let mut before = self.board.texts().clone();
+        let mut still = BTreeMap::<usize, usize>::new();
+        for _ in 0..LOOKS * 2 {
+            tokio::time::sleep(GLANCE.max(self.pace.token * GLANCE_TOKENS)).await;
+            let now = self.board.texts().clone();
+            let got = |at: &usize| {
+                now.get(at).copied().unwrap_or_default() != before.get(at).copied().unwrap_or_default()
+            };
+            let moving = now.keys().filter(|at| got(at)).count();
+            for at in now.keys() {
+                let looks = still.entry(*at).or_default();
+                *looks = if got(at) { 0 } else { *looks + usize::from(moving > 0) };
+                if *looks == LOOKS {
+                    return true;
+                }
+            }
+            before = now;
+        }
+        false
     }
 
     /// Waits until so many run at once, and says whether they did in time.
@@ -200,6 +232,7 @@ impl Load {
 impl Board {
     async fn work(
         &self,
+        at: usize,
         streamer: &Streamer,
         connection: &Connection,
         request: &ai_inference_proto::GenerationRequest,
@@ -211,19 +244,21 @@ impl Board {
             let mut counted = false;
             let end = loop {
                 match stream.next().await {
-                    StreamItem::Response(response) if !counted && !response.message.chunk.is_empty() => {
-                        counted = true;
-                        self.running.fetch_add(1, Ordering::Relaxed);
-                        self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
-                        self.changed.notify_waiters();
+                    StreamItem::Response(response) if response.message.chunk.is_empty() => {}
+                    StreamItem::Response(_) => {
+                        *self.texts().entry(at).or_default() += 1;
+                        if !counted {
+                            counted = true;
+                            self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                            self.changed.notify_waiters();
+                        }
                     }
-                    StreamItem::Response(_) => {}
                     StreamItem::Undecodable(why) => break End::Malformed(why),
                     StreamItem::End(end) => break end,
                 }
             };
             if counted {
-                self.running.fetch_sub(1, Ordering::Relaxed);
+                self.texts().remove(&at);
                 self.ended.fetch_add(1, Ordering::Relaxed);
             } else {
                 *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
@@ -231,6 +266,10 @@ impl Board {
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+
+    fn texts(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn starts(&self) -> Vec<Instant> {

@@ -11,8 +11,9 @@ use std::{
 use ai_inference_proto::{GenerationRequest, HealthAnswer};
 use conformance::{
     events::Verdict::{Fail, Inconclusive, Pass},
-    exemplar::{Behaviour, Conformant, Script, State, Turn},
+    exemplar::{Behaviour, Conformant, Responses, Script, State, Turn},
 };
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -87,6 +88,15 @@ pub(super) static ALL: &[Sneaky] = &[
         beside: AFTER,
     },
     Sneaky {
+        name: "CONCURRENCY-003/two-slots-in-turns",
+        behaviour: || {
+            Arc::new(InTurns { slots: Slots::new(2, Order::FirstCome, 8), greetings: AtomicUsize::new(3) })
+        },
+        verdict: Inconclusive,
+        reason: "stand still in turns",
+        beside: &[],
+    },
+    Sneaky {
         name: "HEALTH-005/ten-threads",
         behaviour: || {
             Arc::new(Slots { health_too: true, stops: true, ..Slots::new(10, Order::FirstCome, 4) })
@@ -114,7 +124,6 @@ pub(super) enum Order {
 /// A pool of slots around a slow speaker; Health shows no counter.
 pub(super) struct Slots {
     pool: Arc<Pool>,
-    order: Order,
     gap: Duration,
     stops: bool,
     health_too: bool,
@@ -133,7 +142,7 @@ impl Slots {
     pub(super) fn new(slots: usize, order: Order, gap_ms: u64) -> Self {
         let pool = Pool { free: AtomicUsize::new(slots), waiting: Mutex::default(), order };
         let gap = Duration::from_millis(gap_ms);
-        Self { pool: Arc::new(pool), order, gap, stops: false, health_too: false }
+        Self { pool: Arc::new(pool), gap, stops: false, health_too: false }
     }
 
     fn runs_on(slots: usize, order: Order, gap_ms: u64) -> Arc<dyn Behaviour> {
@@ -145,11 +154,17 @@ impl Slots {
     }
 
     async fn slot(&self) -> Result<Slot, Status> {
+        self.pool.slot().await
+    }
+}
+
+impl Pool {
+    async fn slot(self: &Arc<Self>) -> Result<Slot, Status> {
         let waiter = {
-            let mut waiting = self.pool.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.pool.free.load(Ordering::Relaxed) > 0 {
-                self.pool.free.fetch_sub(1, Ordering::Relaxed);
-                return Ok(Slot(Arc::clone(&self.pool)));
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.free.load(Ordering::Relaxed) > 0 {
+                self.free.fetch_sub(1, Ordering::Relaxed);
+                return Ok(Slot(Arc::clone(self)));
             }
             if self.order == Order::Refuse {
                 return Err(Status::resource_exhausted("every slot is taken"));
@@ -201,5 +216,42 @@ impl Behaviour for Slots {
         let mut answer = state.health();
         answer.metrics.remove("requests_inflight");
         Ok(answer)
+    }
+}
+
+/// Stops on cancel, and has begun more generations than it runs: a few that find no slot get their first text at once and
+/// the rest in their turn, as where a generation gives its slot to another.
+struct InTurns {
+    slots: Slots,
+    greetings: AtomicUsize,
+}
+
+#[tonic::async_trait]
+impl Behaviour for InTurns {
+    fn speak(&self, request: &GenerationRequest) -> Script {
+        self.slots.speak(request)
+    }
+
+    fn respond(&self, _request: &GenerationRequest, responses: Responses) -> Responses {
+        let pool = Arc::clone(&self.slots.pool);
+        let full = pool.free.load(Ordering::Relaxed) == 0;
+        let one_less = |left: usize| left.checked_sub(1);
+        let greeted =
+            full && self.greetings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        Box::pin(stream::unfold((responses, None, greeted), move |(mut responses, slot, greeted)| {
+            let pool = Arc::clone(&pool);
+            async move {
+                let slot = match slot {
+                    None if !greeted => Some(pool.slot().await.ok()?),
+                    slot => slot,
+                };
+                let response = responses.next().await?;
+                Some((response, (responses, slot, false)))
+            }
+        }))
+    }
+
+    async fn health(&self, state: &State, trace_id: &str) -> Result<HealthAnswer, Status> {
+        self.slots.health(state, trace_id).await
     }
 }

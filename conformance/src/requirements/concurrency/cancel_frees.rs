@@ -28,9 +28,10 @@ crate::requirement! {
     /// cannot be, in whatever order the server serves. Late ones are waited for, cancelled in their turn, and measured
     /// again: twice late is a failure. Where Health shows `requests_inflight` and the number moved as they started, it must
     /// also be back within two seconds. At last one generation is read on: it must last longer than the cancelled
-    /// ones were seen to; else longer ones are taken, or one alone is cancelled as soon as the counter shows it. If neither
-    /// the counter moves nor the capacity has an end, nothing shows whether the work went on, and the check says so; so it
-    /// does where the longest generation is over too soon to tell.
+    /// ones were seen to; else longer ones are taken, or one alone is cancelled as soon as the counter shows it. A server
+    /// may also give its slots in turns: some generations stand still while others go on. How many have begun is then not
+    /// its capacity, and only the counter is looked at. If neither the counter moves nor a capacity is seen, nothing shows
+    /// whether the work went on, and the check says so; so it does where the longest generation is over too soon to tell.
     ///
     /// # What a violation looks like
     /// `requests_inflight` stays up until the cancelled generations have run to their ends.
@@ -115,7 +116,7 @@ async fn look(probe: &Probe, pace: Pace, wanted: Duration) -> Result<Seen, NotPa
         // What an earlier check cancelled may still hold slots, and the capacity would be taken for smaller than it is.
         tokio::time::sleep(LEFT_BEHIND).await;
     }
-    let (mut load, running, counted) = fill(probe, &connections, pace, wanted, before).await?;
+    let (mut load, room, counted) = fill(probe, &connections, pace, wanted, before).await?;
     let (started, bound) = (load.started_within(), load.bound);
     let allowed = LIMIT + started * SLOWER + SLACK;
     let mut late = Vec::new();
@@ -129,12 +130,12 @@ async fn look(probe: &Probe, pace: Pace, wanted: Duration) -> Result<Seen, NotPa
         let age = if counted { began.elapsed() } else { cancelled - began + allowed };
         let stopped = Seen::Stopped { age: if over { Duration::MAX } else { age }, bound, counted };
         let stuck = left.map(|left| format!("requests_inflight was still {left}, not {before}"));
-        let Some(running) = running else {
-            // Room for all of them: only the counter tells.
+        let Room::Slots(running) = room else {
+            // No capacity is seen: only the counter tells.
             let settled = probe.settled(pace, work).await;
             let Some(stuck) = stuck else {
                 settled?;
-                return Ok(if counted { stopped } else { Seen::Hidden(no_end()) });
+                return Ok(if counted { stopped } else { Seen::Hidden(no_capacity(room)) });
             };
             late.push(stuck);
             if late.len() == TRIES {
@@ -209,14 +210,25 @@ async fn lasts(probe: &Probe, pace: Pace, bound: i64, enough: Duration) -> Resul
     Ok(whole.served()?.took())
 }
 
-/// Starts generations until some of them wait; how many run then (`None`: it has no end in sight), and whether the counter moved.
+/// How many generations the server runs at a time.
+#[derive(Clone, Copy)]
+enum Room {
+    /// So many; the rest waits, or is refused.
+    Slots(usize),
+    /// It has no end in sight.
+    NoEnd,
+    /// Some that have begun stand still: slots are given in turns.
+    InTurns,
+}
+
+/// Starts generations until some of them wait, and says how many run then and whether the counter moved.
 async fn fill(
     probe: &Probe,
     connections: &[Connection],
     pace: Pace,
     wanted: Duration,
     before: Option<i64>,
-) -> Result<(Load, Option<usize>, bool), NotPassed> {
+) -> Result<(Load, Room, bool), NotPassed> {
     let mut load = Load::start(probe, connections, pace, WIDTHS[0], wanted).await?;
     let mut counted = rises_above(probe, before).await?;
     for width in WIDTHS {
@@ -227,22 +239,30 @@ async fn fill(
             break; // over too soon: how many run at once cannot be told
         }
         if running < width {
-            return Ok((load, Some(running), counted));
+            let room = if load.in_turns().await { Room::InTurns } else { Room::Slots(running) };
+            return Ok((load, room, counted));
         }
     }
-    Ok((load, None, counted))
+    Ok((load, Room::NoEnd, counted))
 }
 
 /// Long enough that the work, if it goes on, outlasts the limit and everything before the cancel.
 fn lasting(pace: Pace) -> Duration {
-    LIMIT + SLACK * 3 + (pace.first * 20).max(SLACK * 2)
+    LIMIT + SLACK * 3 + (pace.first * 20).max(SLACK * 2) + pace.token * 20
 }
 
-fn no_end() -> String {
+fn no_capacity(room: Room) -> String {
+    let why = match room {
+        Room::InTurns => {
+            "generations stand still in turns, so that how many run at a time is not seen".to_owned()
+        }
+        _ => format!(
+            "{} generations at once do not keep each other waiting, or are over too soon to tell",
+            WIDTHS[WIDTHS.len() - 1]
+        ),
+    };
     format!(
-        "Health shows no requests_inflight that moves, and {} generations at once do not keep each other waiting, or are \
-         over too soon to tell: nothing shows whether their work went on after the cancel",
-        WIDTHS[WIDTHS.len() - 1]
+        "Health shows no requests_inflight that moves, and {why}: nothing shows whether their work went on after the cancel"
     )
 }
 
