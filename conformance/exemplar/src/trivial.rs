@@ -1,4 +1,4 @@
-//! Servers that do almost nothing. A suite that cannot fail them is decoration (the floor, `tests/floor.rs`).
+//! Servers that do almost nothing. A suite that cannot fail them is decoration (the floor, `tests/hopeless/floor.rs`).
 
 use std::io;
 
