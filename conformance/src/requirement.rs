@@ -30,6 +30,8 @@ pub struct Requirement {
     /// What may go on beside the check.
     pub isolation: Isolation,
     /// Takes seconds by its nature: of those that run beside each other, it begins first.
+    pub first: bool,
+    /// Takes more than ten seconds by its nature: it is asked for by `--slow`.
     pub slow: bool,
     /// Loads, floods, unloads or restarts the target: not for one that others use.
     pub unsafe_: bool,
@@ -94,8 +96,8 @@ impl fmt::Debug for Requirement {
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
 /// The check and the mutant stay outside the macro's body, so that rustfmt sees them. What can be left out has a value that
-/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, neither `slow` nor `unsafe_`, and `asked_by` all
-/// profiles.
+/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, none of `first`, `slow` and `unsafe_`, and
+/// `asked_by` all profiles.
 #[macro_export]
 macro_rules! requirement {
     (@or [] $default:expr) => { $default };
@@ -108,6 +110,7 @@ macro_rules! requirement {
         dialects: [$($dialect:ident),+],
         $(needs: [$($need:ident),+],)?
         $(isolation: $isolation:ident,)?
+        $(first: $first:literal,)?
         $(slow: $slow:literal,)?
         $(unsafe_: $unsafe_:literal,)?
         $(asked_by: [$($profile:ident),+],)?
@@ -126,6 +129,7 @@ macro_rules! requirement {
             isolation: $crate::requirement!(
                 @or [$($crate::vocabulary::Isolation::$isolation)?] $crate::vocabulary::Isolation::Shared
             ),
+            first: $crate::requirement!(@or [$($first)?] false),
             slow: $crate::requirement!(@or [$($slow)?] false),
             unsafe_: $crate::requirement!(@or [$($unsafe_)?] false),
             asked_by: $crate::requirement!(

@@ -139,6 +139,21 @@ impl fmt::Display for Need {
     }
 }
 
+impl Need {
+    /// How a run is given it.
+    pub const fn given_by(self) -> &'static str {
+        match self {
+            Self::Token => "say it with CONFORMANCE_TOKEN, or in the target file",
+            Self::Managed => "let the run start the target, with --spawn, --container or a target file",
+            Self::SocketAndPort => "give --target twice, with the socket and with the port",
+            Self::Tls => "give --target https://host:port",
+            Self::Downstream | Self::Http | Self::Issuer | Self::Database => {
+                "this version cannot be given it"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -43,11 +43,12 @@ pub use schema::differences;
 use trace::Trace;
 pub use unary::Unary;
 pub(crate) use wire::quote;
-use wire::{Address, CallOptions, Connection, Tls};
+use wire::{Address, CallOptions, Connection, Raw, Tls};
 
 use crate::{
     evidence::Exchange,
     verdict::{Judgement, NotPassed},
+    vocabulary::Need,
 };
 
 /// What is known of the endpoint under test; the same for every check of a run.
@@ -74,6 +75,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether a check can have what it needs.
+    pub fn gives(&self, need: Need) -> bool {
+        let unix = |address: &Address| matches!(address, Address::Unix(_));
+        match need {
+            Need::Token => self.token.is_some(),
+            Need::SocketAndPort => self.addresses.iter().any(unix) && !self.addresses.iter().all(unix),
+            Need::Tls => self.addresses.iter().any(Address::is_tls),
+            Need::Managed | Need::Downstream | Need::Http | Need::Issuer | Need::Database => false,
+        }
+    }
+
     /// Takes out of a text what is secret of the credentials.
     pub fn redactor(&self) -> Redactor {
         let sensitive = self.metadata.iter().filter(|(_, value)| value.is_sensitive());
@@ -217,7 +229,20 @@ impl Probe {
         self.connected(Connection::open_narrow(&addresses[0], tls, *patience).await)
     }
 
-    fn connected(&self, opened: io::Result<Connection>) -> Result<Connection, NotPassed> {
+    /// A new connection on which frames are sent by hand, with these SETTINGS.
+    pub async fn connect_by_hand(&self, settings: &[u8]) -> Result<Raw, NotPassed> {
+        let Endpoint { addresses, tls, patience, .. } = &*self.endpoint;
+        self.connected(Raw::open(&addresses[0], tls, settings, *patience).await)
+    }
+
+    /// The header block of a call with the endpoint's token, for a connection by hand.
+    pub fn block(&self, raw: &Raw, method: &str) -> Vec<u8> {
+        let bearer = self.endpoint.token.as_ref().map(|token| format!("Bearer {token}"));
+        let more: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        wire::frames::block(&self.path(method), raw.authority(), &more)
+    }
+
+    fn connected<T>(&self, opened: io::Result<T>) -> Result<T, NotPassed> {
         opened.map_err(|error| {
             wire::Observer::lost(&self.record);
             NotPassed::Fail(format!("no connection to {}: {error}", self.endpoint.addresses[0]))

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    executor::{Bench, Ran, broken, execute},
+    executor::{Bench, Kinds, Ran, broken, execute},
     plan::Plan,
     presence::gone,
     redact::redacted,
@@ -61,6 +61,8 @@ pub struct Conduct {
     pub command: String,
     /// The target's known failures, which are marked and counted as such.
     pub known_failures: KnownFailures,
+    /// Whether slow checks are asked, and whether those are left out that load, flood, unload or restart the target.
+    pub kinds: Kinds,
     /// For reports: a warning and an inconclusive check make the run red.
     pub strict: bool,
 }
@@ -103,7 +105,7 @@ async fn dispatch(
     } else if endless {
         Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
-        Schedule::new(requirements.iter().map(|r| (r.isolation, r.slow)), width.min(conduct.jobs.max(1)))
+        Schedule::new(requirements.iter().map(|r| (r.isolation, r.first)), width.min(conduct.jobs.max(1)))
     };
     let started = RunStarted {
         schema: SCHEMA,
@@ -127,6 +129,7 @@ async fn dispatch(
         limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
         too_slow: wanted > MOST_LIMIT && !hopeless,
         vain: Arc::default(),
+        kinds: conduct.kinds,
         command: conduct.command,
     };
     let spoke = !facts.services.is_empty();

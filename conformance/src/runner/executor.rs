@@ -25,6 +25,15 @@ const MORE_PATIENCE: u32 = 3;
 /// Characters of a reason.
 const LONGEST_REASON: usize = 2_000;
 
+/// Which kinds of checks a run asks (contract, section 13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Also those that need more than ten seconds.
+    pub slow: bool,
+    /// None that loads, floods, unloads or restarts the target.
+    pub safe: bool,
+}
+
 /// What an executor needs to know besides the requirement.
 #[derive(Clone, Debug)]
 pub(super) struct Bench {
@@ -40,6 +49,8 @@ pub(super) struct Bench {
     pub(super) too_slow: bool,
     /// Checks so far that waited in vain at each attempt.
     pub(super) vain: Arc<AtomicUsize>,
+    /// Which kinds of checks are asked.
+    pub(super) kinds: Kinds,
     /// The command line that reaches the same target, without `--only`.
     pub(super) command: String,
 }
@@ -133,9 +144,7 @@ fn result(
 
 /// The check's judgement, and whether it ran into its limit.
 async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Probe>) -> (Judgement, bool) {
-    if !requirement.dialects.contains(&bench.endpoint.dialect) {
-        let why =
-            format!("it cannot be seen in the dialect {}, which this run speaks", bench.endpoint.dialect);
+    if let Some(why) = not_asked(requirement, bench) {
         return (Err(NotPassed::Skip(why)), false);
     }
     let checking = Arc::clone(probe);
@@ -147,6 +156,26 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
         Ok(Err(panic)) => (Err(NotPassed::Harness(format!("the check itself broke: {panic}"))), false),
         Err(_) => (Err(without_end(bench)), true),
     }
+}
+
+/// Why this run does not ask a requirement, if it does not.
+fn not_asked(requirement: &Requirement, bench: &Bench) -> Option<String> {
+    if !requirement.dialects.contains(&bench.endpoint.dialect) {
+        return Some(format!(
+            "it cannot be seen in the dialect {}, which this run speaks",
+            bench.endpoint.dialect
+        ));
+    }
+    if requirement.slow && !bench.kinds.slow {
+        return Some("it takes more than ten seconds: ask for it with --slow".to_owned());
+    }
+    if requirement.unsafe_ && bench.kinds.safe {
+        return Some(
+            "it loads, floods, unloads or restarts the target, and --safe leaves that out".to_owned(),
+        );
+    }
+    let missing = requirement.needs.iter().find(|need| !bench.endpoint.gives(**need))?;
+    Some(format!("it needs {missing}: {}", missing.given_by()))
 }
 
 fn without_end(bench: &Bench) -> NotPassed {

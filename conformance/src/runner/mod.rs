@@ -17,6 +17,7 @@ mod survey;
 
 pub use asked::Asked;
 pub use dispatcher::{Conduct, conduct};
+pub use executor::Kinds;
 pub(crate) use pattern::{Pattern, nearest};
 pub use plan::{BadSelection, Plan, Selection};
 pub(crate) use plan::{contract, patterns};

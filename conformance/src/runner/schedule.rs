@@ -1,6 +1,6 @@
 //! Which check may begin now: shared ones beside each other, all others alone. Pure.
 //!
-//! The shared ones come first, and of them the slow ones. One that did not pass beside others is run again alone, and what
+//! The shared ones come first, and of them those that take long. One that did not pass beside others is run again alone, and what
 //! it says then stands: no verdict hangs on what ran beside it.
 
 use std::collections::VecDeque;
@@ -27,13 +27,13 @@ pub(super) struct Turn {
 }
 
 impl Schedule {
-    /// All checks of a plan, each with what may go on beside it and whether it is slow, `width` of the shared ones at a
+    /// All checks of a plan, each with what may go on beside it and whether it begins first, `width` of the shared ones at a
     /// time. With a width of one, they run in the plan's order.
     pub(super) fn new(checks: impl IntoIterator<Item = (Isolation, bool)>, width: usize) -> Self {
         let width = width.max(1);
         let (mut shared, mut alone) = (VecDeque::new(), VecDeque::new());
-        for (at, (isolation, slow)) in checks.into_iter().enumerate() {
-            match (width > 1 && isolation == Isolation::Shared, slow) {
+        for (at, (isolation, first)) in checks.into_iter().enumerate() {
+            match (width > 1 && isolation == Isolation::Shared, first) {
                 (true, true) => shared.push_front(at),
                 (true, false) => shared.push_back(at),
                 (false, _) => alone.push_back(at),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slow_ones_begin_first() {
+    fn those_that_take_long_begin_first() {
         let mut schedule = Schedule::new([(Shared, false), (Quiet, true), (Shared, true)], 2);
         let order = [next(&mut schedule), next(&mut schedule)];
         assert_eq!(order, [Some((2, true)), Some((0, true))]);

@@ -8,7 +8,7 @@ use ai_inference_proto::Dialect;
 use conformance::{
     events::{CheckResult, Event},
     known_failures::KnownFailures,
-    runner::{Asked, Conduct, Plan, Selection, conduct, survey},
+    runner::{Asked, Conduct, Kinds, Plan, Selection, conduct, survey},
     vocabulary::{Profile, Role},
 };
 use exemplar::{self, Behaviour};
@@ -19,9 +19,7 @@ pub(crate) const TOKEN: &str = "a-token-for-tests";
 
 /// Serves a behaviour and runs every requirement against it.
 pub(crate) async fn judge(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
-    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
-    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
-    judge_address(&running.addresses[0], Profile::Full).await
+    judge_served(behaviour, &[], 1).await
 }
 
 /// Runs every requirement against an address that needs no TLS.
@@ -31,16 +29,21 @@ pub(crate) async fn judge_address(address: &Address, profile: Profile) -> Vec<Ch
 
 /// Serves a behaviour and runs the requirements of these ids against it.
 pub(crate) async fn judge_only(behaviour: Arc<dyn Behaviour>, only: &[&str]) -> Vec<CheckResult> {
-    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
-    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
-    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, only, 1).await
+    judge_served(behaviour, only, 1).await
 }
 
 /// Serves a behaviour and runs every requirement against it, checks beside each other as the program does.
 pub(crate) async fn judge_side_by_side(behaviour: Arc<dyn Behaviour>) -> Vec<CheckResult> {
-    let anywhere = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
-    let running = exemplar::serve(behaviour, &[anywhere], Some(TOKEN.into())).await.expect("a loopback port");
-    judge_some(&running.addresses[0], &Tls::default(), Profile::Full, &[], JOBS).await
+    judge_served(behaviour, &[], JOBS).await
+}
+
+/// Serves a behaviour on a port and on a socket.
+async fn judge_served(behaviour: Arc<dyn Behaviour>, only: &[&str], jobs: usize) -> Vec<CheckResult> {
+    let directory = tempfile::tempdir().expect("a folder for the socket");
+    let port = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
+    let both = [port, Address::Unix(directory.path().join("exemplar.sock"))];
+    let running = exemplar::serve(behaviour, &both, Some(TOKEN.into())).await.expect("a loopback port");
+    judge_some(&running.addresses, &Tls::default(), Profile::Full, only, jobs).await
 }
 
 /// The program's default of `--jobs`.
@@ -48,7 +51,7 @@ const JOBS: usize = 4;
 
 /// Runs every requirement against an address.
 pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
-    judge_some(address, tls, profile, &[], 1).await
+    judge_some(std::slice::from_ref(address), tls, profile, &[], 1).await
 }
 
 /// What the tests ask of an exemplar.
@@ -65,9 +68,9 @@ pub(crate) fn asked<'a>(addresses: &'a [Address], tls: &'a Tls, documented: Dial
     }
 }
 
-/// Runs the requirements of these ids, or all, against an address.
+/// Runs the requirements of these ids, or all, against an endpoint.
 async fn judge_some(
-    address: &Address,
+    addresses: &[Address],
     tls: &Tls,
     profile: Profile,
     only: &[&str],
@@ -75,9 +78,7 @@ async fn judge_some(
 ) -> Vec<CheckResult> {
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let selection = Selection { roles: vec![Role::Server], profile, only, skip: vec![], shard: None };
-    let mut target = survey(asked(std::slice::from_ref(address), tls, profile.documented()))
-        .await
-        .expect("the endpoint listens");
+    let mut target = survey(asked(addresses, tls, profile.documented())).await.expect("the endpoint listens");
     if jobs > 1 {
         target.measure_width().await;
     }
@@ -90,6 +91,7 @@ async fn judge_some(
         jobs,
         command: "conformance run".into(),
         known_failures: KnownFailures::default(),
+        kinds: Kinds { slow: true, safe: false },
         strict: false,
     };
     let mut events = conduct(run, std::future::pending());

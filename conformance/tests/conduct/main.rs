@@ -20,7 +20,7 @@ use conformance::{
     probe::Probe,
     requirement::{Checking, Mutant, Requirement},
     requirements::ALL,
-    runner::{Conduct, Plan, Selection, conduct, survey},
+    runner::{Conduct, Kinds, Plan, Selection, conduct, survey},
     vocabulary::{Profile, Role},
 };
 use exemplar::{Behaviour, Conformant, Pace, Paced, State};
@@ -62,6 +62,7 @@ async fn prepared(address: &Address, jobs: usize) -> Conduct {
         jobs,
         command: "conformance run".into(),
         known_failures: KnownFailures::default(),
+        kinds: Kinds { slow: true, safe: false },
         strict: false,
     }
 }
@@ -132,6 +133,7 @@ async fn a_panic_in_a_check_is_its_own_error_and_holds_up_no_other_result() {
         let Mutant { fault, behaviour, reason } = *mutant;
         let mutant = Mutant { fault, behaviour, reason };
         Box::leak(Box::new(Requirement {
+            first: false,
             id,
             level,
             role,
