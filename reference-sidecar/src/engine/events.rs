@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
+    time::{Duration, Instant},
 };
 
 use super::{EngineError, alarms::Alarms, interrupts::Interrupts, sequence::Command};
@@ -30,7 +31,16 @@ pub enum Finish {
 
 /// Both ends of a new sequence's channel, which holds `ahead` tokens; memory is taken as they come.
 pub(super) fn channel(id: SequenceId, ahead: usize, ways: WaysIn) -> (EventWriter, EventReader) {
-    let channel = Arc::new(Channel::default());
+    let state = State {
+        tokens: VecDeque::new(),
+        outcome: None,
+        read: 0,
+        moved: Instant::now(),
+        waker: None,
+        starved: false,
+        closed: false,
+    };
+    let channel = Arc::new(Channel(Mutex::new(state)));
     let writer = EventWriter { channel: Arc::clone(&channel), ahead: ahead.max(1) };
     (writer, EventReader { id, channel, ways })
 }
@@ -42,16 +52,18 @@ pub(super) struct WaysIn {
     pub(super) interrupts: Arc<Interrupts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Channel(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     tokens: VecDeque<u32>,
     /// The outcome, read after the last token.
     outcome: Option<Result<Finish, EngineError>>,
     /// Tokens that were read.
     read: usize,
+    /// When the last one was read, or the first came that waits.
+    moved: Instant,
     /// The waker of the reader that waits.
     waker: Option<Waker>,
     /// The engine waits for room.
@@ -77,13 +89,17 @@ impl EventWriter {
     /// There is room for the next token. If not, the reader will wake the engine when there is.
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.channel.lock();
-        state.starved = state.tokens.len() >= self.ahead.min(FIRST_AHEAD + AHEAD_A_READ * state.read);
+        let (waiting, ahead) = (state.tokens.len(), self.ahead.min(FIRST_AHEAD + AHEAD_A_READ * state.read));
+        state.starved = waiting >= ahead || (waiting >= UNREAD && state.moved.elapsed() > STANDSTILL);
         !state.starved
     }
 
     /// Hands a token over. Call only when there is room; what a reader that left would have got is dropped.
     pub(super) fn send(&self, token: u32, alarms: &mut Alarms) {
         let mut state = self.channel.lock();
+        if state.tokens.is_empty() {
+            state.moved = Instant::now();
+        }
         if !state.closed {
             state.tokens.push_back(token);
         }
@@ -140,6 +156,7 @@ impl EventReader {
             return Poll::Pending;
         };
         state.read += 1;
+        state.moved = Instant::now();
         if std::mem::take(&mut state.starved) {
             let _ = self.ways.commands.send(Command::Wake);
         }
@@ -177,10 +194,14 @@ impl Drop for EventReader {
     }
 }
 
-/// Tokens that a reader who has read nothing yet is worth, and how many more with each that it reads: thousands of calls whose
-/// answers nobody takes cost little, and who reads is soon far ahead of the network.
+/// Tokens that may wait for a reader who has read nothing yet, and how many more with each that it reads: who reads is soon
+/// far ahead of the network.
 const FIRST_AHEAD: usize = 512;
 const AHEAD_A_READ: usize = 4;
+/// With so many that wait, a reader who has read none for so long is waited for: thousands of calls whose answers nobody takes
+/// cost little.
+const UNREAD: usize = 32;
+const STANDSTILL: Duration = Duration::from_millis(50);
 
 /// Wakes a thread that waits for a token.
 struct Unpark(Thread);
@@ -188,5 +209,29 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_who_reads_nothing_is_waited_for_and_wakes_the_engine_when_it_reads() {
+        let (commands, woken) = mpsc::channel();
+        let ways = WaysIn { commands, interrupts: Arc::new(Interrupts::new(None)) };
+        let (writer, mut reader) = channel(SequenceId(1), 1024, ways);
+        let mut alarms = Alarms::new();
+        for token in 0..UNREAD as u32 {
+            assert!(writer.has_room(), "token {token}");
+            writer.send(token, &mut alarms);
+            thread::sleep(STANDSTILL / UNREAD as u32 * 2);
+        }
+        assert!(!writer.has_room(), "nothing was read for longer than is waited");
+        assert_eq!(reader.blocking_next(), Some(0));
+        assert!(matches!(woken.try_recv(), Ok(Command::Wake)));
+        assert!(writer.has_room());
     }
 }
