@@ -7,6 +7,7 @@ pub mod docs;
 mod doors;
 pub mod explain;
 mod forecast;
+mod kinds;
 pub mod list;
 mod metadata;
 mod output;

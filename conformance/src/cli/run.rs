@@ -15,6 +15,7 @@ use super::{
     declared::Declared,
     doors,
     forecast::{self, Forecast},
+    kinds::KindArgs,
     output,
     patience::{interrupted, told},
     repeat,
@@ -27,7 +28,7 @@ use crate::{
     exit::Exit,
     known_failures::KnownFailures,
     reports::{Format, Language, Reports, Run},
-    runner::{Asked, Conduct, Kinds, Plan, Refusal, Selection, Unreachable, conduct, ready, survey},
+    runner::{Asked, Conduct, Plan, Refusal, Selection, Unreachable, conduct, ready, survey},
     target::{Start, Target},
     vocabulary::{Profile, Role},
 };
@@ -62,12 +63,9 @@ pub struct RunArgs {
     /// Leave out the requirements whose id matches, such as 'HEALTH-*'; repeatable
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
-    /// Also run checks that need more than ten seconds; without it they are skipped
-    #[arg(long)]
-    pub slow: bool,
-    /// Run no check that loads, floods, unloads or restarts the target: others use it
-    #[arg(long)]
-    pub safe: bool,
+    /// Slow and unsafe checks
+    #[command(flatten)]
+    pub kinds: KindArgs,
     /// Fail the run also when a SHOULD or MAY fails, or when a check is inconclusive
     #[arg(long)]
     pub strict: bool,
@@ -292,7 +290,7 @@ async fn judge(
         jobs: args.jobs,
         command: named.command,
         known_failures,
-        kinds: Kinds { slow: args.slow, safe: args.safe },
+        kinds: args.kinds.into(),
         strict: args.strict,
     };
     let (mut exit, mut runs) = (Exit::Success, Vec::new());

@@ -21,7 +21,7 @@ use conformance::{
     requirement::{Checking, Mutant, Requirement},
     requirements::ALL,
     runner::{Conduct, Kinds, Plan, Selection, conduct, survey},
-    vocabulary::{Profile, Role},
+    vocabulary::{Need, Profile, Role},
 };
 use exemplar::{Behaviour, Conformant, Pace, Paced, State};
 use http::HeaderMap;
@@ -119,42 +119,74 @@ async fn checks_beside_each_other_give_the_same_verdicts_in_the_same_order() {
     assert_eq!(shown(&one), shown(&many), "{}", not_passed(&many).join("\n"));
 }
 
+fn passes(probe: &Probe) -> Checking<'_> {
+    Box::pin(async { probe.assert(true, String::new) })
+}
+
+/// One of the suite's requirements, with another check.
+fn like(at: usize, check: for<'a> fn(&'a Probe) -> Checking<'a>) -> Requirement {
+    let Requirement { id, level, role, dialects, isolation, asked_by, title, since, page, file, .. } =
+        *ALL[at];
+    let Mutant { fault, behaviour, reason } = ALL[at].mutant;
+    let mutant = Mutant { fault, behaviour, reason };
+    let (needs, first, slow, unsafe_): (&[Need], _, _, _) = (&[], false, false, false);
+    Requirement {
+        id,
+        level,
+        role,
+        dialects,
+        needs,
+        isolation,
+        first,
+        slow,
+        unsafe_,
+        asked_by,
+        title,
+        since,
+        page,
+        file,
+        check,
+        mutant,
+    }
+}
+
+fn leaked(requirement: Requirement) -> &'static Requirement {
+    Box::leak(Box::new(requirement))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_run_does_not_ask_is_skipped_with_the_reason() {
+    let running = served(Arc::new(Conformant)).await;
+    let asked = async |kinds: Kinds| {
+        let mut run = prepared(&running.addresses[0], 1).await;
+        run.kinds = kinds;
+        run.plan.requirements = vec![
+            leaked(Requirement { slow: true, ..like(0, passes) }),
+            leaked(Requirement { unsafe_: true, ..like(1, passes) }),
+            leaked(Requirement { needs: &[Need::Token], ..like(2, passes) }),
+            leaked(Requirement { needs: &[Need::SocketAndPort], ..like(3, passes) }),
+        ];
+        results(run).await.into_iter().map(|r| (r.verdict, r.reason)).collect::<Vec<_>>()
+    };
+    let few = asked(Kinds { slow: false, safe: true }).await;
+    assert!(few[0].0 == Verdict::Skip && few[0].1.contains("--slow"), "{few:?}");
+    assert!(few[1].0 == Verdict::Skip && few[1].1.contains("--safe"), "{few:?}");
+    assert_eq!(few[2].0, Verdict::Pass, "the run has a token");
+    assert!(few[3].0 == Verdict::Skip && few[3].1.contains("--target twice"), "{few:?}");
+    let all = asked(Kinds { slow: true, safe: false }).await;
+    assert_eq!(all[..2].iter().map(|r| r.0).collect::<Vec<_>>(), [Verdict::Pass, Verdict::Pass]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_a_check_is_its_own_error_and_holds_up_no_other_result() {
     fn panics(_: &Probe) -> Checking<'_> {
         Box::pin(async { panic!("on purpose") })
     }
-    fn passes(probe: &Probe) -> Checking<'_> {
-        Box::pin(async { probe.assert(true, String::new) })
-    }
-    let like = |at: usize, check: for<'a> fn(&'a Probe) -> Checking<'a>| -> &'static Requirement {
-        let Requirement { id, level, role, dialects, needs, isolation, slow, unsafe_, .. } = *ALL[at];
-        let Requirement { asked_by, title, since, page, file, ref mutant, .. } = *ALL[at];
-        let Mutant { fault, behaviour, reason } = *mutant;
-        let mutant = Mutant { fault, behaviour, reason };
-        Box::leak(Box::new(Requirement {
-            first: false,
-            id,
-            level,
-            role,
-            dialects,
-            needs,
-            isolation,
-            slow,
-            unsafe_,
-            asked_by,
-            title,
-            since,
-            page,
-            file,
-            check,
-            mutant,
-        }))
-    };
     let running = served(Arc::new(Conformant)).await;
     for jobs in [1, 4] {
         let mut run = prepared(&running.addresses[0], jobs).await;
-        run.plan.requirements = vec![like(0, passes), like(1, panics), like(2, passes)];
+        run.plan.requirements =
+            vec![leaked(like(0, passes)), leaked(like(1, panics)), leaked(like(2, passes))];
         let verdicts: Vec<_> = results(run).await.iter().map(|r| r.verdict).collect();
         assert_eq!(verdicts, [Verdict::Pass, Verdict::Error, Verdict::Pass], "{jobs} jobs");
     }
