@@ -30,7 +30,7 @@ pub use end::{End, Status, code_name};
 pub use fnv::{FNV_OFFSET, fnv};
 pub use framing::{PREFIX, framed, whole};
 pub use observer::Observer;
-pub use raw::{Raw, prefixed};
+pub use raw::Raw;
 pub use shown::{hex, quote, time};
 pub use tls::{BadTls, Tls};
 pub use transport::{Transport, dial, takes_connections};

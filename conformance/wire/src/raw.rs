@@ -2,7 +2,6 @@
 
 use std::{fmt, io, time::Duration};
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
     sync::mpsc,
@@ -112,8 +111,27 @@ async fn read(mut reader: ReadHalf<Box<dyn Transport>>, frames: mpsc::Sender<Fra
     }
 }
 
-/// A gRPC message with its prefix, for what is cut or changed by hand.
-pub fn prefixed(flag: u8, message: &[u8]) -> Bytes {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[flag][..], &length, message].concat().into()
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_answers_the_hello_and_a_ping() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+            while connection.accept().await.is_some() {}
+        });
+        let (address, limit) = (Address::Tcp { host: "127.0.0.1".into(), port }, Duration::from_secs(10));
+        let mut raw = Raw::open(&address, &Tls::default(), &[], limit).await.unwrap();
+        assert_eq!(raw.next(limit).await.unwrap().kind, SETTINGS);
+        assert!(raw.ping(limit).await.unwrap().is_some());
+        assert!(!raw.closed());
+        serving.abort();
+        while raw.next(limit).await.is_some() {}
+        assert!(raw.frames.is_closed(), "the end is seen");
+    }
 }

@@ -31,16 +31,7 @@ pub enum Finish {
 
 /// Both ends of a new sequence's channel, which holds `ahead` tokens; memory is taken as they come.
 pub(super) fn channel(id: SequenceId, ahead: usize, ways: WaysIn) -> (EventWriter, EventReader) {
-    let state = State {
-        tokens: VecDeque::new(),
-        outcome: None,
-        read: 0,
-        moved: Instant::now(),
-        waker: None,
-        starved: false,
-        closed: false,
-    };
-    let channel = Arc::new(Channel(Mutex::new(state)));
+    let channel = Arc::new(Channel::default());
     let writer = EventWriter { channel: Arc::clone(&channel), ahead: ahead.max(1) };
     (writer, EventReader { id, channel, ways })
 }
@@ -52,10 +43,10 @@ pub(super) struct WaysIn {
     pub(super) interrupts: Arc<Interrupts>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Channel(Mutex<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     tokens: VecDeque<u32>,
     /// The outcome, read after the last token.
@@ -63,7 +54,7 @@ struct State {
     /// Tokens that were read.
     read: usize,
     /// When the last one was read, or the first came that waits.
-    moved: Instant,
+    moved: Option<Instant>,
     /// The waker of the reader that waits.
     waker: Option<Waker>,
     /// The engine waits for room.
@@ -90,7 +81,8 @@ impl EventWriter {
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.channel.lock();
         let (waiting, ahead) = (state.tokens.len(), self.ahead.min(FIRST_AHEAD + AHEAD_A_READ * state.read));
-        state.starved = waiting >= ahead || (waiting >= UNREAD && state.moved.elapsed() > STANDSTILL);
+        let stands_still = || state.moved.is_some_and(|moved| moved.elapsed() > STANDSTILL);
+        state.starved = waiting >= ahead || (waiting >= UNREAD && stands_still());
         !state.starved
     }
 
@@ -98,7 +90,7 @@ impl EventWriter {
     pub(super) fn send(&self, token: u32, alarms: &mut Alarms) {
         let mut state = self.channel.lock();
         if state.tokens.is_empty() {
-            state.moved = Instant::now();
+            state.moved = Some(Instant::now());
         }
         if !state.closed {
             state.tokens.push_back(token);
@@ -156,7 +148,7 @@ impl EventReader {
             return Poll::Pending;
         };
         state.read += 1;
-        state.moved = Instant::now();
+        state.moved = Some(Instant::now());
         if std::mem::take(&mut state.starved) {
             let _ = self.ways.commands.send(Command::Wake);
         }
@@ -198,9 +190,10 @@ impl Drop for EventReader {
 /// far ahead of the network.
 const FIRST_AHEAD: usize = 512;
 const AHEAD_A_READ: usize = 4;
-/// With so many that wait, a reader who has read none for so long is waited for: thousands of calls whose answers nobody takes
-/// cost little.
+/// A generation stops while so many tokens wait and its reader has read none for as long as [`STANDSTILL`]: thousands of calls
+/// whose answers nobody takes cost little.
 const UNREAD: usize = 32;
+/// A reader who is only slow to begin has begun by then.
 const STANDSTILL: Duration = Duration::from_millis(50);
 
 /// Wakes a thread that waits for a token.
