@@ -31,6 +31,8 @@ pub struct Requirement {
     pub isolation: Isolation,
     /// Takes seconds by its nature: of those that run beside each other, it begins first.
     pub first: bool,
+    /// Judges what all others have heard: it begins when they have ended.
+    pub last: bool,
     /// Takes more than ten seconds by its nature: it is asked for by `--slow`.
     pub slow: bool,
     /// Loads, floods, unloads or restarts the target: not for one that others use.
@@ -74,6 +76,11 @@ impl Requirement {
         self.id.split_once('-').map_or(self.id, |(area, _)| area)
     }
 
+    /// Whether its check stops the target that the run began with.
+    pub fn stops_the_target(&self) -> bool {
+        self.needs.contains(&Need::Managed)
+    }
+
     /// Whether a run with this profile asks it.
     pub fn is_asked_in(&self, profile: Profile) -> bool {
         (profile != Profile::Core || self.level == Level::Must) && self.asked_by.contains(&profile)
@@ -96,7 +103,7 @@ impl fmt::Debug for Requirement {
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
 /// The check and the mutant stay outside the macro's body, so that rustfmt sees them. What can be left out has a value that
-/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, none of `first`, `slow` and `unsafe_`, and
+/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, none of `first`, `last`, `slow` and `unsafe_`, and
 /// `asked_by` all profiles.
 #[macro_export]
 macro_rules! requirement {
@@ -111,6 +118,7 @@ macro_rules! requirement {
         $(needs: [$($need:ident),+],)?
         $(isolation: $isolation:ident,)?
         $(first: $first:literal,)?
+        $(last: $last:literal,)?
         $(slow: $slow:literal,)?
         $(unsafe_: $unsafe_:literal,)?
         $(asked_by: [$($profile:ident),+],)?
@@ -130,6 +138,7 @@ macro_rules! requirement {
                 @or [$($crate::vocabulary::Isolation::$isolation)?] $crate::vocabulary::Isolation::Shared
             ),
             first: $crate::requirement!(@or [$($first)?] false),
+            last: $crate::requirement!(@or [$($last)?] false),
             slow: $crate::requirement!(@or [$($slow)?] false),
             unsafe_: $crate::requirement!(@or [$($unsafe_)?] false),
             asked_by: $crate::requirement!(

@@ -144,7 +144,9 @@ impl Need {
     pub const fn given_by(self) -> &'static str {
         match self {
             Self::Token => "say it with CONFORMANCE_TOKEN, or in the target file",
-            Self::Managed => "let the run start the target, with --spawn, --container or a target file",
+            Self::Managed => {
+                "let the run start the target by a command, with --spawn or in the target file, and without --repeat"
+            }
             Self::SocketAndPort => "give --target twice, with the socket and with the port",
             Self::Tls => "give --target https://host:port",
             Self::Downstream | Self::Http | Self::Issuer | Self::Database => {

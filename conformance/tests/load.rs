@@ -196,7 +196,7 @@ impl Behaviour for Drowsy {
     }
 }
 
-/// The exemplar, which answers a stream's requests in turn; counts streams.
+/// The exemplar, but that it answers a stream's requests in turn; counts streams.
 struct Counting {
     paced: Paced,
     calls: Arc<AtomicUsize>,
@@ -222,6 +222,10 @@ impl Behaviour for Counting {
     async fn requests(&self, requests: Requests) -> Requests {
         self.calls.fetch_add(1, Ordering::Relaxed);
         requests
+    }
+
+    fn at_once(&self) -> usize {
+        1
     }
 
     fn speak(&self, request: &ai_inference_proto::GenerationRequest) -> exemplar::Script {

@@ -8,12 +8,14 @@ use conformance::{
     events::{CheckResult, Verdict},
     requirement::Requirement,
     requirements::ALL,
-    vocabulary::Isolation,
+    vocabulary::{Isolation, Need},
 };
 use tokio::task::JoinSet;
 
+/// It looks at a process's memory, which an exemplar in this process does not have for itself.
+const SEES_MEMORY: &str = "TRANSPORT-007";
 /// Mutants at a time: each is an endpoint and a suite, and they mostly wait.
-const WIDTH: usize = 6;
+const WIDTH: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
@@ -43,7 +45,7 @@ async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
     }
     // The servers in this process disturb each other's clocks: a mutant that survives beside others is tried again alone.
     for requirement in disturbed {
-        let results = common::judge_only((requirement.mutant.behaviour)(), &[requirement.id]).await;
+        let results = alone(requirement).await;
         let own = results.iter().find(|r| r.id == requirement.id).expect("it was asked");
         if !is_killed(requirement, own) {
             survivors.push(format!(
@@ -67,15 +69,34 @@ async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
     insta::assert_snapshot!("kill_matrix", matrix);
 }
 
+/// What its own check says of a mutant beside which nothing else is judged.
+async fn alone(requirement: &'static Requirement) -> Vec<CheckResult> {
+    let (mutant, only) = ((requirement.mutant.behaviour)(), [requirement.id]);
+    match requirement.needs {
+        [Need::Managed] => common::judge_managed(Some(requirement.id), &only).await,
+        [Need::Tls] => common::judge_tls(mutant, &only).await,
+        _ if requirement.id == SEES_MEMORY => common::judge_managed(Some(requirement.id), &only).await,
+        _ => common::judge_only(mutant, &only).await,
+    }
+}
+
 /// By its own check, for the reason that names the fault.
 fn is_killed(requirement: &Requirement, own: &CheckResult) -> bool {
     own.verdict == Verdict::Fail && own.reason.contains(requirement.mutant.reason)
 }
 
-/// What its own check says of a mutant, and those that say the same on a busy machine: what measures time or fills the
-/// target may see another thing there.
+/// What its own check says of a mutant, and those of its area that say the same on a busy machine: what measures time or fills
+/// the target may see another thing there. Of these, those that can be seen in the same dialect.
 async fn judged(requirement: &'static Requirement) -> Vec<CheckResult> {
-    let steady = ALL.iter().filter(|r| r.isolation == Isolation::Shared && r.id != requirement.id);
+    if matches!(requirement.needs, [Need::Managed | Need::Tls]) || requirement.id == SEES_MEMORY {
+        return alone(requirement).await;
+    }
+    let beside = |r: &&&Requirement| {
+        r.id != requirement.id
+            && r.area() == requirement.area()
+            && r.dialects.contains(&requirement.dialects[0])
+    };
+    let steady = ALL.iter().filter(|r| r.isolation == Isolation::Shared).filter(beside);
     let asked: Vec<_> = steady.map(|r| r.id).chain([requirement.id]).collect();
     common::judge_only((requirement.mutant.behaviour)(), &asked).await
 }

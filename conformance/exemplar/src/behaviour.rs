@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use ai_inference_proto::{ControlMessage, Dialect, GenerationRequest, GenerationResponse, HealthAnswer};
@@ -14,6 +15,7 @@ use http::HeaderMap;
 use tonic::Status;
 
 use super::{
+    frames::{Arrival, Fate},
     language::{self, Script},
     state::State,
 };
@@ -44,6 +46,11 @@ pub trait Behaviour: Send + Sync + 'static {
     /// The largest message that is taken, in bytes.
     fn message_limit(&self) -> usize {
         4 << 20
+    }
+
+    /// Looks at a frame of HTTP/2 whose head has come.
+    fn frame(&self, _state: &State, _arrival: Arrival) -> Fate {
+        Fate::Taken
     }
 
     /// One whole HTTP exchange.
@@ -86,14 +93,55 @@ pub trait Behaviour: Send + Sync + 'static {
         Err(Status::invalid_argument("the stream was half-closed without a request"))
     }
 
+    /// Generations of one call that run at once; further requests wait for one of them to end.
+    fn at_once(&self) -> usize {
+        256
+    }
+
+    /// A request with the trace_id of an unfinished generation of the same call.
+    fn trace_in_use(&self, trace_id: &str) -> Result<(), Status> {
+        let why = format!("the generation with the trace_id {trace_id} is not finished on this stream");
+        Err(Status::invalid_argument(why))
+    }
+
     /// Whether a request may run.
     fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
         state.admit(request)
     }
 
-    /// Waits until a request that was admitted may run, or refuses it. The exemplar has room for every request.
-    async fn turn(&self, _request: &GenerationRequest) -> Result<Turn, Status> {
-        Ok(Box::new(()))
+    /// Waits until a request that was admitted may run, or refuses it.
+    async fn turn(&self, state: &State, request: &GenerationRequest) -> Result<Turn, Status> {
+        state.turn(request.priority).await
+    }
+
+    /// The server is to end: takes no new work, and comes back when what runs has ended.
+    async fn drain(&self, state: &State) {
+        state.drain().await;
+    }
+
+    /// Whether a client without a certificate is refused, where clients are to have one.
+    fn asks_for_certificates(&self) -> bool {
+        true
+    }
+
+    /// The mode of a Unix socket's file.
+    fn socket_mode(&self) -> u32 {
+        0o660
+    }
+
+    /// Whether a socket's file that a dead server has left is replaced.
+    fn replaces_stale_sockets(&self) -> bool {
+        true
+    }
+
+    /// How long a client may leave its responses unread before its generation gives its place to others.
+    fn reader_patience(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
+    /// Whether a call ends when its deadline (grpc-timeout) passes.
+    fn keeps_deadlines(&self) -> bool {
+        true
     }
 
     /// Decides what to answer.

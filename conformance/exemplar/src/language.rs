@@ -5,6 +5,7 @@
 //! to see, and it never ends by itself: only max_new_tokens bounds it.
 
 use std::{
+    collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher as _},
     time::Duration,
 };
@@ -33,10 +34,14 @@ const CHINESE: [&str; 16] =
 const EMOJI: [&str; 12] =
     ["😀", "👩‍💻", "🏳️‍🌈", "👍🏽", "e\u{301}", "n\u{303}", "🇨🇳", " ok", "👨‍👩‍👧", "🚀", "a\u{308}", "✨"];
 
+/// Words that do not come again under a penalty; fewer than any vocabulary has.
+const PENALISED: usize = 8;
 /// The default of max_new_tokens, where it is unset.
 const DEFAULT_TOKENS: i64 = 256;
-/// The exemplar's context: no generation is longer.
-const CONTEXT: i64 = 20_000;
+/// The exemplar's context in tokens: no generation is longer, and each prompt is shorter.
+pub(super) const CONTEXT: i64 = 20_000;
+/// Characters of a prompt that are one token.
+const TOKEN: usize = 2;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.9;
 
@@ -53,16 +58,29 @@ pub(super) fn speak(request: &GenerationRequest) -> Script {
     };
     let words = vocabulary(&request.prompt);
     let penalised = sampling.repetition_penalty > 1.0;
-    let mut last = rng.next_u64() as usize % words.len();
+    let mut recent = VecDeque::from([rng.next_u64() as usize % words.len()]);
     let tokens = (0..bound.min(CONTEXT))
         .map(|_| {
-            // A penalty keeps a word from following itself; without one it sometimes does.
-            let step = rng.random_range(usize::from(penalised)..words.len());
-            last = (last + step) % words.len();
-            words[last].to_owned()
+            let last = recent.back().copied().unwrap_or_default();
+            // A penalty keeps a word from coming soon again; without one it sometimes does.
+            let mut next = || (last + rng.random_range(0..words.len())) % words.len();
+            let mut word = next();
+            while penalised && recent.contains(&word) {
+                word = next();
+            }
+            recent.push_back(word);
+            if recent.len() > PENALISED {
+                recent.pop_front();
+            }
+            words[word].to_owned()
         })
         .collect();
     Script { tokens, first_after: Duration::from_millis(2), gap: Duration::from_millis(1) }
+}
+
+/// Tokens of a prompt.
+pub(super) fn tokens(prompt: &str) -> i64 {
+    prompt.chars().count().div_ceil(TOKEN) as i64
 }
 
 fn is_greedy(sampling: &Sampling) -> bool {

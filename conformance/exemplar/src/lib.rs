@@ -11,19 +11,24 @@
 
 mod behaviour;
 mod codec;
+mod frames;
 mod language;
 mod paced;
 mod server;
 mod service;
+mod slots;
 mod socket;
 mod state;
+mod tls;
 pub mod trivial;
 
 pub use behaviour::{
     Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses, Turn, rewrite,
 };
+pub use frames::{Arrival, Fate};
 pub use language::Script;
 pub use paced::{Pace, Paced};
-pub use server::{Running, serve};
-pub use service::read_whole;
+pub use server::{Running, serve, serve_with_tls};
+pub use service::{read_whole, without_trailers};
 pub use state::{MODEL, State};
+pub use tls::Tls;

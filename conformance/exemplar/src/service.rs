@@ -1,14 +1,20 @@
 //! From HTTP/2 requests to calls of a behaviour: one generic edge for both dialects.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
-use ai_inference_proto::{Dialect, contract};
+use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse, contract};
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use futures_core::Stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use prost::Message as _;
 use tokio::sync::{Notify, mpsc};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming, body::Body, server::Grpc, service::Routes};
+use tokio_stream::{StreamMap, wrappers::ReceiverStream};
+use tonic::{
+    Request, Response, Status, Streaming, body::Body, metadata::MetadataMap, server::Grpc, service::Routes,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tower_service::Service as _;
 
 use super::{
@@ -28,9 +34,10 @@ const CHANNEL: usize = 4;
 /// An endpoint: a behaviour, its state, and the standard services beside it.
 #[derive(Clone)]
 pub(super) struct Endpoint {
-    behaviour: Arc<dyn Behaviour>,
-    state: Arc<State>,
+    pub(super) behaviour: Arc<dyn Behaviour>,
+    pub(super) state: Arc<State>,
     standard: Routes,
+    reporter: HealthReporter,
 }
 
 /// What comes after [`Behaviour::http`].
@@ -45,6 +52,11 @@ impl Next<'_> {
         self.endpoint.dispatch(request).await
     }
 
+    /// What the exemplar remembers.
+    pub fn state(&self) -> &State {
+        &self.endpoint.state
+    }
+
     /// Closes the connection that the request came on.
     pub fn hang_up(&self) {
         self.hang_up.notify_one();
@@ -53,8 +65,16 @@ impl Next<'_> {
 
 impl Endpoint {
     pub(super) fn new(behaviour: Arc<dyn Behaviour>, token: Option<String>) -> Self {
-        let standard = standard_services(behaviour.as_ref());
-        Self { behaviour, state: Arc::new(State::new(token)), standard }
+        let (standard, reporter) = standard_services(behaviour.as_ref());
+        Self { behaviour, state: Arc::new(State::new(token)), standard, reporter }
+    }
+
+    /// Says that the server goes, and waits until it may.
+    pub(super) async fn drain(&self) {
+        for name in self.behaviour.dialects().iter().map(|dialect| dialect.service()).chain([""]) {
+            self.reporter.set_service_status(name, ServingStatus::NotServing).await;
+        }
+        self.behaviour.drain(&self.state).await;
     }
 
     /// Answers one request of the connection that `hang_up` closes.
@@ -96,24 +116,26 @@ impl Endpoint {
 }
 
 /// Reflection and grpc.health.v1, as tonic serves them.
-fn standard_services(behaviour: &dyn Behaviour) -> Routes {
+fn standard_services(behaviour: &dyn Behaviour) -> (Routes, HealthReporter) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let names: Vec<&'static str> = behaviour.dialects().iter().map(|d| d.service()).collect();
+    let at_first = reporter.clone();
     tokio::spawn(async move {
         for name in names {
-            reporter.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+            at_first.set_service_status(name, ServingStatus::Serving).await;
         }
     });
     let routes = Routes::new(health);
-    let Some(sets) = behaviour.reflection() else { return routes };
+    let Some(sets) = behaviour.reflection() else { return (routes, reporter) };
     let builder = || {
         let builder = tonic_reflection::server::Builder::configure();
         sets.iter().fold(builder, |b, set| b.register_encoded_file_descriptor_set(set))
     };
-    match (builder().build_v1(), builder().build_v1alpha()) {
+    let routes = match (builder().build_v1(), builder().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
         _ => routes, // a descriptor set that does not resolve cannot be shown
-    }
+    };
+    (routes, reporter)
 }
 
 /// One call of a known service.
@@ -160,9 +182,16 @@ impl tonic::server::StreamingService<Bytes> for Call {
         let call = self.clone();
         Box::pin(async move {
             let (sender, receiver) = mpsc::channel(CHANNEL);
+            let deadline = deadline(request.metadata()).filter(|_| call.endpoint.behaviour.keeps_deadlines());
             tokio::spawn(async move {
                 let requests: Requests = Box::pin(request.into_inner());
-                if let Err(status) = call.converse(requests, &sender).await {
+                let ended = tokio::select! {
+                    ended = call.converse(requests, &sender) => ended,
+                    () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() => {
+                        Err(Status::deadline_exceeded("the call's deadline has passed"))
+                    }
+                };
+                if let Err(status) = ended {
                     let _ = sender.send(Err(status)).await;
                 }
             });
@@ -172,7 +201,7 @@ impl tonic::server::StreamingService<Bytes> for Call {
 }
 
 impl Call {
-    /// Answers the requests of one call, one after the other.
+    /// Answers the requests of one call, each as soon as it comes.
     async fn converse(
         &self,
         requests: Requests,
@@ -180,29 +209,87 @@ impl Call {
     ) -> Result<(), Status> {
         let Endpoint { behaviour, state, .. } = &self.endpoint;
         let mut requests = behaviour.requests(requests).await;
-        let mut none = true;
-        while let Some(bytes) = requests.next().await {
-            none = false;
-            let bytes = bytes?;
-            behaviour.received(&self.method, &bytes)?;
-            let request = behaviour.decode(self.dialect, &bytes)?;
-            behaviour.admit(state, &request)?;
-            let stops = behaviour.stops_on_cancel();
-            let turn = tokio::select! {
-                turn = behaviour.turn(&request) => turn?,
-                () = out.closed(), if stops => return Ok(()), // a place in the queue is given back
-            };
-            let script = behaviour.speak(&request);
-            let generated = state.generate(&request, script, turn, stops);
-            let mut responses = behaviour.respond(&request, generated);
-            while let Some(response) = responses.next().await {
-                let bytes = self.dialect.encode_response(response?);
-                if out.send(Ok(bytes.into())).await.is_err() {
-                    return Ok(()); // the client has gone
+        let stops = behaviour.stops_on_cancel();
+        let (mut running, mut unfinished) = (StreamMap::new(), HashMap::new());
+        let (mut open, mut count) = (true, 0_usize);
+        while open || !running.is_empty() {
+            let room = open && running.len() < behaviour.at_once();
+            tokio::select! {
+                biased;
+                () = out.closed(), if stops => return Ok(()), // the client has gone; a place in the queue is given back
+                bytes = requests.next(), if room => {
+                    let Some(bytes) = bytes else {
+                        open = false;
+                        continue;
+                    };
+                    let bytes = bytes?;
+                    behaviour.received(&self.method, &bytes)?;
+                    let request = behaviour.decode(self.dialect, &bytes)?;
+                    behaviour.admit(state, &request)?;
+                    let trace_id = request.trace_id().to_owned();
+                    if !trace_id.is_empty() && unfinished.values().any(|id| *id == trace_id) {
+                        behaviour.trace_in_use(&trace_id)?;
+                    }
+                    unfinished.insert(count, trace_id);
+                    running.insert(count, self.answer(request));
+                    count += 1;
+                }
+                Some((number, response)) = running.next(), if !running.is_empty() => {
+                    let Some(response) = response else {
+                        unfinished.remove(&number);
+                        running.remove(&number);
+                        continue;
+                    };
+                    let response = response?;
+                    if response.end_of_stream {
+                        unfinished.remove(&number); // its trace_id is free as soon as the client sees this
+                    }
+                    let bytes = self.dialect.encode_response(response);
+                    if out.send(Ok(bytes.into())).await.is_err() {
+                        return Ok(()); // the client has gone
+                    }
                 }
             }
         }
-        if none { behaviour.no_request() } else { Ok(()) }
+        if count == 0 { behaviour.no_request() } else { Ok(()) }
+    }
+
+    /// The responses to one request, once it is its turn, and then `None`.
+    fn answer(&self, request: GenerationRequest) -> Answered {
+        let Endpoint { behaviour, state, .. } = self.endpoint.clone();
+        let responses = stream::once(async move {
+            let turn = behaviour.turn(&state, &request).await?;
+            let generated = State::generate(&state, &behaviour, &request, turn);
+            Ok::<_, Status>(behaviour.respond(&request, generated))
+        });
+        Box::pin(responses.try_flatten().map(Some).chain(stream::iter([None])))
+    }
+}
+
+/// The response with its body's trailers left out, and so without a grpc-status.
+pub fn without_trailers(response: HttpResponse) -> HttpResponse {
+    response.map(|body| {
+        let data = body.into_data_stream().map(|data| data.map(Frame::data));
+        Body::new(StreamBody::new(data))
+    })
+}
+
+/// The responses to one request, closed by `None`.
+type Answered = Pin<Box<dyn Stream<Item = Option<Result<GenerationResponse, Status>>> + Send>>;
+
+/// The time that a caller gives its call (gRPC over HTTP/2, "Timeout").
+fn deadline(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number.saturating_mul(3600))),
+        "M" => Some(Duration::from_secs(number.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! A Unix socket that is listened on: a stale file in its place is replaced, and its own file is removed at the end.
 
 use std::{
-    fs, io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     os::unix::net::UnixStream as Blocking,
     path::{Path, PathBuf},
 };
@@ -25,9 +26,13 @@ struct SocketFile {
 }
 
 impl Socket {
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        remove_stale(path)?;
+    /// Listens there, with this mode of the file; a stale file is replaced unless it is to be left alone.
+    pub(crate) fn bind(path: &Path, mode: u32, replace: bool) -> io::Result<Self> {
+        if replace {
+            remove_stale(path)?;
+        }
         let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         let file = SocketFile { path: path.to_owned(), id: id(path) };
         Ok(Self { listener, _file: file })
     }
@@ -73,13 +78,14 @@ mod tests {
         // A program that was killed leaves its file.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let socket = Socket::bind(&path).unwrap();
-        assert!(Socket::bind(&path).is_err(), "one that is listened on is not taken away");
+        let socket = Socket::bind(&path, 0o660, true).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        assert!(Socket::bind(&path, 0o660, true).is_err(), "one that is listened on is not taken away");
         drop(socket);
         assert!(!path.exists());
         // A file that is no socket is not removed.
         fs::write(&path, "text").unwrap();
-        assert!(Socket::bind(&path).is_err() && path.exists());
+        assert!(Socket::bind(&path, 0o660, true).is_err() && path.exists());
         fs::remove_dir_all(&place).unwrap();
     }
 }

@@ -4,9 +4,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ai_inference_proto::{
@@ -14,19 +14,26 @@ use ai_inference_proto::{
 };
 use futures_timer::Delay;
 use http::HeaderMap;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
-    behaviour::{Responses, Turn},
-    language::Script,
+    behaviour::{Behaviour, Responses, Turn},
+    language,
+    slots::Slots,
 };
 
 /// The one model that the exemplar serves.
 pub const MODEL: &str = "exemplar";
 /// Characters (contract, ERROR-003).
 const PROMPT_LIMIT: usize = 50_000;
+/// For what runs, when the server is to end.
+const GRACE: Duration = Duration::from_secs(8);
+/// Between two looks whether anything runs.
+const LOOK: Duration = Duration::from_millis(5);
+/// For the transport to send what was handed to it last, and for clients to learn that the server goes.
+const LINGER: Duration = Duration::from_millis(200);
 /// Responses waiting for a slow reader; then the generation pauses.
 const CHANNEL: usize = 8;
 
@@ -35,6 +42,8 @@ const CHANNEL: usize = 8;
 pub struct State {
     token: Option<String>,
     counters: Arc<Counters>,
+    slots: Slots,
+    draining: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +55,22 @@ struct Counters {
 
 impl State {
     pub(super) fn new(token: Option<String>) -> Self {
-        Self { token, counters: Arc::default() }
+        Self { token, ..Self::default() }
+    }
+
+    /// Takes no new work from now on, and waits until what runs has ended, for the grace time at most.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + GRACE;
+        while self.inflight() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
+        tokio::time::sleep(LINGER).await;
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// How many generations run right now.
@@ -64,7 +88,10 @@ impl State {
             ("requests_success", counter(&self.counters.success)),
             ("requests_failed", counter(&self.counters.failed)),
         ];
-        HealthAnswer { healthy: true, metrics: metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect() }
+        HealthAnswer {
+            healthy: !self.is_draining(),
+            metrics: metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+        }
     }
 
     /// The right answer of Control.
@@ -89,11 +116,17 @@ impl State {
         }
     }
 
-    /// The bearer token, compared whole.
+    /// The token that StreamPredict and Control ask for.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// The bearer token, compared whole, in the only value of `authorization`.
     pub fn authorize(&self, headers: &HeaderMap) -> Result<(), Status> {
         let Some(token) = &self.token else { return Ok(()) };
-        let given = headers.get("authorization").and_then(|v| v.to_str().ok());
-        if given.and_then(|v| v.strip_prefix("Bearer ")) == Some(token) {
+        let mut given = headers.get_all("authorization").iter().filter_map(|v| v.to_str().ok());
+        let first = given.next().and_then(|v| v.strip_prefix("Bearer "));
+        if first == Some(token) && given.next().is_none() {
             return Ok(());
         }
         Err(Status::unauthenticated("a bearer token is needed"))
@@ -105,11 +138,17 @@ impl State {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
             Err(status)
         };
+        if self.is_draining() {
+            return refuse(Status::unavailable("the server is going away"));
+        }
         if !matches!(request.model_id.as_str(), "" | MODEL) {
             return refuse(Status::not_found(format!("model not found: {}", request.model_id)));
         }
         if request.prompt.chars().count() > PROMPT_LIMIT {
             return refuse(Status::invalid_argument("the prompt is longer than 50000 characters"));
+        }
+        if language::tokens(&request.prompt) >= language::CONTEXT {
+            return refuse(Status::invalid_argument("the prompt is longer than the context of the model"));
         }
         if !request.adapter.is_empty() {
             return refuse(Status::not_found("adapter not found"));
@@ -125,20 +164,31 @@ impl State {
         Ok(())
     }
 
-    /// Runs a script: paced, in order, counted, and paused by a slow reader.
+    /// Waits for a place among the generations that run.
+    pub(super) async fn turn(&self, priority: i32) -> Result<Turn, Status> {
+        Ok(Box::new(self.slots.turn(priority).await?))
+    }
+
+    /// Runs what the behaviour speaks: paced, in order, counted, and paused by a slow reader.
     pub(super) fn generate(
-        &self,
+        state: &Arc<Self>,
+        behaviour: &Arc<dyn Behaviour>,
         request: &GenerationRequest,
-        script: Script,
         turn: Turn,
-        stops_on_cancel: bool,
     ) -> Responses {
         let (sender, receiver) = mpsc::channel(CHANNEL);
+        let script = behaviour.speak(request);
         let trace_id = fresh_unless_given(request.trace_id());
-        let guard = Inflight::new(&self.counters);
+        let guard = Inflight::new(&state.counters);
+        let stops_on_cancel = behaviour.stops_on_cancel();
+        let mut place = Place {
+            turn: Some(turn),
+            state: Arc::clone(state),
+            behaviour: Arc::clone(behaviour),
+            request: request.clone(),
+        };
         let began = Instant::now();
         tokio::spawn(async move {
-            let _turn = turn; // held until the work ends
             let mut due = began + script.first_after;
             let count = script.tokens.len() as i64;
             let mut ttft_ms = 0.0;
@@ -150,7 +200,7 @@ impl State {
                 }
                 let (trace_id, timings) = (trace_id.clone(), ServerTimings::default());
                 let response = GenerationResponse { trace_id, chunk, end_of_stream: false, index, timings };
-                if sender.send(Ok(response)).await.is_err() && stops_on_cancel {
+                if !place.send(&sender, response).await && stops_on_cancel {
                     return;
                 }
             }
@@ -165,11 +215,49 @@ impl State {
                 index: count,
                 timings,
             };
-            if sender.send(Ok(last)).await.is_ok() {
+            if place.send(&sender, last).await {
                 guard.succeeded();
             }
         });
         Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+/// A generation's place among those that run, until the work ends. It is given up while the client does not read.
+struct Place {
+    turn: Option<Turn>,
+    state: Arc<State>,
+    behaviour: Arc<dyn Behaviour>,
+    request: GenerationRequest,
+}
+
+impl Place {
+    /// Sends a response when there is room for it; false when the client has gone, or no place could be had again.
+    async fn send(
+        &mut self,
+        sender: &mpsc::Sender<Result<GenerationResponse, Status>>,
+        response: GenerationResponse,
+    ) -> bool {
+        let Ok(reserved) = timeout(self.behaviour.reader_patience(), sender.reserve()).await else {
+            self.turn = None;
+            let Ok(room) = sender.reserve().await else { return false };
+            let turn = tokio::select! {
+                turn = self.behaviour.turn(&self.state, &self.request) => turn,
+                () = sender.closed() => return false,
+            };
+            return match turn {
+                Ok(turn) => {
+                    self.turn = Some(turn);
+                    room.send(Ok(response));
+                    true
+                }
+                Err(status) => {
+                    room.send(Err(status));
+                    false
+                }
+            };
+        };
+        reserved.map(|room| room.send(Ok(response))).is_ok()
     }
 }
 

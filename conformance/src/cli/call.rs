@@ -71,16 +71,16 @@ pub(super) async fn reach(start: Start, log: &Path) -> Result<Target, Exit> {
     match ready {
         Ok(()) => Ok(target),
         Err(exit) => {
-            stop(target).await;
+            stop(target.stop()).await;
             Err(exit)
         }
     }
 }
 
 /// Stops what was started for the run. A second signal does not wait for it to end by itself.
-pub(super) async fn stop(target: Target) {
+pub(super) async fn stop(stopping: impl Future<Output = ()>) {
     tokio::select! {
-        () = told("waiting for the target to stop", target.stop()) => {}
+        () = told("waiting for the target to stop", stopping) => {}
         () = interrupted_again() => {} // what was started is killed with its future
     }
 }

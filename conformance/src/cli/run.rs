@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +30,7 @@ use crate::{
     known_failures::KnownFailures,
     reports::{Format, Language, Reports, Run},
     runner::{Asked, Conduct, Plan, Refusal, Selection, Unreachable, conduct, ready, survey},
-    target::{Start, Target},
+    target::{Instances, Start},
     vocabulary::{Profile, Role},
 };
 
@@ -198,16 +199,40 @@ pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
         return Ok(refuse(Exit::Usage, &why));
     }
     let log = args.output.join("target.log");
-    let mut target = match reach(start, &log).await {
+    let start = match start.with_folder() {
+        Ok(start) => start,
+        Err(error) => {
+            return Ok(refuse(
+                Exit::Usage,
+                &format!("cannot make a folder for the target's socket: {error}"),
+            ));
+        }
+    };
+    let target = match reach(start.clone(), &log).await {
         Ok(target) => target,
         Err(exit) => return Ok(exit),
     };
-    let exit = judge(&args, plan, (known_failures, declared), &tls, &target, named).await;
-    if let Some((status, output)) = target.exited().await {
+    let reached = Reached {
+        addresses: target.addresses().to_vec(),
+        token: target.token().map(str::to_owned),
+        is_ours: target.is_ours(),
+        instances: Arc::new(Instances::new(start, log, Some(target))),
+    };
+    let exit = judge(&args, plan, (known_failures, declared), &tls, &reached, named).await;
+    if let Some((status, output)) = reached.instances.exited().await {
         eprintln!("note: the target ended by itself with {status}; {output}");
     }
-    stop(target).await;
+    stop(reached.instances.end()).await;
     exit
+}
+
+/// The target as it was reached.
+struct Reached {
+    addresses: Vec<Address>,
+    token: Option<String>,
+    /// It was started by this run.
+    is_ours: bool,
+    instances: Arc<Instances>,
 }
 
 /// How the run and its target are called in reports.
@@ -223,12 +248,12 @@ async fn judge(
     plan: Plan,
     (known_failures, declared): (KnownFailures, Declared),
     tls: &Tls,
-    target: &Target,
+    target: &Reached,
     named: Named,
 ) -> anyhow::Result<Exit> {
-    let token = args.call.token.as_deref().or(target.token());
+    let token = args.call.token.as_deref().or(target.token.as_deref());
     let asked = Asked {
-        addresses: target.addresses(),
+        addresses: &target.addresses,
         tls,
         dialect: args.call.dialect.0,
         documented: args.profile.documented(),
@@ -236,10 +261,11 @@ async fn judge(
         token,
         metadata: &args.call.metadata,
         patience: args.timeout,
+        instances: (args.repeat == 1).then_some(&target.instances),
     };
     let redactor = asked.redactor();
     if !args.no_preflight {
-        let own = if target.is_ours() { WAIT_FOR_OWN } else { Duration::ZERO };
+        let own = if target.is_ours { WAIT_FOR_OWN } else { Duration::ZERO };
         let wait = args.wait.unwrap_or(own);
         let looked = tokio::select! {
             looked = told("waiting for the target", Box::pin(ready(asked, wait))) => looked,

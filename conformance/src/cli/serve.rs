@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +13,10 @@ use latency::be_punctual;
 use present::text;
 use wire::Address;
 
-use super::{patience::interrupted, token::token};
+use super::{
+    patience::{interrupted, interrupted_again},
+    token::token,
+};
 use crate::{exit::Exit, requirements::ALL};
 
 /// Arguments of `conformance serve`.
@@ -22,7 +26,7 @@ pub struct ServeArgs {
     /// What to serve: the exemplar keeps every requirement
     #[arg(value_parser = ["exemplar"], default_value = "exemplar")]
     pub what: String,
-    /// Address to listen on: host:port or unix:///abs/path. Can be given several times; port 0 takes a free port
+    /// Address to listen on: host:port, https://host:port or unix:///abs/path. Can be given several times; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: Vec<Address>,
     /// Break one requirement, by its id; `list` shows all mutants
@@ -49,6 +53,15 @@ pub struct ServeArgs {
     /// Time from the start of one pause of --stall to the start of the next
     #[arg(long, value_name = "DUR", value_parser = above_zero, requires_all = ["stall", "ttft"])]
     pub stall_every: Option<Duration>,
+    /// The certificate of `https://` addresses, with those between it and its CA (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve only clients that have a certificate of this CA (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Ask for this bearer token on StreamPredict and Control
     #[arg(long, value_name = "TOKEN", env = "CONFORMANCE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
@@ -77,7 +90,7 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Serves until interrupted.
+/// Serves until interrupted, and until what runs then has ended.
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if args.mutant.as_deref() == Some("list") {
         let rows: Vec<_> = ALL.iter().map(|r| format!("{:<16} {}\n", r.id, r.mutant.fault)).collect();
@@ -106,10 +119,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         behaviour = (requirement.mutant.behaviour)();
     }
     be_punctual(); // the timer's thread is started from this one
-    match exemplar::serve(behaviour, &args.listen, args.token).await {
+    let tls = args.tls_cert.zip(args.tls_key);
+    let tls = tls.map(|(chain, key)| exemplar::Tls { chain, key, clients: args.tls_client_ca });
+    match exemplar::serve_with_tls(behaviour, &args.listen, args.token, tls.as_ref()).await {
         Ok(running) => {
             running.addresses.iter().for_each(announce);
             interrupted().await;
+            tokio::select! {
+                () = running.drain() => {}
+                () = interrupted_again() => {}
+            }
             Ok(Exit::Success)
         }
         Err(error) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ai_inference_proto::{Dialect, GenerationRequest, GenerationResponse};
+use http::{HeaderName, HeaderValue};
 use tonic::Code;
 use wire::{Call, CallOptions, Connection, End, Item, code_name, quote};
 
@@ -20,7 +21,7 @@ const ECHO: usize = 16;
 /// Bytes that a kept response takes beside its text.
 const HELD_BESIDE: usize = 128;
 /// Between two attempts at a server that says it is full.
-const BACK_OFF: Duration = Duration::from_millis(100);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// One response, as it came.
 #[derive(Clone, Debug)]
@@ -164,6 +165,11 @@ impl Stream {
     /// Cancels the call.
     pub fn cancel(self) {
         self.call.cancel();
+    }
+
+    /// Whether the connection had room for it, and no end was seen yet.
+    pub fn is_open(&self) -> bool {
+        self.call.is_open()
     }
 
     /// The next response or the end.
@@ -349,6 +355,15 @@ impl Streamer {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, options: CallOptions { patience, ..self.options }, ..self }
+    }
+
+    /// Gives each call a deadline, as gRPC clients do.
+    #[must_use]
+    pub fn with_deadline(mut self, after: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(after) {
+            self.options.metadata.push((HeaderName::from_static("grpc-timeout"), value));
+        }
+        self
     }
 
     /// Opens a call.

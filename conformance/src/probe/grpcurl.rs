@@ -124,6 +124,7 @@ mod tests {
             metadata: vec![],
             prompts: vec![],
             patience: Duration::from_secs(1),
+            instances: None,
         }
     }
 

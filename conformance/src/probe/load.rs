@@ -150,6 +150,17 @@ impl Load {
         self.board.texts().len()
     }
 
+    /// How one of them was refused that had no text yet, if one was; the server says that it is full.
+    pub fn refused(&self) -> Option<End> {
+        let refusal = self.board.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.clone().filter(|end| end.is_full() || end.not_processed())
+    }
+
+    /// How many are kept going, running or not.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// How many have come to their ends so far.
     pub fn ended(&self) -> usize {
         self.board.ended.load(Ordering::Relaxed)

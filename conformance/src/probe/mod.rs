@@ -1,19 +1,31 @@
 //! All that a check may touch: a client for one endpoint that sees every frame, and words for what it expects.
 //!
-//! Talks to: the endpoint, over [`wire`]. Must not touch: the runner, the reports, the exemplar.
+//! Talks to: the endpoint, over [`wire`], and what starts it. Must not touch: the runner, the reports, the exemplar.
 
+mod answer;
+mod by_hand;
+mod counter;
+mod crowd;
+mod drawn;
 mod expect;
 mod generation;
 mod grpcurl;
+mod heard;
+mod leaks;
 mod load;
+mod managed;
+mod models;
 mod pace;
 mod pool;
 mod record;
 mod reflection;
+mod room;
 mod schema;
 mod settled;
 mod trace;
 mod unary;
+mod variant;
+mod watch;
 
 use std::{
     io,
@@ -31,22 +43,33 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// What checks name of a connection: how calls end, above all.
 pub use ::wire;
+pub use answer::{Answer, METHODS};
+pub use by_hand::ByHand;
+pub use crowd::is_refused;
+pub use drawn::{SHRINKING, SHRINKING_STEPS, smallest};
 pub use expect::Within;
 pub use generation::{Generation, Response, Stream, StreamItem, Streamer};
+use heard::Ears;
+pub use heard::{Finding, Heard};
 pub use load::Load;
+pub use managed::Managed;
+pub use models::{Unloadable, status};
 pub use pace::Pace;
 pub use pool::refused;
 pub use record::Record;
 pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
+pub use room::{Capacity, Full, Room};
 pub use schema::differences;
 use trace::Trace;
 pub use unary::Unary;
+pub use watch::{Watched, Watcher};
 pub(crate) use wire::quote;
 use wire::{Address, CallOptions, Connection, Raw, Tls};
 
 use crate::{
     evidence::Exchange,
+    target::Instances,
     verdict::{Judgement, NotPassed},
     vocabulary::Need,
 };
@@ -72,6 +95,8 @@ pub struct Endpoint {
     pub prompts: Vec<String>,
     /// How long to wait for an answer that must come.
     pub patience: Duration,
+    /// What starts more instances of the target, where the run can.
+    pub instances: Option<Arc<Instances>>,
 }
 
 impl Endpoint {
@@ -82,7 +107,8 @@ impl Endpoint {
             Need::Token => self.token.is_some(),
             Need::SocketAndPort => self.addresses.iter().any(unix) && !self.addresses.iter().all(unix),
             Need::Tls => self.addresses.iter().any(Address::is_tls),
-            Need::Managed | Need::Downstream | Need::Http | Need::Issuer | Need::Database => false,
+            Need::Managed => self.instances.as_ref().is_some_and(|instances| instances.can_start()),
+            Need::Downstream | Need::Http | Need::Issuer | Need::Database => false,
         }
     }
 
@@ -115,6 +141,18 @@ impl Probe {
             connection: tokio::sync::Mutex::default(),
             trace: Trace::new(),
         }
+    }
+
+    /// The same, reporting what it hears to the run's store on behalf of this check.
+    #[must_use]
+    pub fn reporting(self, heard: Heard, check: &'static str) -> Self {
+        let record = Record::hearing(Ears::new(heard, check, &self.endpoint));
+        Self { record, ..self }
+    }
+
+    /// What all checks of the run have heard so far that a server must not tell.
+    pub fn leaks(&self) -> Vec<Finding> {
+        self.record.leaks()
     }
 
     /// The endpoint that the probe asks.
@@ -269,7 +307,7 @@ impl Probe {
     pub fn anonymous(&self) -> CallOptions {
         let mut metadata = self.endpoint.metadata.clone();
         metadata.push(self.trace.header());
-        CallOptions { metadata, patience: self.patience() }
+        CallOptions::new(metadata, self.patience())
     }
 
     fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {

@@ -11,6 +11,7 @@ use std::{
 
 use wire::{Observer, time};
 
+use super::heard::{Ears, Finding, Words};
 use crate::evidence::{Direction, Exchange};
 
 /// The first and the last exchanges are what explains a failure; the middle of a long stream is not.
@@ -28,6 +29,8 @@ const LONGEST_REQUEST: usize = 2000;
 #[derive(Clone, Debug)]
 pub struct Record {
     inner: Arc<Inner>,
+    /// Whether requests are kept to be shown as commands.
+    commands: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ struct Inner {
     held: AtomicUsize,
     log: Mutex<Log>,
     requests: Mutex<VecDeque<SentRequest>>,
+    ears: Option<Ears>,
 }
 
 /// One message as it was sent.
@@ -59,7 +63,22 @@ struct Log {
 impl Record {
     /// An empty record; its clock starts now.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// An empty record of a check whose ears belong to a run.
+    pub(super) fn hearing(ears: Ears) -> Self {
+        Self::with(Some(ears))
+    }
+
+    /// The same record, for requests that no command would send alike.
+    pub(super) fn without_commands(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), commands: false }
+    }
+
+    fn with(ears: Option<Ears>) -> Self {
         Self {
+            commands: true,
             inner: Arc::new(Inner {
                 began: Instant::now(),
                 calls: AtomicU32::new(0),
@@ -69,6 +88,7 @@ impl Record {
                 held: AtomicUsize::new(0),
                 log: Mutex::default(),
                 requests: Mutex::default(),
+                ears,
             }),
         }
     }
@@ -95,7 +115,10 @@ impl Record {
 
     /// Keeps a request's bytes, so that a report can show how to send it by hand.
     pub(super) fn request(&self, path: &str, message: &[u8]) {
-        if message.len() > LONGEST_REQUEST {
+        if let Some(ears) = &self.inner.ears {
+            ears.sent(message);
+        }
+        if !self.commands || message.len() > LONGEST_REQUEST {
             return;
         }
         let mut requests = self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +126,25 @@ impl Record {
         if requests.len() > KEPT_REQUESTS {
             requests.pop_front();
         }
+    }
+
+    /// Looks through one entry of an answer's map. The words of an error are another matter than those of an answer.
+    pub(super) fn answered(&self, path: &str, name: &str, text: &str, error: bool) {
+        if let Some(ears) = &self.inner.ears {
+            ears.hear(path, name, text, if error { Words::OfError } else { Words::OfAnswer });
+        }
+    }
+
+    /// A name that everyone may know.
+    pub(super) fn publish(&self, name: &str) {
+        if let Some(ears) = &self.inner.ears {
+            ears.store().publish(name);
+        }
+    }
+
+    /// What the run has heard so far that a server must not tell.
+    pub(super) fn leaks(&self) -> Vec<Finding> {
+        self.inner.ears.as_ref().map(|ears| ears.store().leaks()).unwrap_or_default()
     }
 
     /// The last requests that were sent, in order.
@@ -161,6 +203,10 @@ impl Observer for Record {
     fn waited(&self, call: u32, patience: Duration) {
         self.inner.waited.store(true, Ordering::Relaxed);
         self.add(call, Direction::Received, format!("nothing for {}", time(patience)));
+    }
+
+    fn told(&self, path: &str, name: &str, value: &str) {
+        self.answered(path, name, value, true);
     }
 
     fn lost(&self) {

@@ -9,6 +9,9 @@ use wire::{Call, CallOptions, Connection, End, Item, quote};
 use super::Probe;
 use crate::verdict::NotPassed;
 
+/// A connection that takes a second call takes it at once.
+const SECOND_CALL: Duration = Duration::from_millis(500);
+
 /// The outcome of a unary call.
 #[derive(Clone, Debug)]
 pub struct Unary<T> {
@@ -53,12 +56,6 @@ impl Probe {
         Ok(self.health_on(&connection, trace_id, &self.options()).await)
     }
 
-    /// `requests_inflight` of Health, where it is shown.
-    pub async fn requests_inflight(&self) -> Result<Option<i64>, NotPassed> {
-        let health = self.health(&self.trace_id()).await?;
-        Ok(health.informative()?.metrics.get("requests_inflight").and_then(|v| v.parse().ok()))
-    }
-
     /// Health on a given connection.
     pub async fn health_on(
         &self,
@@ -69,10 +66,14 @@ impl Probe {
         let request = contract::WorkerHealthRequest { trace_id: trace_id.to_owned() }.encode_to_vec();
         let what = format!("WorkerHealthRequest: trace_id {}", quote(trace_id, 80));
         let raw = self.unary_on(connection, "Health", &request, &what, options).await;
-        decode(raw, "Health", |bytes| {
+        let health = decode(raw, "Health", |bytes| {
             // The message is the same in both dialects (contract, section 0).
             contract::WorkerHealthResponse::decode(bytes).map(HealthAnswer::from)
-        })
+        });
+        for (name, value) in health.answer.iter().flat_map(|answer| &answer.metrics) {
+            self.record.answered(&self.path("Health"), name, value, false);
+        }
+        health
     }
 
     /// Control: one command with its payload.
@@ -94,6 +95,18 @@ impl Probe {
         command: &str,
         payload: &[(&str, &str)],
     ) -> Unary<ControlMessage> {
+        self.control_with(connection, &self.options(), trace_id, command, payload).await
+    }
+
+    /// Control on a given connection and with these options.
+    pub async fn control_with(
+        &self,
+        connection: &Connection,
+        options: &CallOptions,
+        trace_id: &str,
+        command: &str,
+        payload: &[(&str, &str)],
+    ) -> Unary<ControlMessage> {
         let payload: BTreeMap<_, _> =
             payload.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let what = format!(
@@ -104,13 +117,29 @@ impl Probe {
         );
         let request =
             contract::ControlMessage { trace_id: trace_id.to_owned(), command: command.to_owned(), payload };
-        let raw =
-            self.unary_on(connection, "Control", &request.encode_to_vec(), &what, &self.options()).await;
+        let raw = self.unary_on(connection, "Control", &request.encode_to_vec(), &what, options).await;
         let name = format!("Control({})", quote(command, 40));
-        decode(raw, &name, |bytes| contract::ControlMessage::decode(bytes).map(ControlMessage::from))
+        let control =
+            decode(raw, &name, |bytes| contract::ControlMessage::decode(bytes).map(ControlMessage::from));
+        if let Some(answer) = &control.answer {
+            self.hear_answer(answer);
+        }
+        control
     }
 
-    /// Any method of the service, with the request's bytes as given.
+    /// Looks through an answer of Control, and learns the models' names from it.
+    fn hear_answer(&self, answer: &ControlMessage) {
+        let error = answer.payload.get("status").is_some_and(|status| status == "error");
+        for (name, value) in &answer.payload {
+            self.record.answered(&self.path("Control"), name, value, error);
+        }
+        for model in answer.payload.get("models").iter().flat_map(|models| models.split(',')) {
+            self.record.publish(model.trim());
+        }
+    }
+
+    /// Any method of the service, with the request's bytes as given; an answer is waited for as long as the options say, and
+    /// never shorter than the patience.
     pub async fn unary_on(
         &self,
         connection: &Connection,
@@ -123,7 +152,16 @@ impl Probe {
         self.record.request(&self.path(method), request);
         call.send(request, what);
         call.half_close();
-        finish(call, method, self.patience()).await
+        finish(call, method, options.patience.max(self.patience())).await
+    }
+
+    /// Whether a connection takes a second call while one is open (MAX_CONCURRENT_STREAMS may be 1).
+    pub async fn takes_two_calls(&self) -> Result<bool, NotPassed> {
+        let connection = self.connection().await?;
+        let _first = self.stream_on(&connection).await;
+        let options = CallOptions { patience: SECOND_CALL, ..self.options() };
+        let second = self.health_on(&connection, &self.trace_id(), &options).await;
+        Ok(second.end != End::TimedOut(SECOND_CALL))
     }
 
     /// Any path, with the request's bytes as given, read to the end.

@@ -1,13 +1,13 @@
 //! What a run is asked to speak to, as the options and the target file say it: the start of preflight and survey.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
 use http::{HeaderName, HeaderValue};
 use present::secrets::Redactor;
 use wire::{Address, Tls};
 
-use crate::probe::Endpoint;
+use crate::{probe::Endpoint, target::Instances};
 
 /// Prompts in the order of preference: ordinary English first, then one in each script that the checks look at.
 pub(super) const PROMPTS: [&str; 5] = [
@@ -39,6 +39,8 @@ pub struct Asked<'a> {
     pub metadata: &'a [(HeaderName, HeaderValue)],
     /// The longest wait for one answer.
     pub patience: Duration,
+    /// What starts more instances of the target, where the run can.
+    pub instances: Option<&'a Arc<Instances>>,
 }
 
 impl Asked<'_> {
@@ -64,6 +66,7 @@ impl Asked<'_> {
             metadata: self.metadata.to_vec(),
             prompts: PROMPTS.map(str::to_owned).to_vec(),
             patience: self.first_patience(),
+            instances: self.instances.cloned(),
         }
     }
 }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     events::{CheckResult, Event, RunFinished, RunStarted, SCHEMA, Summary, Verdict},
     known_failures::KnownFailures,
+    probe::Heard,
     requirement::Requirement,
     vocabulary::{Profile, Role},
 };
@@ -129,6 +130,7 @@ async fn dispatch(
         limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
         too_slow: wanted > MOST_LIMIT && !hopeless,
         vain: Arc::default(),
+        heard: Heard::default(),
         kinds: conduct.kinds,
         command: conduct.command,
     };
@@ -150,7 +152,11 @@ async fn dispatch(
         schedule.ended();
         let result = match ran {
             Ok(ran) => {
-                if ran.result.verdict == Verdict::Fail && ran.lost && gone(&bench.endpoint, spoke).await {
+                if ran.result.verdict == Verdict::Fail
+                    && ran.lost
+                    && !requirement.stops_the_target()
+                    && gone(&bench.endpoint, spoke).await
+                {
                     told.the_rest(teller).await?;
                     let id = requirement.id;
                     return Ok(Some(format!("the target went away during {id}; the rest was not judged")));

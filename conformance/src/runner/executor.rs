@@ -13,7 +13,7 @@ use wire::time;
 
 use crate::{
     events::{CheckResult, Verdict},
-    probe::{Endpoint, Probe, shortened},
+    probe::{Endpoint, Heard, Probe, shortened},
     requirement::Requirement,
     verdict::{Judgement, NotPassed},
 };
@@ -22,6 +22,8 @@ use crate::{
 const HOPELESS: usize = 3;
 /// The second attempt's patience, as a multiple of the first's.
 const MORE_PATIENCE: u32 = 3;
+/// A check's time where it is slow by its nature, or starts the target anew.
+const SLOW_LIMIT: Duration = Duration::from_mins(2);
 /// Characters of a reason.
 const LONGEST_REASON: usize = 2_000;
 
@@ -49,10 +51,23 @@ pub(super) struct Bench {
     pub(super) too_slow: bool,
     /// Checks so far that waited in vain at each attempt.
     pub(super) vain: Arc<AtomicUsize>,
+    /// What the target tells all checks.
+    pub(super) heard: Heard,
     /// Which kinds of checks are asked.
     pub(super) kinds: Kinds,
     /// The command line that reaches the same target, without `--only`.
     pub(super) command: String,
+}
+
+impl Bench {
+    /// How long a check may take.
+    fn limit_of(&self, requirement: &Requirement) -> Duration {
+        if (requirement.slow || requirement.stops_the_target()) && !self.hopeless {
+            self.limit.max(SLOW_LIMIT)
+        } else {
+            self.limit
+        }
+    }
 }
 
 /// A check's result, and what the runner must know of how it came about.
@@ -93,7 +108,8 @@ pub(super) fn broken(requirement: &'static Requirement, bench: &Bench, why: &str
 
 /// One run of the check, and whether it waited for anything in vain.
 async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> (Ran, bool) {
-    let probe = Arc::new(Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id)));
+    let probe = Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id));
+    let probe = Arc::new(probe.reporting(bench.heard.clone(), requirement.id));
     let (judgement, cut) = judge(requirement, bench, &probe).await;
     let result = result(requirement, bench, &probe, judgement);
     (Ran { result, lost: probe.lost() }, probe.waited() && !cut)
@@ -151,10 +167,10 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
     // In a task of its own, so that a panic in a check is the suite's error and not the end of the run.
     let mut task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
     let _ended = AbortOnDrop(task.abort_handle());
-    match tokio::time::timeout(bench.limit, &mut task).await {
+    match tokio::time::timeout(bench.limit_of(requirement), &mut task).await {
         Ok(Ok(judgement)) => (judgement, false),
         Ok(Err(panic)) => (Err(NotPassed::Harness(format!("the check itself broke: {panic}"))), false),
-        Err(_) => (Err(without_end(bench)), true),
+        Err(_) => (Err(without_end(bench, bench.limit_of(requirement))), true),
     }
 }
 
@@ -178,8 +194,8 @@ fn not_asked(requirement: &Requirement, bench: &Bench) -> Option<String> {
     Some(format!("it needs {missing}: {}", missing.given_by()))
 }
 
-fn without_end(bench: &Bench) -> NotPassed {
-    let limit = time(bench.limit);
+fn without_end(bench: &Bench, limit: Duration) -> NotPassed {
+    let limit = time(limit);
     if bench.too_slow {
         return NotPassed::Inconclusive(format!(
             "the check was not over after {limit}, which is the most that one check may take: the target is too slow \

@@ -23,7 +23,7 @@ pub struct Selection {
     pub shard: Option<(usize, usize)>,
 }
 
-/// The requirements of a run, in the contract's order.
+/// The requirements of a run, in the contract's order, but for those that must come last.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The requirements to run.
@@ -90,12 +90,14 @@ impl Plan {
             (only.is_empty() || only.iter().any(|pattern| pattern.matches(requirement.id)))
                 && !skip.iter().any(|pattern| pattern.matches(requirement.id))
         });
-        let requirements: Vec<_> = match selection.shard {
+        let mut requirements: Vec<_> = match selection.shard {
             Some((number, of)) => {
                 chosen.enumerate().filter(|(at, _)| at % of == number - 1).map(|(_, r)| r).collect()
             }
             None => chosen.collect(),
         };
+        // What all others have heard is judged after them; then come those that stop the target.
+        requirements.sort_by_key(|requirement| (requirement.stops_the_target(), requirement.last));
         if requirements.is_empty() { Err(BadSelection::Empty) } else { Ok(Self { requirements }) }
     }
 }

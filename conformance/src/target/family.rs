@@ -58,6 +58,21 @@ impl Family {
         }
     }
 
+    /// How many of them run, where that can be known.
+    pub(super) fn count(&self) -> Option<usize> {
+        self.members().map(|members| members.len())
+    }
+
+    /// Bytes of memory that they hold together, where that can be known.
+    pub(super) fn resident(&self) -> Option<u64> {
+        let pages = |member: &Member| {
+            let statm = std::fs::read_to_string(format!("/proc/{}/statm", member.pid)).ok()?;
+            statm.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        let pages: u64 = self.members()?.iter().filter_map(pages).sum();
+        Some(pages * rustix::param::page_size() as u64)
+    }
+
     /// SIGKILL until none of them is left. Blocks for a moment at most.
     pub(super) fn end(&self) {
         let deadline = Instant::now() + KILL_LIMIT;

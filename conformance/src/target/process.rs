@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
@@ -38,6 +38,8 @@ pub(super) struct Launch {
     pub(super) stop: Stop,
     /// What tells that it is ready. Without it: its addresses where they are given, else what it prints.
     pub(super) readiness: Option<Readiness>,
+    /// It may find its addresses taken.
+    pub(super) beside: bool,
 }
 
 impl Launch {
@@ -51,6 +53,7 @@ impl Launch {
             wait: START_LIMIT,
             stop: Stop::default(),
             readiness: None,
+            beside: false,
         }
     }
 }
@@ -127,10 +130,10 @@ pub enum SpawnError {
 impl Process {
     /// Starts it, unless something listens already where it will listen. [`Process::ready`] is next.
     pub(super) async fn start(launch: Launch) -> Result<Self, SpawnError> {
-        let Launch { mut command, shown, addresses, log, wait, stop, readiness } = launch;
+        let Launch { mut command, shown, addresses, log, wait, stop, readiness, beside } = launch;
         let usual = if addresses.is_empty() { Readiness::Printed } else { Readiness::Connects };
         let readiness = readiness.unwrap_or(usual);
-        for address in &addresses {
+        for address in addresses.iter().filter(|_| !beside) {
             if takes_connections(address, CONNECT_LIMIT).await {
                 return Err(SpawnError::Taken { address: Box::new(address.clone()), command: shown });
             }
@@ -205,6 +208,41 @@ impl Process {
     /// How the process ended, if it has.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.exited() {
+                return status;
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// Asks all of it to end.
+    pub(super) fn ask_to_end(&self) {
+        self.signal(self.stop.signal);
+    }
+
+    /// Sends a signal to all of it.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.family.signal(signal);
+    }
+
+    /// Whether it is one process and no more.
+    pub(super) fn is_alone(&self) -> bool {
+        self.family.count() == Some(1)
+    }
+
+    /// Bytes of memory that it holds, with all that it has started.
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.family.resident()
+    }
+
+    /// How long it may take to end.
+    pub(super) const fn grace(&self) -> Duration {
+        self.stop.grace
     }
 
     /// The end of its output.

@@ -1,6 +1,6 @@
 //! A target from its start to its end: started, waited for, looked at, stopped.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep};
@@ -22,7 +22,7 @@ pub struct Target {
     running: Running,
     token: Option<Secret>,
     /// A folder of its own, which goes with it.
-    _directory: Option<TempDir>,
+    _folder: Option<Arc<TempDir>>,
 }
 
 #[derive(Debug)]
@@ -52,6 +52,9 @@ pub enum StartError {
         /// How long the program waited.
         wait: Duration,
     },
+    /// Nothing of it can be started again.
+    #[error("the target is not started by a command")]
+    NoCommand,
     /// There is no place for its socket.
     #[error("cannot make a folder for the target's socket: {0}")]
     Directory(std::io::Error),
@@ -73,29 +76,42 @@ impl Target {
     /// Starts what must be started. Its output goes to `log`. [`Target::ready`] is next.
     pub async fn start(start: Start, log: &Path) -> Result<Self, StartError> {
         let limit = start.start_limit();
-        let Start { source, addresses, wait, readiness, stop, token, env } = start;
-        let mut own = None;
-        let running = match source {
-            Source::Address => {
-                Running::Elsewhere { addresses, wait, readiness: readiness.unwrap_or(Readiness::Connects) }
+        let start = match start.source {
+            Source::Command { .. } if start.folder.is_none() => {
+                start.with_folder().map_err(StartError::Directory)?
             }
-            Source::Command { line, directory } => {
-                let folder = own.insert(tempfile::tempdir().map_err(StartError::Directory)?);
-                let mut command = shell(&line);
-                command.env(DIRECTORY, folder.path());
-                command.envs(env.iter().map(|(name, value)| (name, value.reveal())));
-                if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) {
-                    command.current_dir(directory);
-                }
-                let launch =
-                    Launch { wait: limit, stop, readiness, ..Launch::new(command, &line, &addresses, log) };
-                Running::Process(Box::new(Process::start(launch).await?))
-            }
+            _ => start,
+        };
+        let (token, folder) = (start.token.clone(), start.folder.clone());
+        let running = match start.source {
+            Source::Address => Running::Elsewhere {
+                addresses: start.addresses,
+                wait: start.wait,
+                readiness: start.readiness.unwrap_or(Readiness::Connects),
+            },
+            Source::Command { .. } => Running::Process(Box::new(Self::launch(start, log).await?)),
             Source::Container(spec) => {
-                Running::Container(Box::new(Container::new(*spec, env, (limit, stop), log)?))
+                Running::Container(Box::new(Container::new(*spec, start.env, (limit, start.stop), log)?))
             }
         };
-        Ok(Self { running, token, _directory: own })
+        Ok(Self { running, token, _folder: folder })
+    }
+
+    /// Starts a command's process.
+    pub(super) async fn launch(start: Start, log: &Path) -> Result<Process, StartError> {
+        let wait = start.start_limit();
+        let Start { source, addresses, readiness, stop, env, folder, beside, .. } = start;
+        let Source::Command { line, directory } = source else {
+            return Err(StartError::NoCommand);
+        };
+        let mut command = shell(&line);
+        command.envs(folder.iter().map(|folder| (DIRECTORY, folder.path())));
+        command.envs(env.iter().map(|(name, value)| (name, value.reveal())));
+        if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) {
+            command.current_dir(directory);
+        }
+        let launch = Launch { wait, stop, readiness, beside, ..Launch::new(command, &line, &addresses, log) };
+        Ok(Process::start(launch).await?)
     }
 
     /// Waits until it is ready.
@@ -139,6 +155,14 @@ impl Target {
             Running::Elsewhere { .. } => None,
             Running::Process(process) => Some((process.exited()?.to_string(), process.tail())),
             Running::Container(container) => Some((container.exited().await?, container.tail())),
+        }
+    }
+
+    /// Bytes of memory that a command's processes hold.
+    pub(super) fn memory(&self) -> Option<u64> {
+        match &self.running {
+            Running::Process(process) => process.memory(),
+            Running::Elsewhere { .. } | Running::Container(_) => None,
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Pure.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 use wire::Address;
 
 use super::{
@@ -30,6 +31,10 @@ pub struct Start {
     pub token: Option<Secret>,
     /// Variables that it is started with.
     pub env: Vec<(String, Secret)>,
+    /// The folder of all that are started so; it goes with the last of them.
+    pub(super) folder: Option<Arc<TempDir>>,
+    /// It may find its addresses taken: another one runs beside it.
+    pub(super) beside: bool,
 }
 
 /// What is started.
@@ -84,6 +89,12 @@ impl Start {
         Self::from(Source::Container(Box::new(spec)), &[])
     }
 
+    /// Makes the folder that all which are started so will have.
+    pub fn with_folder(mut self) -> std::io::Result<Self> {
+        self.folder = Some(Arc::new(tempfile::tempdir()?));
+        Ok(self)
+    }
+
     /// The target asks for this token. One that was made for the target is replaced where the target is given it.
     pub fn use_token(&mut self, token: Secret) {
         for (_, value) in self.env.iter_mut().filter(|(_, value)| Some(value) == self.token.as_ref()) {
@@ -101,6 +112,8 @@ impl Start {
             stop: Stop::default(),
             token: None,
             env: Vec::new(),
+            folder: None,
+            beside: false,
         }
     }
 

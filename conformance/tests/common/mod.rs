@@ -2,17 +2,24 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
+mod certificates;
+
 use std::{sync::Arc, time::Duration};
 
 use ai_inference_proto::Dialect;
 use conformance::{
     events::{CheckResult, Event},
     known_failures::KnownFailures,
-    runner::{Asked, Conduct, Kinds, Plan, Selection, conduct, survey},
+    requirement::Requirement,
+    requirements::ALL,
+    runner::{Asked, Conduct, Kinds, Plan, Selection, conduct, ready, survey},
+    target::{Instances, Start, Target},
     vocabulary::{Profile, Role},
 };
 use exemplar::{self, Behaviour};
 use wire::{Address, Tls};
+
+pub(crate) use certificates::Authority;
 
 /// The exemplar asks for it on StreamPredict and Control, so that checks about credentials have something to see.
 pub(crate) const TOKEN: &str = "a-token-for-tests";
@@ -46,8 +53,31 @@ async fn judge_served(behaviour: Arc<dyn Behaviour>, only: &[&str], jobs: usize)
     judge_some(&running.addresses, &Tls::default(), Profile::Full, only, jobs).await
 }
 
+/// Serves a behaviour with mutual TLS and runs the requirements of these ids against it.
+pub(crate) async fn judge_tls(behaviour: Arc<dyn Behaviour>, only: &[&str]) -> Vec<CheckResult> {
+    let (authority, clients) = (Authority::new(), Authority::named("the clients' CA"));
+    let (chain, key) = authority.sign("127.0.0.1");
+    let (own, own_key) = clients.sign("the-suite");
+    let server = exemplar::Tls { chain, key, clients: Some(clients.file()) };
+    let port = [Address::Tls { host: "127.0.0.1".into(), port: 0 }];
+    let serving = exemplar::serve_with_tls(behaviour, &port, Some(TOKEN.into()), Some(&server));
+    let running = serving.await.expect("a loopback port");
+    let tls = Tls::default().trusting(&authority.file()).expect("a CA");
+    let tls = tls.presenting(&own, &own_key).expect("a certificate");
+    judge_some(&running.addresses, &tls, Profile::Full, only, 1).await
+}
+
 /// The program's default of `--jobs`.
 const JOBS: usize = 4;
+
+/// The dialect in which the requirements of these ids can be seen: the documented one, unless one of them is seen in the
+/// other alone.
+fn dialect_of(only: &[&str]) -> Option<Dialect> {
+    let alone = |requirement: &&&'static Requirement| {
+        requirement.dialects == [Dialect::CyLlm] && only.contains(&requirement.id)
+    };
+    ALL.iter().find(alone).map(|_| Dialect::CyLlm)
+}
 
 /// Runs every requirement against an address.
 pub(crate) async fn judge_through(address: &Address, tls: &Tls, profile: Profile) -> Vec<CheckResult> {
@@ -65,7 +95,31 @@ pub(crate) fn asked<'a>(addresses: &'a [Address], tls: &'a Tls, documented: Dial
         token: Some(TOKEN),
         metadata: &[],
         patience: Duration::from_mins(1),
+        instances: None,
     }
+}
+
+/// Runs the requirements of these ids against `conformance serve exemplar`, or a mutant of it, as a process that the run
+/// starts and stops itself.
+pub(crate) async fn judge_managed(mutant: Option<&str>, only: &[&str]) -> Vec<CheckResult> {
+    let place = tempfile::tempdir().expect("a folder for the log");
+    let mutant = mutant.map(|id| format!("--mutant {id} ")).unwrap_or_default();
+    let line = format!(
+        "{} serve exemplar {mutant}--token {TOKEN} --listen unix://$TARGET_DIRECTORY/exemplar.sock --listen 127.0.0.1:0",
+        env!("CARGO_BIN_EXE_conformance")
+    );
+    let start = Start::command(&line, &[]).with_folder().expect("a folder for the socket");
+    let log = place.path().join("target.log");
+    let mut target = Target::start(start.clone(), &log).await.expect("it starts");
+    target.ready().await.expect("it listens");
+    let addresses = target.addresses().to_vec();
+    let instances = Arc::new(Instances::new(start, log, Some(target)));
+    let tls = Tls::default();
+    let asked = Asked { instances: Some(&instances), ..asked(&addresses, &tls, Dialect::Contract) };
+    ready(asked, Duration::from_secs(10)).await.expect("it serves");
+    let results = judge_asked(asked, Profile::Full, only, 1).await;
+    instances.end().await;
+    results
 }
 
 /// Runs the requirements of these ids, or all, against an endpoint.
@@ -76,9 +130,14 @@ async fn judge_some(
     only: &[&str],
     jobs: usize,
 ) -> Vec<CheckResult> {
+    judge_asked(asked(addresses, tls, profile.documented()), profile, only, jobs).await
+}
+
+async fn judge_asked(asked: Asked<'_>, profile: Profile, only: &[&str], jobs: usize) -> Vec<CheckResult> {
+    let asked = Asked { dialect: dialect_of(only), ..asked };
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let selection = Selection { roles: vec![Role::Server], profile, only, skip: vec![], shard: None };
-    let mut target = survey(asked(addresses, tls, profile.documented())).await.expect("the endpoint listens");
+    let mut target = survey(asked).await.expect("the endpoint listens");
     if jobs > 1 {
         target.measure_width().await;
     }

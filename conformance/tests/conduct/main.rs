@@ -138,6 +138,7 @@ fn like(at: usize, check: for<'a> fn(&'a Probe) -> Checking<'a>) -> Requirement 
         needs,
         isolation,
         first,
+        last: false,
         slow,
         unsafe_,
         asked_by,

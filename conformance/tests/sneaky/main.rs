@@ -2,8 +2,12 @@
 //! whose sentence it breaks, for the right reason, and the checks beside it are not misled; and servers that are merely
 //! unlike others are not blamed.
 
+mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod crowds;
+mod framing;
+mod parameters;
 mod prompts;
 mod slots;
 mod streams;
@@ -91,7 +95,17 @@ async fn judged(sneaky: &'static Sneaky) -> Option<String> {
 }
 
 fn tables() -> Vec<&'static Sneaky> {
-    [prompts::ALL, wire::ALL, streams::ALL, slots::ALL].into_iter().flatten().collect()
+    let tables = [
+        prompts::ALL,
+        wire::ALL,
+        framing::ALL,
+        parameters::ALL,
+        streams::ALL,
+        slots::ALL,
+        crowds::ALL,
+        answers::ALL,
+    ];
+    tables.into_iter().flatten().collect()
 }
 
 /// Two slots, 8 ms a token, no stop on cancel, no counter: the cancel is named and nothing else is blamed, soon enough.

@@ -145,11 +145,11 @@ impl Slots {
         Self { pool: Arc::new(pool), gap, stops: false, health_too: false }
     }
 
-    fn runs_on(slots: usize, order: Order, gap_ms: u64) -> Arc<dyn Behaviour> {
+    pub(super) fn runs_on(slots: usize, order: Order, gap_ms: u64) -> Arc<dyn Behaviour> {
         Arc::new(Self::new(slots, order, gap_ms))
     }
 
-    fn stops(slots: usize, order: Order, gap_ms: u64) -> Arc<dyn Behaviour> {
+    pub(super) fn stops(slots: usize, order: Order, gap_ms: u64) -> Arc<dyn Behaviour> {
         Arc::new(Self { stops: true, ..Self::new(slots, order, gap_ms) })
     }
 
@@ -199,7 +199,7 @@ impl Drop for Slot {
 
 #[tonic::async_trait]
 impl Behaviour for Slots {
-    async fn turn(&self, _request: &GenerationRequest) -> Result<Turn, Status> {
+    async fn turn(&self, _state: &State, _request: &GenerationRequest) -> Result<Turn, Status> {
         Ok(Box::new(self.slot().await?))
     }
 

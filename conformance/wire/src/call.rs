@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     connection::{CallOptions, Connection, Unopened},
-    end::{End, Status, own_doing, untouched},
+    end::{End, Status, own_doing, percent_decode, untouched},
     framing::{deframe, framed},
     observer::Observer,
     shown::hex,
@@ -25,6 +25,10 @@ const MAX_MESSAGE: usize = 16 << 20;
 const REOPENED: u32 = 3;
 /// Before a call is opened again, multiplied by the number of the attempt.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// The name under which an observer is told the message of a status.
+pub const STATUS_MESSAGE: &str = "grpc-message";
+/// The name under which an observer is told the text of an HTTP error.
+pub const HTTP_BODY: &str = "the body of an HTTP error";
 /// A call that has sent more than this is not opened again: nothing more of it is kept.
 const KEPT: usize = 8 << 20;
 
@@ -178,14 +182,23 @@ impl Call {
 
     /// Sends one message. A send that fails shows in how the call ends.
     pub fn send(&mut self, message: &[u8], what: &str) {
+        self.send_bytes(framed(message), what);
+    }
+
+    /// Sends bytes as they are, in whatever framing.
+    pub fn send_bytes(&mut self, bytes: Bytes, what: &str) {
         self.observer.sent(self.id, what.to_owned());
-        let message = framed(message);
         if let Some(send) = &mut self.send {
-            let _ = send.send_data(message.clone(), false);
+            let _ = send.send_data(bytes.clone(), false);
         }
         if matches!(self.state, State::AwaitingHead(_)) {
-            self.opening.sent.push(message);
+            self.opening.sent.push(bytes);
         }
+    }
+
+    /// The response's head, once it has come.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
     }
 
     /// Ends the client's half of the stream.
@@ -221,6 +234,11 @@ impl Call {
         item
     }
 
+    /// Whether it has a stream of its own, and no end was seen yet.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, State::Ended(_))
+    }
+
     /// Notes that something was received.
     pub fn note(&self, what: String) {
         self.observer.received(self.id, what);
@@ -240,6 +258,7 @@ impl Call {
                 State::AwaitingHead(response) => match response.await {
                     Ok(response) => {
                         let (parts, body) = response.into_parts();
+                        self.tell(&parts.headers);
                         self.head = Some(Head { status: parts.status.as_u16(), headers: parts.headers });
                         self.opening.sent = Vec::new();
                         self.state = State::Body(body);
@@ -268,10 +287,22 @@ impl Call {
     /// Takes one length-prefixed message off the buffer, if it is whole.
     fn deframe(&mut self) -> Result<Option<Bytes>, String> {
         if self.head.as_ref().is_some_and(|head| head.status != 200) {
+            self.observer.told(&self.opening.path, HTTP_BODY, &String::from_utf8_lossy(&self.buffer));
             self.buffer.clear(); // an HTTP error's body is not gRPC
             return Ok(None);
         }
-        deframe(&mut self.buffer, MAX_MESSAGE)
+        deframe(&mut self.buffer, MAX_MESSAGE, self.opening.options.offers_gzip)
+    }
+
+    /// Tells the observer what metadata came.
+    fn tell(&self, metadata: &HeaderMap) {
+        for (name, value) in metadata {
+            let text = match name.as_str() {
+                STATUS_MESSAGE => percent_decode(value.as_bytes()),
+                _ => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            self.observer.told(&self.opening.path, name.as_str(), &text);
+        }
     }
 
     /// The end that an error of HTTP/2 makes.
@@ -290,6 +321,9 @@ impl Call {
             Ok(trailers) => trailers,
             Err(error) => return self.broken(&error),
         };
+        if let Some(trailers) = &trailers {
+            self.tell(trailers);
+        }
         let Some(head) = &self.head else { return End::NoStatus { http: 0 } };
         if !self.buffer.is_empty() && head.status == 200 {
             return End::Malformed(format!("the stream ends inside a message: {}", hex(&self.buffer)));

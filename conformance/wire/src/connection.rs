@@ -160,8 +160,11 @@ impl Connection {
             .method("POST")
             .uri(format!("{}{path}", self.place.address.origin()))
             .header("te", "trailers")
-            .header("content-type", "application/grpc")
+            .header("content-type", options.content_type)
             .header("user-agent", concat!("conformance/", env!("CARGO_PKG_VERSION")));
+        if options.offers_gzip {
+            request = request.header("grpc-accept-encoding", "gzip,identity");
+        }
         for (name, value) in &options.metadata {
             request = request.header(name, value);
         }
@@ -180,6 +183,8 @@ const WINDOW: u32 = 1 << 20;
 const NARROW_WINDOW: u32 = 512;
 /// Bytes of small frames that may wait to be read.
 const SMALL_FRAMES: usize = 64 << 20;
+/// The content-type of a gRPC call.
+const GRPC: &str = "application/grpc";
 
 /// What goes with a call besides its path.
 #[derive(Clone, Debug)]
@@ -188,11 +193,23 @@ pub struct CallOptions {
     pub metadata: Vec<(HeaderName, HeaderValue)>,
     /// How long to wait for the connection to take the call.
     pub patience: Duration,
+    /// The request's content-type.
+    pub content_type: &'static str,
+    /// Answers may be compressed with gzip, and the target is told so.
+    pub offers_gzip: bool,
 }
 
 impl CallOptions {
+    /// Those of an ordinary call.
+    pub fn new(metadata: Vec<(HeaderName, HeaderValue)>, patience: Duration) -> Self {
+        Self { metadata, patience, content_type: GRPC, offers_gzip: false }
+    }
+
     fn shown(&self) -> String {
         let mut words = vec![String::new()];
+        if self.content_type != GRPC {
+            words.push(format!("content-type={}", quote(self.content_type, 80)));
+        }
         // A trace's header is the same in all calls but for its span; reports show the trace once.
         for (name, value) in self.metadata.iter().filter(|(name, _)| name != "traceparent") {
             let value = if name == http::header::AUTHORIZATION || value.is_sensitive() {

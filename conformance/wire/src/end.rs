@@ -174,7 +174,8 @@ pub(crate) fn closed_by(error: &h2::Error) -> String {
     if error.is_go_away() { format!("GOAWAY: {words}") } else { words }
 }
 
-fn percent_decode(bytes: &[u8]) -> String {
+/// The text of a status message.
+pub(crate) fn percent_decode(bytes: &[u8]) -> String {
     let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -2,38 +2,60 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
+use crate::gzip::gunzip;
+
 /// Bytes before each message: the flag and the length.
 pub const PREFIX: usize = 5;
 
 /// A message in gRPC's framing.
 pub fn framed(message: &[u8]) -> Bytes {
+    prefixed(0, message)
+}
+
+/// Bytes behind a prefix with this flag, which may be one that gRPC does not know.
+pub fn prefixed(flag: u8, message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
+    framed.put_u8(flag);
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     framed.put_slice(message);
     framed.freeze()
 }
 
-/// Takes one message of `most` bytes at most out of gRPC's framing, if it is whole; an error says what is not gRPC.
-pub(crate) fn deframe(buffer: &mut BytesMut, most: usize) -> Result<Option<Bytes>, String> {
-    let Some(length) = whole(buffer, most)? else { return Ok(None) };
+/// Takes one message of `most` bytes at most out of gRPC's framing, if it is whole; an error says what is not gRPC. A
+/// compressed message is taken where the client offered gzip.
+pub(crate) fn deframe(
+    buffer: &mut BytesMut,
+    most: usize,
+    offers_gzip: bool,
+) -> Result<Option<Bytes>, String> {
+    let Some((compressed, length)) = complete(buffer, most, offers_gzip)? else { return Ok(None) };
     buffer.advance(PREFIX);
-    Ok(Some(buffer.split_to(length).freeze()))
+    let message = buffer.split_to(length).freeze();
+    if compressed { gunzip(&message, most).map(Some) } else { Ok(Some(message)) }
 }
 
 /// How long the message is that the bytes begin with, behind its prefix; `None` while it is not whole.
 pub fn whole(bytes: &[u8], most: usize) -> Result<Option<usize>, String> {
+    Ok(complete(bytes, most, false)?.map(|(_, length)| length))
+}
+
+/// Whether the message that the bytes begin with is compressed, and its length; `None` while it is not whole.
+fn complete(bytes: &[u8], most: usize, offers_gzip: bool) -> Result<Option<(bool, usize)>, String> {
     let Some((&[flag, ref length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(None);
     };
     match flag {
         0 => {}
-        1 => return Err("a compressed message, though the client offered no compression".to_owned()),
+        1 if offers_gzip => {}
+        1 => return Err(UNASKED.to_owned()),
         _ => return Err(format!("a message prefix with the flag byte {flag}, which is neither 0 nor 1")),
     }
     let length = u32::from_be_bytes(*length) as usize;
     if length > most {
         return Err(format!("a message prefix that announces {length} bytes"));
     }
-    Ok((length <= rest.len()).then_some(length))
+    Ok((length <= rest.len()).then_some((flag == 1, length)))
 }
+
+/// What is wrong with a compressed message that no one asked for.
+const UNASKED: &str = "a compressed message, though the client offered no compression";

@@ -16,6 +16,10 @@ pub trait Observer: Send + Sync {
     /// Nothing came while the call waited.
     fn waited(&self, call: u32, patience: Duration);
 
+    /// The call of this path was told this by the target beside its messages: metadata, or the text of an HTTP error,
+    /// under its name.
+    fn told(&self, _path: &str, _name: &str, _value: &str) {}
+
     /// The connection was lost, or none could be made.
     fn lost(&self) {}
 

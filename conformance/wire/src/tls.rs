@@ -16,7 +16,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+        self, ALL_VERSIONS, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
         client::{
             ResolvesClientCert,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -24,6 +24,7 @@ use tokio_rustls::{
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
         sign::CertifiedKey,
+        version::TLS13,
     },
 };
 
@@ -40,6 +41,7 @@ pub struct Tls {
     identity: Arc<Identity>,
     server_name: Option<ServerName<'static>>,
     unverified: bool,
+    newest_only: bool,
     options: Vec<(&'static str, String)>,
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
@@ -109,6 +111,23 @@ impl Tls {
         self
     }
 
+    /// Speaks TLS 1.3 and nothing older.
+    #[must_use]
+    pub fn newest_only(self) -> Self {
+        Self { newest_only: true, config: Arc::default(), ..self }
+    }
+
+    /// Presents no certificate, whatever it was given.
+    #[must_use]
+    pub fn presenting_none(self) -> Self {
+        Self { identity: Arc::default(), config: Arc::default(), ..self }
+    }
+
+    /// Whether it has a certificate to present.
+    pub fn is_presenting(&self) -> bool {
+        self.identity.is_given()
+    }
+
     /// What differs from the default, as options of the command line.
     pub fn options(&self) -> &[(&'static str, String)] {
         &self.options
@@ -148,8 +167,9 @@ impl Tls {
             None => Arc::new(system_roots()?),
         };
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+        let versions = if self.newest_only { &[&TLS13][..] } else { ALL_VERSIONS };
         let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(io::Error::other)?
             .with_root_certificates(trusted)
             .with_client_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesClientCert>);

@@ -1,4 +1,4 @@
-//! The bearer token, asked for before anything else of a call is looked at (AUTH-001 to AUTH-004).
+//! The bearer token, asked for before anything else of a call is looked at (AUTH-001 to AUTH-005).
 //!
 //! Health and reflection are open (HEALTH-006): a probe has no secret.
 
@@ -24,8 +24,10 @@ pub(super) fn check<B, R: Default>(token: Option<&Token>, request: &Request<B>) 
 const GUARDED: [&str; 2] = ["StreamPredict", "Control"];
 
 fn carries(headers: &HeaderMap, token: &Token) -> bool {
-    let value = headers.get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    let Some((scheme, given)) = value.split_at_checked("Bearer ".len()) else { return false };
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    // Two are refused: whoever checks the call before may have looked at the other one.
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Some((scheme, given)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return false };
     scheme.eq_ignore_ascii_case(b"Bearer ") && equal(given, token.as_bytes())
 }
 
@@ -39,10 +41,10 @@ fn equal(given: &[u8], token: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(path: &str, authorization: Option<&str>) -> bool {
+    fn refused(path: &str, authorization: &[&str]) -> bool {
         let mut request = Request::builder().uri(path);
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
+        for value in authorization {
+            request = request.header(AUTHORIZATION, *value);
         }
         let token = Token::new("s3cret".to_owned());
         check::<(), ()>(token.as_ref(), &request.body(()).unwrap()).is_some()
@@ -51,18 +53,23 @@ mod tests {
     #[test]
     fn only_the_right_token_passes() {
         let path = "/AiInference/Control";
-        assert!(!refused(path, Some("Bearer s3cret")));
+        assert!(!refused(path, &["Bearer s3cret"]));
+        assert!(!refused(path, &["bearer s3cret"]));
         for wrong in
             ["Bearer s3cre", "Bearer s3crets", "Bearer S3CRET", "Basic s3cret", "Bearer ", "", "s3cret"]
         {
-            assert!(refused(path, Some(wrong)), "{wrong}");
+            assert!(refused(path, &[wrong]), "{wrong}");
+            assert!(
+                refused(path, &["Bearer s3cret", wrong]) && refused(path, &[wrong, "Bearer s3cret"]),
+                "{wrong}"
+            );
         }
-        assert!(refused("/cy.llm.AiInference/StreamPredict", None));
+        assert!(refused("/cy.llm.AiInference/StreamPredict", &[]));
     }
 
     #[test]
     fn health_is_open() {
-        assert!(!refused("/AiInference/Health", None));
-        assert!(!refused("/grpc.health.v1.Health/Check", Some("Bearer wrong")));
+        assert!(!refused("/AiInference/Health", &[]));
+        assert!(!refused("/grpc.health.v1.Health/Check", &["Bearer wrong"]));
     }
 }

@@ -78,6 +78,7 @@ impl LoadSettings {
                 token,
                 metadata: &self.call.metadata,
                 patience: self.timeout,
+                instances: None,
             })
             .await?;
             surveyed.prefer_default().await;

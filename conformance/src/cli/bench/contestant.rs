@@ -83,7 +83,7 @@ impl Contestant for Measured<'_> {
 
     async fn stop(&mut self) {
         if let Some(target) = self.target.take() {
-            stop(target).await;
+            stop(target.stop()).await;
         }
     }
 }

@@ -132,7 +132,7 @@ pub(super) async fn run(args: HopArgs) -> anyhow::Result<Exit> {
         measured = measure(&args, &proxy, &tap, clock, (tls, token)) => measured,
         () = interrupted() => Ok(Err(Exit::Interrupted)),
     };
-    stop(proxy).await;
+    stop(proxy.stop()).await;
     Ok(measured?.unwrap_or_else(|exit| exit))
 }
 
@@ -221,6 +221,7 @@ async fn look(
         token: args.call.token.as_deref(),
         metadata: &args.call.metadata,
         patience: args.timeout,
+        instances: None,
     });
     let surveyed = told("waiting for the first answers through the proxy", surveying).await;
     let surveyed = surveyed.map_err(|unreachable| refuse(Exit::Unreachable, &unreachable))?.endpoint;

@@ -109,7 +109,7 @@ pub(super) async fn run(mut args: BenchRunArgs) -> anyhow::Result<Exit> {
         Ok(job) => measure(&args, &load, &job, file.map(|file| file.name)).await,
         Err(exit) => Ok(exit),
     };
-    stop(target).await;
+    stop(target.stop()).await;
     exit
 }
 

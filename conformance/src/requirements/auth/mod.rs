@@ -1,15 +1,22 @@
 //! AUTH: what an endpoint does with a token, where it asks for one.
 
+mod refusals;
+mod refused_at_once;
+mod right_token;
+mod two_values;
+mod without_token;
+mod wrong_token;
+
 use crate::requirement::Requirement;
 
 /// The requirements of this area, in the contract's order.
-pub(super) static ALL: &[&Requirement] = &[];
+pub(super) static ALL: &[&Requirement] = &[
+    &without_token::REQUIREMENT,
+    &wrong_token::REQUIREMENT,
+    &right_token::REQUIREMENT,
+    &refused_at_once::REQUIREMENT,
+    &two_values::REQUIREMENT,
+];
 
 /// What the contract asks and nothing here checks, with the reason.
-pub(super) static UNCHECKED: &[(&str, &str)] = &[
-    ("AUTH-001", "no check is written yet: needs a target that asks for a token"),
-    ("AUTH-002", "no check is written yet: needs a target that asks for a token"),
-    ("AUTH-003", "no check is written yet: needs a target that asks for a token"),
-    ("AUTH-004", "no check is written yet: needs a target that asks for a token"),
-    ("AUTH-005", "no check is written yet: needs a target that asks for a token"),
-];
+pub(super) static UNCHECKED: &[(&str, &str)] = &[];

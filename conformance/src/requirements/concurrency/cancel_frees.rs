@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     exemplar::Behaviour,
     probe::{
-        Load, Pace, Probe,
+        Load, Pace, Probe, Room,
         wire::{Connection, End},
     },
     requirement::{Judgement, NotPassed},
@@ -67,11 +67,6 @@ const TRIES: usize = 2;
 const ATTEMPTS: usize = 3;
 /// Asked for beyond the missing time, so that one more look is enough.
 const MARGIN: f64 = 1.25;
-/// Between two looks at the counter: first as often as this, and then less often.
-const GLANCE: Duration = Duration::from_millis(2);
-const SELDOM: Duration = Duration::from_millis(25);
-/// The counter rises as soon as a request is taken.
-const RISES: usize = 10;
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
@@ -125,7 +120,7 @@ async fn look(probe: &Probe, pace: Pace, wanted: Duration) -> Result<Seen, NotPa
         let cancelled = Instant::now();
         let mut work = load.cancel().await;
         let before = before.unwrap_or_default();
-        let left = if counted { stays_above(probe, before, cancelled).await? } else { None };
+        let left = if counted { probe.inflight_stays_above(before, cancelled, LIMIT).await? } else { None };
         // Without a counter the work would show only by holding the slots that the burst needs.
         let age = if counted { began.elapsed() } else { cancelled - began + allowed };
         let stopped = Seen::Stopped { age: if over { Duration::MAX } else { age }, bound, counted };
@@ -179,10 +174,10 @@ async fn one_alone(probe: &Probe, pace: Pace, bound: i64) -> Result<bool, NotPas
     for _ in 0..ATTEMPTS {
         let before = probe.requests_inflight().await?;
         let load = Load::start_anew(probe, &connections, pace, 1, bound);
-        let rose = rises_above(probe, before).await?;
+        let rose = probe.inflight_rises_above(before).await?;
         let (began, over) = (load.began, load.ended() > 0);
         let work = load.cancel().await;
-        let left = stays_above(probe, before.unwrap_or_default(), Instant::now()).await?;
+        let left = probe.inflight_stays_above(before.unwrap_or_default(), Instant::now(), LIMIT).await?;
         let age = began.elapsed();
         probe.settled(pace, work).await?;
         if rose && !over && left.is_none() && lasts(probe, pace, bound, age).await? >= age {
@@ -210,17 +205,6 @@ async fn lasts(probe: &Probe, pace: Pace, bound: i64, enough: Duration) -> Resul
     Ok(whole.served()?.took())
 }
 
-/// How many generations the server runs at a time.
-#[derive(Clone, Copy)]
-enum Room {
-    /// So many; the rest waits, or is refused.
-    Slots(usize),
-    /// It has no end in sight.
-    NoEnd,
-    /// Some that have begun stand still: slots are given in turns.
-    InTurns,
-}
-
 /// Starts generations until some of them wait, and says how many run then and whether the counter moved.
 async fn fill(
     probe: &Probe,
@@ -230,20 +214,10 @@ async fn fill(
     before: Option<i64>,
 ) -> Result<(Load, Room, bool), NotPassed> {
     let mut load = Load::start(probe, connections, pace, WIDTHS[0], wanted).await?;
-    let mut counted = rises_above(probe, before).await?;
-    for width in WIDTHS {
-        load.grow(probe, connections, width);
-        let running = load.steady().await;
-        counted = counted || probe.requests_inflight().await? > before;
-        if load.ended() > 0 {
-            break; // over too soon: how many run at once cannot be told
-        }
-        if running < width {
-            let room = if load.in_turns().await { Room::InTurns } else { Room::Slots(running) };
-            return Ok((load, room, counted));
-        }
-    }
-    Ok((load, Room::NoEnd, counted))
+    let mut counted = probe.inflight_rises_above(before).await?;
+    let room = load.room(probe, connections, &WIDTHS).await;
+    counted = counted || probe.requests_inflight().await? > before;
+    Ok((load, room, counted))
 }
 
 /// Long enough that the work, if it goes on, outlasts the limit and everything before the cancel.
@@ -289,33 +263,6 @@ fn counter_words(width: usize, late: &[String]) -> String {
         LIMIT.as_secs(),
         late.join(", and in a second try ")
     )
-}
-
-/// Whether the counter rises soon.
-async fn rises_above(probe: &Probe, before: Option<i64>) -> Result<bool, NotPassed> {
-    for _ in 0..RISES {
-        if probe.requests_inflight().await? > before {
-            return Ok(true);
-        }
-        tokio::time::sleep(GLANCE).await;
-    }
-    Ok(false)
-}
-
-/// Waits for the counter to come back; what it shows at the limit if it does not.
-async fn stays_above(probe: &Probe, before: i64, cancelled: Instant) -> Result<Option<i64>, NotPassed> {
-    let mut pause = GLANCE;
-    loop {
-        let now = probe.requests_inflight().await?.unwrap_or(before);
-        if now <= before {
-            return Ok(None);
-        }
-        if cancelled.elapsed() > LIMIT {
-            return Ok(Some(now));
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(SELDOM);
-    }
 }
 
 /// Waits for the counter to come back, for as long as the cancelled work could take.

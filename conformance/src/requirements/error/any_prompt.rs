@@ -1,21 +1,20 @@
 //! ERROR-006.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ai_inference_proto::GenerationRequest;
 use futures_util::future::join_all;
 use proptest::{
     prelude::any,
     prop_oneof,
-    strategy::{Strategy as _, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    strategy::{Strategy, ValueTree},
 };
 use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, State},
-    probe::{Probe, quote},
-    requirement::{Judgement, NotPassed},
+    probe::{Probe, SHRINKING, SHRINKING_STEPS, quote, smallest},
+    requirement::Judgement,
 };
 
 crate::requirement! {
@@ -68,50 +67,24 @@ const RANDOM: usize = 8;
 const AT_ONCE: usize = 4;
 /// Pieces of a random prompt.
 const PIECES: usize = 40;
-/// Making a failing prompt smaller takes no longer, and no more tries.
-const SHRINKING: Duration = Duration::from_secs(5);
-const STEPS: usize = 200;
 
 async fn check(probe: &Probe) -> Judgement {
     probe.predict(probe.request(2)).await?.served()?;
-    let mut random = random_texts(probe)?;
+    let mut random = probe.drawn(&texts(), RANDOM)?;
     let long = "e".to_owned() + &"\u{301}".repeat(500);
     let fixed: Vec<String> = TRAPS.into_iter().map(str::to_owned).chain([long]).collect();
     let drawn: Vec<String> = random.iter().map(ValueTree::current).collect();
     for (at, few) in fixed.chunks(AT_ONCE).chain(drawn.chunks(AT_ONCE)).enumerate() {
-        let judged = join_all(few.iter().map(|prompt| Box::pin(judge(probe, prompt)))).await;
+        let judged = join_all(few.iter().map(|prompt| Box::pin(judge(probe, prompt.clone())))).await;
         let Some(place) = judged.iter().position(Result::is_err) else { continue };
         let why = judged.into_iter().nth(place).unwrap_or(Ok(()));
         let number = at.checked_sub(fixed.len().div_ceil(AT_ONCE)).map(|at| at * AT_ONCE + place);
         return match number.and_then(|number| random.get_mut(number)) {
-            Some(tree) => smallest_drawn(probe, tree, why).await,
+            Some(tree) => smallest(tree, why, |prompt| judge(probe, prompt)).await,
             None => smallest_fixed(probe, &few[place], why).await,
         };
     }
     probe.still_serves("strange prompts").await
-}
-
-/// Simplifies a drawn prompt as proptest does, while it still fails; the last failure.
-async fn smallest_drawn(
-    probe: &Probe,
-    tree: &mut (impl ValueTree<Value = String> + ?Sized),
-    mut why: Judgement,
-) -> Judgement {
-    let began = Instant::now();
-    let mut more = tree.simplify();
-    for _ in 0..STEPS {
-        if !more || began.elapsed() > SHRINKING {
-            break;
-        }
-        more = match judge(probe, &tree.current()).await {
-            Ok(()) => tree.complicate(),
-            smaller => {
-                why = smaller;
-                tree.simplify()
-            }
-        };
-    }
-    why
 }
 
 /// Leaves pieces out of a fixed prompt, large ones first, while it still fails; the last failure.
@@ -124,12 +97,12 @@ async fn smallest_fixed(probe: &Probe, prompt: &str, mut why: Judgement) -> Judg
         let mut at = 0;
         while at < letters.len() && letters.len() > size {
             steps += 1;
-            if steps > STEPS || began.elapsed() > SHRINKING {
+            if steps > SHRINKING_STEPS || began.elapsed() > SHRINKING {
                 return why;
             }
             let mut fewer = letters.clone();
             fewer.drain(at..(at + size).min(letters.len()));
-            match judge(probe, &fewer.iter().collect::<String>()).await {
+            match judge(probe, fewer.iter().collect()).await {
                 Ok(()) => at += size,
                 smaller => (letters, why) = (fewer, smaller),
             }
@@ -139,12 +112,11 @@ async fn smallest_fixed(probe: &Probe, prompt: &str, mut why: Judgement) -> Judg
     why
 }
 
-async fn judge(probe: &Probe, prompt: &str) -> Judgement {
-    let generation =
-        probe.predict(GenerationRequest { prompt: prompt.to_owned(), ..probe.request(2) }).await?;
+async fn judge(probe: &Probe, prompt: String) -> Judgement {
+    let generation = probe.predict(GenerationRequest { prompt, ..probe.request(2) }).await?;
     let served = generation.end.is_ok() && !generation.responses.is_empty();
     probe.assert(served || generation.end.code() == Some(Code::InvalidArgument), || {
-        let (prompt, count) = (quote(prompt, 60), generation.responses.len());
+        let (prompt, count) = (quote(&generation.request.prompt, 60), generation.responses.len());
         let told = generation.end.told();
         format!(
             "the prompt {prompt} {told} with {count} responses, not OK with a response, or INVALID_ARGUMENT"
@@ -152,22 +124,15 @@ async fn judge(probe: &Probe, prompt: &str) -> Judgement {
     })
 }
 
-/// Texts from every corner of Unicode, with control characters and special-token text mixed in; the run's seed draws them.
-fn random_texts(probe: &Probe) -> Result<Vec<impl ValueTree<Value = String> + use<>>, NotPassed> {
-    let seed: Vec<u8> = (0..32).map(|_| probe.random(256) as u8).collect();
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+/// Texts from every corner of Unicode, with control characters and special-token text mixed in.
+fn texts() -> impl Strategy<Value = String, Tree: Send> {
     let special = ["<s>", "</s>", "<|im_start|>", "[INST]", "<0x00>"];
     let piece = prop_oneof![
         1 => proptest::char::range('\0', '\u{7f}').prop_map(String::from),
         1 => proptest::sample::select(special.to_vec()).prop_map(str::to_owned),
         2 => any::<char>().prop_map(String::from),
     ];
-    let text = proptest::collection::vec(piece, 1..=PIECES).prop_map(|pieces| pieces.concat());
-    let draws = (0..RANDOM).map(|_| text.new_tree(&mut runner));
-    draws
-        .collect::<Result<_, _>>()
-        .map_err(|why| NotPassed::Harness(format!("no random prompt could be drawn: {why}")))
+    proptest::collection::vec(piece, 1..=PIECES).prop_map(|pieces| pieces.concat())
 }
 
 #[derive(Default)]

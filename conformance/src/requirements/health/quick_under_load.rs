@@ -7,10 +7,7 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State},
-    probe::{
-        Load, Probe, Within,
-        wire::{CallOptions, End},
-    },
+    probe::{Load, Probe, Within},
     requirement::{Judgement, NotPassed},
 };
 
@@ -55,12 +52,10 @@ const SAMPLES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 /// More generations have begun by then, as far as there is room.
 const ALL_START: Duration = Duration::from_millis(100);
-/// A connection that takes a second call takes it at once.
-const SECOND_CALL: Duration = Duration::from_millis(500);
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
-    let two_calls = takes_two_calls(probe).await?;
+    let two_calls = probe.takes_two_calls().await?;
     let connections = probe.connections(WIDTHS[1]).await?;
     let mut load = Load::start(probe, &connections, pace, WIDTHS[0], LASTING).await?;
     let running = load.steady().await;
@@ -105,15 +100,6 @@ async fn beside(probe: &Probe, load: &Load, two_calls: bool) -> Judgement {
             Ok(health.took)
         })
         .await
-}
-
-/// Whether a connection takes a second call while one is open (MAX_CONCURRENT_STREAMS may be 1).
-async fn takes_two_calls(probe: &Probe) -> Result<bool, NotPassed> {
-    let connection = probe.connection().await?;
-    let _first = probe.stream_on(&connection).await;
-    let options = CallOptions { patience: SECOND_CALL, ..probe.options() };
-    let second = probe.health_on(&connection, &probe.trace_id(), &options).await;
-    Ok(second.end != End::TimedOut(SECOND_CALL))
 }
 
 #[derive(Default)]

@@ -1,20 +1,31 @@
 //! TRANSPORT: the ways to reach a server, and how it starts and ends.
 
+mod doors_alike;
+mod drains;
+mod drains_steadily;
+mod keepalive;
+mod protocol_abuse;
+mod readiness;
+mod silent_keepalive;
+mod socket_mode;
+mod stale_socket;
+mod tls;
+
 use crate::requirement::Requirement;
 
 /// The requirements of this area, in the contract's order.
-pub(super) static ALL: &[&Requirement] = &[];
+pub(super) static ALL: &[&Requirement] = &[
+    &doors_alike::REQUIREMENT,
+    &keepalive::REQUIREMENT,
+    &drains::REQUIREMENT,
+    &stale_socket::REQUIREMENT,
+    &socket_mode::REQUIREMENT,
+    &tls::REQUIREMENT,
+    &protocol_abuse::REQUIREMENT,
+    &silent_keepalive::REQUIREMENT,
+    &drains_steadily::REQUIREMENT,
+    &readiness::REQUIREMENT,
+];
 
 /// What the contract asks and nothing here checks, with the reason.
-pub(super) static UNCHECKED: &[(&str, &str)] = &[
-    ("TRANSPORT-001", "no check is written yet: needs a socket and a port of one target"),
-    ("TRANSPORT-002", "no check is written yet"),
-    ("TRANSPORT-003", "no check is written yet: needs a target that the run starts and stops itself"),
-    ("TRANSPORT-004", "no check is written yet: needs a target that the run starts and stops itself"),
-    ("TRANSPORT-005", "no check is written yet: needs a target that the run starts and stops itself"),
-    ("TRANSPORT-006", "no check is written yet: needs certificates"),
-    ("TRANSPORT-007", "no check is written yet"),
-    ("TRANSPORT-008", "no check is written yet"),
-    ("TRANSPORT-009", "no check is written yet: needs a target that the run starts and stops itself"),
-    ("TRANSPORT-010", "no check is written yet"),
-];
+pub(super) static UNCHECKED: &[(&str, &str)] = &[];

@@ -47,10 +47,10 @@ crate::requirement! {
 }
 
 /// A string field that announces five bytes where one follows, and a tag with the wire type 7.
-const BROKEN: [(&str, &[u8]); 2] =
+pub(super) const BROKEN: [(&str, &[u8]); 2] =
     [("a truncated string", &[0x0A, 5, b'a']), ("the wire type 7", &[0x0F, 0xFF, 0xFF])];
 /// Field 5, `generation`: one byte long, and that is a varint's tag without the varint.
-const BROKEN_NESTED: [u8; 3] = [0x2A, 1, 0x08];
+pub(super) const BROKEN_NESTED: [u8; 3] = [0x2A, 1, 0x08];
 
 async fn check(probe: &Probe) -> Judgement {
     let connection = probe.connection().await?;

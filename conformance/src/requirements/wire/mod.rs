@@ -2,10 +2,20 @@
 
 mod all_methods;
 mod broken_message;
+mod broken_message_status;
+mod content_type;
+mod cut_short;
 mod documented_name;
+mod frame_flag;
+mod gzip_request;
 mod large_message;
+mod long_prompt;
+mod parameters_arrive;
 mod reflected_schema;
 mod reflection_served;
+mod standard_health;
+mod status_at_end;
+mod unasked_encoding;
 mod unknown_fields;
 mod unknown_method;
 
@@ -21,18 +31,17 @@ pub(super) static ALL: &[&Requirement] = &[
     &unknown_method::REQUIREMENT,
     &broken_message::REQUIREMENT,
     &large_message::REQUIREMENT,
+    &gzip_request::REQUIREMENT,
+    &content_type::REQUIREMENT,
+    &status_at_end::REQUIREMENT,
+    &standard_health::REQUIREMENT,
+    &long_prompt::REQUIREMENT,
+    &parameters_arrive::REQUIREMENT,
+    &unasked_encoding::REQUIREMENT,
+    &broken_message_status::REQUIREMENT,
+    &cut_short::REQUIREMENT,
+    &frame_flag::REQUIREMENT,
 ];
 
 /// What the contract asks and nothing here checks, with the reason.
-pub(super) static UNCHECKED: &[(&str, &str)] = &[
-    ("WIRE-009", "no check is written yet: needs a client that compresses"),
-    ("WIRE-010", "no check is written yet: needs a call with another content-type"),
-    ("WIRE-011", "no check is written yet"),
-    ("WIRE-012", "no check is written yet"),
-    ("WIRE-013", "no check is written yet"),
-    ("WIRE-014", "no check is written yet"),
-    ("WIRE-015", "no check is written yet"),
-    ("WIRE-016", "no check is written yet"),
-    ("WIRE-017", "no check is written yet"),
-    ("WIRE-018", "no check is written yet"),
-];
+pub(super) static UNCHECKED: &[(&str, &str)] = &[];

@@ -1,0 +1,141 @@
+//! How many generations a server runs at a time, and a server that is kept full but for one slot.
+
+use std::time::{Duration, Instant};
+
+use super::{Load, Pace, Probe, Stream, wire::Connection};
+use crate::verdict::{Judgement, NotPassed};
+
+/// Generations at once; more are started where all of these run.
+const WIDTHS: [usize; 3] = [4, 16, 64];
+/// Connections for a crowd: a server may take one call at a time on each.
+const CONNECTIONS: usize = 72;
+
+/// How many generations a server runs at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many; the rest waits, or is refused.
+    Slots(usize),
+    /// As many as were started.
+    NoEnd(usize),
+    /// Some that have begun stand still: slots are given in turns.
+    InTurns,
+    /// Generations are over too soon to tell.
+    TooSoon,
+}
+
+impl Load {
+    /// Starts more and more of them until some wait, and says how many run then.
+    pub async fn room(&mut self, probe: &Probe, connections: &[Connection], widths: &[usize]) -> Room {
+        for width in widths {
+            self.grow(probe, connections, *width);
+            let running = self.steady().await;
+            if self.ended() > 0 {
+                return Room::TooSoon;
+            }
+            if running < *width {
+                return if self.in_turns().await { Room::InTurns } else { Room::Slots(running) };
+            }
+        }
+        Room::NoEnd(widths.last().copied().unwrap_or_default())
+    }
+}
+
+impl Room {
+    /// The slots, or why they cannot be counted.
+    fn counted(self) -> Result<usize, NotPassed> {
+        let why = match self {
+            Self::Slots(slots) => return Ok(slots),
+            Self::NoEnd(width) => {
+                format!(
+                    "{width} generations at once do not keep each other waiting: no end of its capacity is seen"
+                )
+            }
+            Self::InTurns => {
+                "generations stand still in turns: how many run at a time is not seen".to_owned()
+            }
+            Self::TooSoon => "generations are over too soon to fill the server with them".to_owned(),
+        };
+        Err(NotPassed::Inconclusive(why))
+    }
+}
+
+/// What a server has room for, with what is needed to fill it.
+#[derive(Debug)]
+pub struct Capacity {
+    /// Generations that run at a time.
+    pub slots: usize,
+    /// max_new_tokens of a generation that lasts as long as was asked for.
+    pub bound: i64,
+    /// From sending the last of those that were counted to its first text.
+    pub started_within: Duration,
+    /// Connections to spread them over.
+    pub connections: Vec<Connection>,
+    pace: Pace,
+}
+
+impl Probe {
+    /// Fills the server to see how many generations run at a time, and lets it become idle again. Inconclusive where that
+    /// cannot be seen.
+    pub async fn capacity(&self, pace: Pace, lasting: Duration) -> Result<Capacity, NotPassed> {
+        let connections = self.connections(CONNECTIONS).await?;
+        let mut load = Load::start(self, &connections, pace, WIDTHS[0], lasting).await?;
+        let room = load.room(self, &connections, &WIDTHS).await;
+        let (bound, started_within) = (load.bound, load.started_within());
+        let work = load.cancel().await;
+        self.settled(pace, work).await?;
+        Ok(Capacity { slots: room.counted()?, bound, started_within, connections, pace })
+    }
+}
+
+/// A server whose slots are all taken, by generations of priority 0; one of them opens when it is told to.
+#[derive(Debug)]
+pub struct Full {
+    /// What it has room for.
+    pub capacity: Capacity,
+    blockers: Load,
+    gate: Option<Stream>,
+}
+
+impl Full {
+    /// Takes all slots but one.
+    pub async fn but_one(probe: &Probe, capacity: Capacity) -> Result<Self, NotPassed> {
+        let Capacity { slots, bound, ref connections, pace, .. } = capacity;
+        let blockers = Load::start_anew(probe, connections, pace, slots - 1, bound);
+        if blockers.reaches(slots - 1, Instant::now() + probe.patience()).await {
+            return Ok(Self { capacity, blockers, gate: None });
+        }
+        let work = blockers.cancel().await;
+        probe.settled(pace, work).await?;
+        Err(NotPassed::Inconclusive(format!(
+            "{slots} generations ran at once, and a moment later fewer did: the server cannot be kept full"
+        )))
+    }
+
+    /// Takes the last slot.
+    pub async fn close(&mut self, probe: &Probe) -> Judgement {
+        let connection = &self.capacity.connections[self.capacity.slots % self.capacity.connections.len()];
+        let mut gate = probe.stream_on(connection).await;
+        gate.send(&probe.request(self.capacity.bound));
+        gate.half_close();
+        gate.first_text().await.map_err(|why| match why {
+            NotPassed::Fail(why) => {
+                NotPassed::Inconclusive(format!("the server's last slot could not be taken: {why}"))
+            }
+            other => other,
+        })?;
+        self.gate = Some(gate);
+        Ok(())
+    }
+
+    /// Lets go of the last slot.
+    pub fn open(&mut self) {
+        self.gate = None;
+    }
+
+    /// Cancels everything, and waits until the server is idle.
+    pub async fn end(self, probe: &Probe) -> Judgement {
+        drop(self.gate);
+        let work = self.blockers.cancel().await.max(self.capacity.pace.lasting(self.capacity.bound));
+        probe.settled(self.capacity.pace, work).await
+    }
+}

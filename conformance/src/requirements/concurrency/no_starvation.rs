@@ -1,0 +1,185 @@
+//! CONCURRENCY-008.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ai_inference_proto::GenerationRequest;
+use tokio::{sync::oneshot, task::JoinSet};
+use tonic::Status;
+
+use crate::{
+    exemplar::{Behaviour, State, Turn},
+    probe::{Full, Probe, wire::End},
+    requirement::{Judgement, NotPassed},
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// The lowest priority still finishes under a steady flow of urgent work within a bounded time (no starvation).
+    ///
+    /// # Why it matters
+    /// On a server that is always busy, strict priorities mean that a job at night never ends. Its client gives up, tries again,
+    /// and makes the server busier.
+    ///
+    /// # How it is checked
+    /// The number of generations that run at a time is found first. Then generations of priority 0 take all slots but one, and
+    /// through the last one short requests of priority 0 pass in a steady flow: four clients, each asking again as soon as
+    /// it is answered, so that some always wait. One request with the least urgent priority there is comes among them. It must
+    /// finish. It is a failure if it has not after 10 s, and after sixty-four of the others have gone past it. A server
+    /// whose capacity has no end in sight cannot be kept full, and the check says so.
+    ///
+    /// # What a violation looks like
+    /// The request is overtaken for as long as others come.
+    ///
+    /// # References
+    /// Contract, CONCURRENCY-008.
+    id: "CONCURRENCY-008",
+    level: Should,
+    dialects: [Contract, CyLlm],
+    isolation: Exclusive,
+    unsafe_: true,
+    since: "0.1.0",
+    title: "the lowest priority is not overtaken for ever",
+    check: check,
+    mutant: Strict, fault: "the lowest priority starves", seen_as: "went past it",
+}
+
+/// Clients of the urgent flow: one runs, and the others wait.
+const URGENT: usize = 4;
+/// Tokens of each of their requests.
+const SHORT: i64 = 4;
+/// The least urgent one is overtaken for so long, and so often, before it is taken to starve.
+const BOUND: Duration = Duration::from_secs(10);
+const OVERTAKES: usize = 64;
+/// Beyond the bound, where few go past in that time.
+const LONGEST: Duration = Duration::from_secs(20);
+/// Between two refusals.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
+async fn check(probe: &Probe) -> Judgement {
+    let pace = probe.pace().await?;
+    let capacity = probe.capacity(pace, BOUND).await?;
+    let mut full = Full::but_one(probe, capacity).await?;
+    let judged = finishes(probe, &mut full).await;
+    let settled = full.end(probe).await;
+    judged?;
+    settled
+}
+
+async fn finishes(probe: &Probe, full: &mut Full) -> Judgement {
+    full.close(probe).await?;
+    let served = Arc::new(AtomicUsize::new(0));
+    let mut flow = JoinSet::new();
+    let connections = full.capacity.connections.clone();
+    for at in 0..URGENT {
+        let (streamer, request, served) = (probe.streamer(), probe.request(SHORT), Arc::clone(&served));
+        let connection = connections[connections.len() - 1 - (at + 1) % connections.len()].clone();
+        flow.spawn(async move {
+            loop {
+                let mut stream = streamer.open(&connection).await;
+                stream.send(&request);
+                stream.half_close();
+                if stream.finish(request.clone()).await.reached_its_end() {
+                    served.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        });
+    }
+    let request = GenerationRequest { priority: i32::MAX, ..probe.request(SHORT) };
+    let mut stream = probe.streamer().with_patience(LONGEST).open(&connections[connections.len() - 1]).await;
+    stream.send(&request);
+    stream.half_close();
+    full.open();
+    let began = Instant::now();
+    let before = served.load(Ordering::Relaxed);
+    let gone_past = || served.load(Ordering::Relaxed) - before;
+    let reading = tokio::spawn(stream.finish_within(request, LONGEST));
+    while !reading.is_finished() {
+        let starves = began.elapsed() > BOUND && gone_past() >= OVERTAKES;
+        if starves {
+            reading.abort();
+            return probe.assert(false, || {
+                format!(
+                    "a request with the least urgent priority had not finished after {:.0} s, in which {} urgent ones that \
+                     came later went past it",
+                    began.elapsed().as_secs_f64(),
+                    gone_past()
+                )
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let generation = reading.await.map_err(|error| NotPassed::Harness(error.to_string()))?;
+    match &generation.end {
+        end if end.is_full() || end.not_processed() => Err(NotPassed::Inconclusive(
+            "the server refuses what it has no room for: nothing waits, and nothing can starve".to_owned(),
+        )),
+        End::TimedOut(_) => Err(NotPassed::Inconclusive(format!(
+            "the least urgent request had not finished after {:.0} s, but only {} urgent ones had gone past it",
+            began.elapsed().as_secs_f64(),
+            gone_past()
+        ))),
+        _ => generation.served().map(|_| ()).and_then(|()| probe.assert(true, String::new)),
+    }
+}
+
+/// One slot more than the others leave: strict priorities, and those of one value first come, first served.
+#[derive(Default)]
+struct Strict {
+    line: Arc<Mutex<Line>>,
+}
+
+#[derive(Default)]
+struct Line {
+    taken: usize,
+    number: u64,
+    waiting: BTreeMap<(i32, u64), oneshot::Sender<Slot>>,
+}
+
+struct Slot(Arc<Mutex<Line>>);
+
+/// Slots of the mutant.
+const SLOTS: usize = 4;
+
+#[tonic::async_trait]
+impl Behaviour for Strict {
+    async fn turn(&self, _state: &State, request: &GenerationRequest) -> Result<Turn, Status> {
+        let called = {
+            let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+            if line.taken < SLOTS {
+                line.taken += 1;
+                return Ok(Box::new(Slot(Arc::clone(&self.line))));
+            }
+            let (call, called) = oneshot::channel();
+            line.number += 1;
+            let place = (request.priority, line.number);
+            line.waiting.insert(place, call);
+            called
+        };
+        Ok(Box::new(called.await.map_err(|_| Status::unavailable("the server is going away"))?))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let next = {
+            let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = line.waiting.pop_first();
+            if next.is_none() {
+                line.taken -= 1;
+            }
+            next
+        };
+        if let Some((_, call)) = next {
+            let _ = call.send(Slot(Arc::clone(&self.0)));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! TRANSPORT-007.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use crate::{
+    exemplar::{Arrival, Behaviour, Fate, State},
+    probe::{
+        Probe,
+        wire::{
+            Raw,
+            frames::{
+                CONTINUATION, DATA, END_HEADERS, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal,
+            },
+        },
+    },
+    requirement::{Judgement, NotPassed},
+};
+
+crate::requirement! {
+    /// # Requirement
+    /// Protocol abuse (SETTINGS flood, rapid reset, resets provoked from the server, endless CONTINUATION, 1-byte DATA drip)
+    /// ends that connection at most; others go on and memory stays bounded.
+    ///
+    /// # Why it matters
+    /// Each of these has stopped servers of every kind, sent by one client with little bandwidth (CVE-2019-9515, CVE-2023-44487,
+    /// CVE-2025-8671, CVE-2024-27316).
+    ///
+    /// # How it is checked
+    /// Each abuse is sent by hand on a connection of its own, for up to three seconds: 5,000 SETTINGS; 5,000 calls that are
+    /// reset at once; 5,000 calls that make the server reset them; a header block of up to 8 MiB that does not end; a message
+    /// in 20,000 frames of one byte. Whether the server ends that connection is left open. Meanwhile, and afterwards, generations on a connection
+    /// that was open before and Health on new ones must be served. Where the run has started the target by a command, the
+    /// memory of its processes may not grow by more than 256 MiB over all of it; of other targets memory cannot be seen.
+    ///
+    /// # What a violation looks like
+    /// No generation is served while one client sends SETTINGS; or 64 kB are kept for each of them.
+    ///
+    /// # References
+    /// Contract, TRANSPORT-007; RFC 9113, section 10.5 (denial of service).
+    id: "TRANSPORT-007",
+    level: Must,
+    dialects: [Contract, CyLlm],
+    isolation: Exclusive,
+    unsafe_: true,
+    since: "0.1.0",
+    title: "protocol abuse ends its own connection at most",
+    check: check,
+    mutant: KeepsEachSettings, fault: "memory grows with each SETTINGS", seen_as: "its memory grew",
+}
+
+/// One kind of abuse.
+#[derive(Clone, Copy, Debug)]
+enum Abuse {
+    Settings,
+    RapidReset,
+    ProvokedReset,
+    EndlessHeaders,
+    Drip,
+}
+
+impl Abuse {
+    const ALL: [Self; 5] =
+        [Self::Settings, Self::RapidReset, Self::ProvokedReset, Self::EndlessHeaders, Self::Drip];
+
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Settings => "a flood of SETTINGS",
+            Self::RapidReset => "calls that it resets at once",
+            Self::ProvokedReset => "calls that it makes the server reset",
+            Self::EndlessHeaders => "a header block without an end",
+            Self::Drip => "a message in single bytes",
+        }
+    }
+
+    const fn count(self) -> u32 {
+        match self {
+            Self::Settings | Self::RapidReset | Self::ProvokedReset => 5_000,
+            Self::EndlessHeaders => 520,
+            Self::Drip => 20_000,
+        }
+    }
+}
+
+const LONGEST: Duration = Duration::from_secs(3);
+/// Bytes that are handed to the transport at a time.
+const PACKET: usize = 64 << 10;
+/// Growth in bytes over all abuses that is no leak: windows, buffers and what allocators and collectors keep.
+const GROWTH: u64 = 256 << 20;
+const CANCEL: u32 = 8;
+/// Larger than any window may become.
+const TOO_MUCH: u32 = 0x7fff_ffff;
+/// A field of some size, for a header block without an end; and how many of them one frame has.
+const FIELD: usize = 120;
+const FIELDS: usize = 128;
+const TOKENS: i64 = 4;
+
+async fn check(probe: &Probe) -> Judgement {
+    probe.predict(probe.request(TOKENS)).await?.served()?;
+    let good = probe.connection().await?;
+    let before = probe.memory().await;
+    for abuse in Abuse::ALL {
+        let what = format!("while another client sent {}", abuse.told());
+        tokio::select! {
+            sent = send(probe, abuse) => sent?,
+            wrong = others_go_on(probe) => wrong.map_err(|why| why.when(&what))?,
+        }
+        others_once(probe)
+            .await
+            .map_err(|why| why.when(&format!("after another client had sent {}", abuse.told())))?;
+        let closed = good.closed().map(str::to_owned);
+        probe.assert(closed.is_none(), || {
+            format!("{what}, a connection of a good client was closed: {}", closed.unwrap_or_default())
+        })?;
+    }
+    if let (Some(before), Some(after)) = (before, probe.memory().await) {
+        let grown = after.saturating_sub(before);
+        probe.assert(grown < GROWTH, || {
+            format!(
+                "clients abused the protocol, and its memory grew by {} MiB, from {} MiB",
+                grown >> 20,
+                before >> 20
+            )
+        })?;
+    }
+    probe.still_serves("clients that abused the protocol").await
+}
+
+/// Good clients, again and again; only a failure ends it.
+async fn others_go_on(probe: &Probe) -> Judgement {
+    loop {
+        others_once(probe).await?;
+    }
+}
+
+async fn others_once(probe: &Probe) -> Judgement {
+    let generation = probe.predict(probe.request(TOKENS)).await?;
+    if !generation.end.is_full() {
+        generation.served()?;
+    }
+    let newcomer = probe.connect().await?;
+    let health = probe.health_on(&newcomer, &probe.trace_id(), &probe.options()).await;
+    health.informative()?;
+    probe.assert(true, String::new)
+}
+
+/// Sends one kind of abuse, until the server hangs up or takes no more.
+async fn send(probe: &Probe, abuse: Abuse) -> Result<(), NotPassed> {
+    let mut raw = probe.connect_by_hand(&[]).await?;
+    let begin = match abuse {
+        Abuse::EndlessHeaders => frame(HEADERS, 0, 1, &[0x83, 0x86]),
+        Abuse::Drip => {
+            let call = frame(HEADERS, END_HEADERS, 1, &probe.block(&raw, "StreamPredict"));
+            [call, frame(DATA, 0, 1, &[0, 0, 16, 0, 0])].concat()
+        }
+        _ => Vec::new(),
+    };
+    let sending = async {
+        flood(probe, &mut raw, abuse, begin).await;
+        let _ = raw.ping(LONGEST).await; // when it is answered, all before it was read
+    };
+    let _ = timeout(LONGEST, sending).await;
+    Ok(())
+}
+
+async fn flood(probe: &Probe, raw: &mut Raw, abuse: Abuse, mut packet: Vec<u8>) {
+    let block = probe.block(raw, "StreamPredict");
+    let fields = literal("x", &"a".repeat(FIELD)).repeat(FIELDS);
+    for number in 0..abuse.count() {
+        let stream = number * 2 + 1;
+        let call = || frame(HEADERS, END_HEADERS, stream, &block);
+        packet.extend(match abuse {
+            Abuse::Settings => frame(SETTINGS, 0, 0, &[]),
+            Abuse::RapidReset => [call(), frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())].concat(),
+            Abuse::ProvokedReset => {
+                [call(), frame(WINDOW_UPDATE, 0, stream, &TOO_MUCH.to_be_bytes())].concat()
+            }
+            Abuse::EndlessHeaders => frame(CONTINUATION, 0, 1, &fields),
+            Abuse::Drip => frame(DATA, 0, 1, b"x"),
+        });
+        let last = number + 1 == abuse.count();
+        if packet.len() >= PACKET || last {
+            if raw.send(&packet).await.is_err() {
+                return;
+            }
+            packet.clear();
+            while raw.next(Duration::ZERO).await.is_some() {} // a client that reads
+        }
+    }
+}
+
+#[derive(Default)]
+struct KeepsEachSettings {
+    kept: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Behaviour for KeepsEachSettings {
+    fn frame(&self, _state: &State, arrival: Arrival) -> Fate {
+        if arrival.kind == SETTINGS {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(vec![1; 64 << 10]);
+        }
+        Fate::Taken
+    }
+}
