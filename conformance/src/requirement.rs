@@ -12,7 +12,7 @@ use exemplar::Behaviour;
 pub use crate::verdict::{Judgement, NotPassed};
 use crate::{
     probe::Probe,
-    vocabulary::{Isolation, Level, Need, Profile, Role},
+    vocabulary::{Begins, Isolation, Level, Need, Profile, Role},
 };
 
 /// One requirement of the contract.
@@ -29,10 +29,8 @@ pub struct Requirement {
     pub needs: &'static [Need],
     /// What may go on beside the check.
     pub isolation: Isolation,
-    /// Takes seconds by its nature: of those that run beside each other, it begins first.
-    pub first: bool,
-    /// Judges what all others have heard: it begins when they have ended.
-    pub last: bool,
+    /// When it begins, of those that may begin.
+    pub begins: Begins,
     /// Takes more than ten seconds by its nature: it is asked for by `--slow`.
     pub slow: bool,
     /// Loads, floods, unloads or restarts the target: not for one that others use.
@@ -103,7 +101,7 @@ impl fmt::Debug for Requirement {
 /// Declares the requirement of a file. The doc comment is the published page.
 ///
 /// The check and the mutant stay outside the macro's body, so that rustfmt sees them. What can be left out has a value that
-/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, none of `first`, `last`, `slow` and `unsafe_`, and
+/// most requirements have: `role: Server`, no `needs`, `isolation: Shared`, `begins: InTurn`, neither `slow` nor `unsafe_`, and
 /// `asked_by` all profiles.
 #[macro_export]
 macro_rules! requirement {
@@ -117,8 +115,7 @@ macro_rules! requirement {
         dialects: [$($dialect:ident),+],
         $(needs: [$($need:ident),+],)?
         $(isolation: $isolation:ident,)?
-        $(first: $first:literal,)?
-        $(last: $last:literal,)?
+        $(begins: $begins:ident,)?
         $(slow: $slow:literal,)?
         $(unsafe_: $unsafe_:literal,)?
         $(asked_by: [$($profile:ident),+],)?
@@ -137,8 +134,9 @@ macro_rules! requirement {
             isolation: $crate::requirement!(
                 @or [$($crate::vocabulary::Isolation::$isolation)?] $crate::vocabulary::Isolation::Shared
             ),
-            first: $crate::requirement!(@or [$($first)?] false),
-            last: $crate::requirement!(@or [$($last)?] false),
+            begins: $crate::requirement!(
+                @or [$($crate::vocabulary::Begins::$begins)?] $crate::vocabulary::Begins::InTurn
+            ),
             slow: $crate::requirement!(@or [$($slow)?] false),
             unsafe_: $crate::requirement!(@or [$($unsafe_)?] false),
             asked_by: $crate::requirement!(

@@ -67,6 +67,17 @@ pub enum Isolation {
     Exclusive,
 }
 
+/// When a check begins, of those that may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Begins {
+    /// Before the others: it takes seconds by its nature.
+    First,
+    /// In the contract's order.
+    InTurn,
+    /// When all others have ended: it judges what they have heard.
+    Last,
+}
+
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -18,7 +18,7 @@ use crate::{
 /// Between two looks whether it serves.
 const GLANCE: Duration = Duration::from_millis(20);
 /// A model may be loaded for so long before the first generation is served.
-const LOADING: Duration = Duration::from_secs(60);
+const LOADING: Duration = Duration::from_mins(1);
 
 /// One instance, and a probe that asks it.
 pub struct Managed {

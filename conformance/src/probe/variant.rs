@@ -25,16 +25,19 @@ impl Probe {
     }
 
     /// One that asks at another of the endpoint's addresses.
+    #[must_use]
     pub fn at(&self, address: &Address) -> Self {
         self.variant(Endpoint { addresses: vec![address.clone()], ..(*self.endpoint).clone() })
     }
 
     /// One that asks at this address, with other settings of TLS.
+    #[must_use]
     pub fn with_tls(&self, address: &Address, tls: Tls) -> Self {
         self.variant(Endpoint { addresses: vec![address.clone()], tls, ..(*self.endpoint).clone() })
     }
 
     /// One that speaks another dialect.
+    #[must_use]
     pub fn in_dialect(&self, dialect: Dialect) -> Self {
         self.variant(Endpoint { dialect, ..(*self.endpoint).clone() })
     }

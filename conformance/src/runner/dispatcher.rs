@@ -25,7 +25,7 @@ use crate::{
     known_failures::KnownFailures,
     probe::Heard,
     requirement::Requirement,
-    vocabulary::{Profile, Role},
+    vocabulary::{Begins, Profile, Role},
 };
 
 /// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
@@ -106,7 +106,10 @@ async fn dispatch(
     } else if endless {
         Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
-        Schedule::new(requirements.iter().map(|r| (r.isolation, r.first)), width.min(conduct.jobs.max(1)))
+        Schedule::new(
+            requirements.iter().map(|r| (r.isolation, r.begins == Begins::First)),
+            width.min(conduct.jobs.max(1)),
+        )
     };
     let started = RunStarted {
         schema: SCHEMA,

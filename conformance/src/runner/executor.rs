@@ -84,12 +84,16 @@ pub(super) struct Ran {
 pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> Ran {
     let began = std::time::Instant::now();
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (mut ran, waited) = attempt(requirement, bench, &bench.endpoint).await;
+    let Attempt { mut ran, waited, cut } = attempt(requirement, bench, &bench.endpoint).await;
     let hopeless = bench.hopeless || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
-    if ran.result.verdict == Verdict::Fail && waited && !hopeless {
+    if ran.result.verdict == Verdict::Fail && waited && !cut && !hopeless {
         let mut patient = Endpoint::clone(&bench.endpoint);
         patient.patience *= MORE_PATIENCE;
-        (ran, _) = attempt(requirement, bench, &Arc::new(patient)).await;
+        let second = attempt(requirement, bench, &Arc::new(patient)).await;
+        // What is still wrong after the first attempt may leave the second one without an end; the first one's words say more.
+        if !second.cut {
+            ran = second.ran;
+        }
         ran.result.attempts = 2;
         if ran.result.verdict == Verdict::Fail {
             bench.vain.fetch_add(1, Ordering::Relaxed);
@@ -106,13 +110,21 @@ pub(super) fn broken(requirement: &'static Requirement, bench: &Bench, why: &str
     result(requirement, bench, &probe, Err(NotPassed::Harness(format!("the suite itself broke: {why}"))))
 }
 
-/// One run of the check, and whether it waited for anything in vain.
-async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> (Ran, bool) {
+/// One run of the check.
+struct Attempt {
+    ran: Ran,
+    /// It waited for something in vain.
+    waited: bool,
+    /// It ran into its limit.
+    cut: bool,
+}
+
+async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Arc<Endpoint>) -> Attempt {
     let probe = Probe::new(Arc::clone(endpoint), seed_of(bench.seed, requirement.id));
     let probe = Arc::new(probe.reporting(bench.heard.clone(), requirement.id));
     let (judgement, cut) = judge(requirement, bench, &probe).await;
     let result = result(requirement, bench, &probe, judgement);
-    (Ran { result, lost: probe.lost() }, probe.waited() && !cut)
+    Attempt { ran: Ran { result, lost: probe.lost() }, waited: probe.waited(), cut }
 }
 
 fn result(

@@ -3,7 +3,7 @@
 use crate::{
     requirement::Requirement,
     requirements::{ALL, AREAS},
-    vocabulary::{Profile, Role},
+    vocabulary::{Begins, Profile, Role},
 };
 
 use super::pattern::{Pattern, nearest};
@@ -97,7 +97,8 @@ impl Plan {
             None => chosen.collect(),
         };
         // What all others have heard is judged after them; then come those that stop the target.
-        requirements.sort_by_key(|requirement| (requirement.stops_the_target(), requirement.last));
+        requirements
+            .sort_by_key(|requirement| (requirement.stops_the_target(), requirement.begins == Begins::Last));
         if requirements.is_empty() { Err(BadSelection::Empty) } else { Ok(Self { requirements }) }
     }
 }

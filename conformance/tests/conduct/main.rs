@@ -21,7 +21,7 @@ use conformance::{
     requirement::{Checking, Mutant, Requirement},
     requirements::ALL,
     runner::{Conduct, Kinds, Plan, Selection, conduct, survey},
-    vocabulary::{Need, Profile, Role},
+    vocabulary::{Begins, Need, Profile, Role},
 };
 use exemplar::{Behaviour, Conformant, Pace, Paced, State};
 use http::HeaderMap;
@@ -129,7 +129,7 @@ fn like(at: usize, check: for<'a> fn(&'a Probe) -> Checking<'a>) -> Requirement 
         *ALL[at];
     let Mutant { fault, behaviour, reason } = ALL[at].mutant;
     let mutant = Mutant { fault, behaviour, reason };
-    let (needs, first, slow, unsafe_): (&[Need], _, _, _) = (&[], false, false, false);
+    let (needs, begins, slow, unsafe_): (&[Need], _, _, _) = (&[], Begins::InTurn, false, false);
     Requirement {
         id,
         level,
@@ -137,8 +137,7 @@ fn like(at: usize, check: for<'a> fn(&'a Probe) -> Checking<'a>) -> Requirement 
         dialects,
         needs,
         isolation,
-        first,
-        last: false,
+        begins,
         slow,
         unsafe_,
         asked_by,

@@ -72,7 +72,7 @@ pub(super) static ALL: &[Sneaky] = &[
         name: "CONTROL-007/never-unloads",
         behaviour: || {
             controls(|state, message| match message.command.as_str() {
-                "unload_model" => Ok(answer(state, message, "error", "a model in use is not unloaded")),
+                "unload_model" => Ok(answer(state, &message, "error", "a model in use is not unloaded")),
                 _ => Ok(state.control(&message)),
             })
         },
@@ -130,7 +130,7 @@ pub(super) static ALL: &[Sneaky] = &[
         behaviour: || {
             controls(|state, message| match message.payload.get("model_id") {
                 Some(id) if message.command == "unload_model" && id.contains("../") => {
-                    Ok(answer(state, message, "ok", ""))
+                    Ok(answer(state, &message, "ok", ""))
                 }
                 _ => Ok(state.control(&message)),
             })
@@ -172,7 +172,7 @@ pub(super) static ALL: &[Sneaky] = &[
         behaviour: || {
             speaks(|request, script| {
                 if request.prompt.is_empty() {
-                    script.tokens.clear()
+                    script.tokens.clear();
                 }
             })
         },
@@ -419,8 +419,8 @@ impl Behaviour for Controls {
 }
 
 /// The right answer with another status and message.
-fn answer(state: &State, message: ControlMessage, status: &str, text: &str) -> ControlMessage {
-    let mut answer = state.control(&message);
+fn answer(state: &State, message: &ControlMessage, status: &str, text: &str) -> ControlMessage {
+    let mut answer = state.control(message);
     answer.payload =
         [("status", status), ("message", text)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     answer
@@ -618,7 +618,7 @@ struct OneIndex {
 impl Behaviour for OneIndex {
     fn respond(&self, request: &GenerationRequest, responses: Responses) -> Responses {
         let bound = request.sampling.map_or(0, |s| s.max_new_tokens);
-        let later = bound == 8 && self.streams.fetch_add(1, Ordering::Relaxed) % 3 > 0;
+        let later = bound == 8 && !self.streams.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
         rewrite(responses, move |message| {
             let index = message.index + i64::from(later) * 9;
             vec![GenerationResponse { index, ..message }]

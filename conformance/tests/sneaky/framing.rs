@@ -44,7 +44,9 @@ pub(super) static ALL: &[Sneaky] = &[
     },
     Sneaky {
         name: "WIRE-009/takes-it-for-an-empty-message",
-        behaviour: || judged(|call| if call.is_gzip() { call.serve_as(framed(&[])) } else { call.serve() }),
+        behaviour: || {
+            judged(|call| if call.is_gzip() { Do::Serve(framed(&[]), false) } else { call.serve() })
+        },
         verdict: Fail,
         reason: "the compressed message was not read",
         beside: &[],
@@ -101,13 +103,13 @@ pub(super) static ALL: &[Sneaky] = &[
     Sneaky {
         name: "WIRE-010/415-with-a-grpc-status",
         behaviour: || {
-            judged(|call| match call.is_grpc() {
-                true => call.serve(),
-                false => Do::Answer(Box::new({
-                    let mut response = Status::internal("invalid content-type").into_http();
-                    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                    response
-                })),
+            judged(|call| {
+                if call.is_grpc() {
+                    return call.serve();
+                }
+                let mut response = Status::internal("invalid content-type").into_http();
+                *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Do::Answer(Box::new(response))
             })
         },
         verdict: Pass,
@@ -163,7 +165,7 @@ pub(super) static ALL: &[Sneaky] = &[
     },
     Sneaky {
         name: "WIRE-012/unknown-for-the-name",
-        behaviour: || Arc::new(Checks(|name| checked(if name.is_empty() { 1 } else { 0 }))),
+        behaviour: || Arc::new(Checks(|name| checked(u8::from(name.is_empty())))),
         verdict: Fail,
         reason: "for \"AiInference\" says UNKNOWN",
         beside: &[],
@@ -289,7 +291,7 @@ pub(super) static ALL: &[Sneaky] = &[
     Sneaky {
         name: "WIRE-017/nothing-is-an-empty-message",
         behaviour: || {
-            judged(|call| if call.body.is_empty() { call.serve_as(framed(&[])) } else { call.serve() })
+            judged(|call| if call.body.is_empty() { Do::Serve(framed(&[]), false) } else { call.serve() })
         },
         verdict: Fail,
         reason: "Health with no message was answered OK",
@@ -398,10 +400,6 @@ impl Call {
 
     fn serve(self) -> Do {
         Do::Serve(self.body, false)
-    }
-
-    fn serve_as(self, body: Bytes) -> Do {
-        Do::Serve(body, false)
     }
 
     fn serve_as_grpc(self) -> Do {

@@ -59,6 +59,8 @@ const CUT: usize = 50;
 const CONNECTIONS: usize = 10;
 /// How long each would last, by the server's pace: it is in its middle when it is cut.
 const LASTING: Duration = Duration::from_secs(1);
+/// Those that show how many run at last: none is over before the others have had their time to start.
+const LONGER: Duration = Duration::from_secs(5);
 /// The generation beside them: longer than it takes to start and to cut them.
 const BESIDE: Duration = Duration::from_millis(300);
 const ROUNDS: usize = 2;
@@ -204,7 +206,7 @@ async fn comes_back(probe: &Probe, before: i64, after: &str, work: Duration) -> 
 async fn runs_as_many(probe: &Probe, pace: Pace, at_first: usize) -> Judgement {
     let connections = probe.connections(CONNECTIONS).await?;
     let began = Instant::now();
-    let load = Load::start(probe, &connections, pace, at_first, LASTING).await?;
+    let load = Load::start(probe, &connections, pace, at_first, LONGER).await?;
     let limit = LIMIT + began.elapsed() * SLOWER;
     let all = load.reaches(at_first, Instant::now() + limit).await;
     let (running, ended) = (load.running(), load.ended());

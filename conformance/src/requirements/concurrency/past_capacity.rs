@@ -80,13 +80,13 @@ async fn check(probe: &Probe) -> Judgement {
     let work = pace.lasting(tokens(pace, CROWD_LASTING)) * CROWD as u32
         + pace.lasting(tokens(pace, BEFORE_LASTING)) * BEFORE as u32;
     let patience = probe.patience() + work * 2;
-    let streams = start(probe, &connections, tokens(pace, BEFORE_LASTING), BEFORE, patience).await;
-    let crowd = start(probe, &connections, tokens(pace, CROWD_LASTING), CROWD, patience).await;
+    let streams = start(probe, &connections, tokens(pace, BEFORE_LASTING), BEFORE, patience);
+    let crowd = start(probe, &connections, tokens(pace, CROWD_LASTING), CROWD, patience);
     let crowd = read(crowd, patience * 2).await?;
     for generation in &crowd.ended {
         judge(probe, &format!("one of {CROWD} requests at once"), generation)?;
     }
-    let flood = start(probe, &connections, tokens(pace, FLOOD_LASTING), FLOOD, patience).await;
+    let flood = start(probe, &connections, tokens(pace, FLOOD_LASTING), FLOOD, patience);
     let flood = read(flood, FLOOD_READ).await?;
     for generation in &flood.ended {
         judge(probe, &format!("one of {FLOOD} requests at once"), generation)?;
@@ -134,7 +134,7 @@ fn tokens(pace: Pace, lasting: Duration) -> i64 {
 /// Generations that are being read; dropping them cancels them.
 type Reading = JoinSet<Generation>;
 
-async fn start(
+fn start(
     probe: &Probe,
     connections: &[Connection],
     tokens: i64,

@@ -39,7 +39,7 @@ crate::requirement! {
     id: "CONCURRENCY-014",
     level: Must,
     dialects: [Contract, CyLlm],
-    first: true,
+    begins: First,
     since: "0.1.0",
     title: "a reader that pauses loses nothing",
     check: check,

@@ -95,7 +95,7 @@ async fn check(probe: &Probe) -> Judgement {
             });
         }
         tokio::time::sleep(QUIET.max(pace.first * QUIET_STARTS)).await;
-        if so_far().iter().any(|end| end.is_full()) {
+        if so_far().iter().any(End::is_full) {
             break;
         }
     }

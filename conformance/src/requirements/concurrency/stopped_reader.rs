@@ -142,7 +142,7 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     /// As many readers as leave room for one more generation, and the bound of their generations.
-    async fn readers(&self, connections: &[Connection; 2]) -> Result<(Vec<Reader>, i64), NotPassed> {
+    async fn readers(&self, connections: &[Connection; 2]) -> Result<(Vec<Box<Reader>>, i64), NotPassed> {
         let [narrow, wide] = connections;
         let mut bound = self.pace.bound(LASTING);
         let first = loop {
@@ -192,7 +192,7 @@ impl Scene<'_> {
             match item {
                 StreamItem::Response(response) if response.message.chunk.is_empty() => {}
                 StreamItem::Response(_) => {
-                    return Ok(Started::Reads(Reader { stream, bytes: 0, ended: false }));
+                    return Ok(Started::Reads(Box::new(Reader { stream, bytes: 0, ended: false })));
                 }
                 StreamItem::End(end) if end.code() == Some(Code::InvalidArgument) => {
                     return Ok(Started::TooLong);
@@ -210,7 +210,11 @@ impl Scene<'_> {
     }
 
     /// A short generation while the readers read a little at a time; in words, if it was not served in time.
-    async fn beside(&self, readers: &mut [Reader], connection: &Connection) -> Result<Looked, NotPassed> {
+    async fn beside(
+        &self,
+        readers: &mut [Box<Reader>],
+        connection: &Connection,
+    ) -> Result<Looked, NotPassed> {
         tokio::select! {
             served = self.served(connection) => served,
             never = drip(readers) => match never {},
@@ -218,7 +222,11 @@ impl Scene<'_> {
     }
 
     /// The readers stop: in words, if a stream that is read is late then.
-    async fn stop(&self, readers: &mut [Reader], connections: &[Connection; 2]) -> Result<Looked, NotPassed> {
+    async fn stop(
+        &self,
+        readers: &mut [Box<Reader>],
+        connections: &[Connection; 2],
+    ) -> Result<Looked, NotPassed> {
         let [narrow, wide] = connections;
         let count = readers.len();
         let shared = self.probe.has_room(narrow).await;
@@ -261,13 +269,12 @@ impl Scene<'_> {
             }
             let asked = Instant::now();
             let (trace_id, options) = (self.probe.trace_id(), self.probe.options());
-            match timeout(self.limit, self.probe.health_on(connection, &trace_id, &options)).await {
-                Ok(health) => drop(health.informative()?),
-                Err(_) => {
-                    let took = asked.elapsed().as_secs_f64();
-                    return Ok(Err(stopped(&format!("on {place} Health had no answer within {took:.1} s"))));
-                }
-            }
+            let health = self.probe.health_on(connection, &trace_id, &options);
+            let Ok(health) = timeout(self.limit, health).await else {
+                let took = asked.elapsed().as_secs_f64();
+                return Ok(Err(stopped(&format!("on {place} Health had no answer within {took:.1} s"))));
+            };
+            health.informative()?;
         }
         Ok(Ok(()))
     }
@@ -293,7 +300,7 @@ impl Scene<'_> {
 
 /// What came of a reader's request.
 enum Started {
-    Reads(Reader),
+    Reads(Box<Reader>),
     /// The server refuses so long a generation.
     TooLong,
     /// No text came in time.
@@ -301,7 +308,7 @@ enum Started {
 }
 
 /// Reads a response of each, and the next of each, without an end.
-async fn drip(readers: &mut [Reader]) -> Infallible {
+async fn drip(readers: &mut [Box<Reader>]) -> Infallible {
     loop {
         for reader in &mut *readers {
             tokio::time::sleep(GAP).await;
@@ -313,7 +320,7 @@ async fn drip(readers: &mut [Reader]) -> Infallible {
 }
 
 /// Whether more comes for each reader than fits into its window: else the server never had to wait.
-async fn more_than_a_window(readers: &mut [Reader], bound: i64) -> Judgement {
+async fn more_than_a_window(readers: &mut [Box<Reader>], bound: i64) -> Judgement {
     for reader in readers {
         reader.bytes = 0;
         let began = Instant::now();

@@ -35,7 +35,7 @@ crate::requirement! {
     level: Must,
     dialects: [Contract, CyLlm],
     isolation: Exclusive,
-    last: true,
+    begins: Last,
     since: "0.1.0",
     title: "errors tell no stack trace, host path or secret",
     check: check,

@@ -107,7 +107,7 @@ async fn one_leaves(probe: &Probe, service: &str, shared: bool, leaves: Leaves) 
 async fn opened(probe: &Probe, connection: &Connection, service: &str) -> Result<Watcher, NotPassed> {
     for _ in 0..TRIES {
         let mut watcher = probe.watch(connection, service).await;
-        let watched = match watcher.next(LIMIT).await {
+        let brought = match watcher.next(LIMIT).await {
             Watched::Status(status) => status,
             Watched::End(End::TimedOut(_)) => continue,
             Watched::End(end) if end.code() == Some(Code::Unimplemented) => {
@@ -123,7 +123,7 @@ async fn opened(probe: &Probe, connection: &Connection, service: &str) -> Result
             }
         };
         let checked = probe.standard_check(service).await?;
-        if checked.is_ok_and(|checked| checked == watched) {
+        if checked.is_ok_and(|checked| checked == brought) {
             probe.assert(true, String::new)?;
             return Ok(watcher);
         }
@@ -135,7 +135,7 @@ async fn opened(probe: &Probe, connection: &Connection, service: &str) -> Result
             let checked = checked.map_or_else(|end| end.told(), |s| format!("says {}", s.as_str_name()));
             format!(
                 "a watch of {service:?} brought the status {}, and Check {checked}",
-                watched.as_str_name()
+                brought.as_str_name()
             )
         })?;
         return Ok(watcher);

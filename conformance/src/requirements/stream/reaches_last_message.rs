@@ -36,7 +36,7 @@ crate::requirement! {
     id: "STREAM-012",
     level: Must,
     dialects: [Contract, CyLlm],
-    first: true,
+    begins: First,
     since: "0.1.0",
     title: "a started generation reaches its end or an error",
     check: check,

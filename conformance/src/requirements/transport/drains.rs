@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tonic_health::pb::health_check_response::ServingStatus::NotServing;
+
 use crate::{
     exemplar::{Behaviour, State},
     probe::{
@@ -129,7 +131,6 @@ async fn says_healthy(managed: &Managed) -> Result<bool, NotPassed> {
     if !health.answer.is_some_and(|answer| answer.healthy) {
         return Ok(false);
     }
-    use tonic_health::pb::health_check_response::ServingStatus::NotServing;
     let standard = own.standard_check("").await?;
     Ok(standard != Ok(NotServing) && !matches!(standard, Err(End::Closed(_))))
 }
