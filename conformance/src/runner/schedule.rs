@@ -77,9 +77,9 @@ impl Schedule {
         self.one_alone = false;
     }
 
-    /// A check that ran beside others is to be run again, alone.
+    /// A check that ran beside others is to be run again, alone, and before all that change what the target serves.
     pub(super) fn again(&mut self, at: usize) {
-        self.alone.push_back(at);
+        self.alone.push_front(at);
     }
 }
 

@@ -4,7 +4,7 @@
 //! loader's errors, have no way in here.
 
 use thiserror::Error;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 use super::{admission::MOST_CHARACTERS, stream_predict::LONGEST_TRACE};
 use crate::{
@@ -162,8 +162,15 @@ impl Refusal {
     }
 }
 
+/// When a client that was refused for want of room may come back (CONCURRENCY-012; gRPC A6, "Pushback").
+const PUSHBACK_MS: &str = "200";
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code(), refusal.to_string())
+        let mut status = Self::new(refusal.code(), refusal.to_string());
+        if status.code() == Code::ResourceExhausted {
+            status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from_static(PUSHBACK_MS));
+        }
+        status
     }
 }

@@ -64,21 +64,29 @@ const LEAST_BOUND: i64 = 32;
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let after = AFTER + pace.first * 2;
-    let bound = ends_for_a_reader(probe, pace, after).await?;
+    let (bound, over) = ends_for_a_reader(probe, pace, after).await?;
     let before = probe.requests_inflight().await?;
     for attempt in 1..=TRIES {
         let (stream, request, deadline) = stalled(probe, after, bound).await?;
         if !probe.inflight_rises_above(before).await? {
             drop(stream);
             probe.settled(pace, pace.lasting(bound)).await?;
-            return frees_slots(probe, pace, after).await;
+            return match over {
+                Some(over) => Err(over),
+                None => frees_slots(probe, pace, after).await,
+            };
         }
         tokio::time::sleep_until(deadline.into()).await;
         let before = before.unwrap_or_default();
         let left = probe.inflight_stays_above(before, deadline, LIMIT).await?;
         let end = stream.finish_within(request, LIMIT).await;
         probe.settled(pace, pace.lasting(bound)).await?;
-        let Some(left) = left else { return probe.assert(is_kept(&end.end), || told_late(&end, after)) };
+        let Some(left) = left else {
+            return match over {
+                Some(over) if end.end.is_ok() => Err(over), // all of it had left the server in time
+                _ => probe.assert(is_kept(&end.end), || told_late(&end, after)),
+            };
+        };
         probe.assert(attempt < TRIES, || {
             format!(
                 "a client that had stopped reading held its capacity beyond its deadline: {} s after it, requests_inflight \
@@ -90,8 +98,13 @@ async fn check(probe: &Probe) -> Judgement {
     Ok(())
 }
 
-/// The call of a client that reads ends at its deadline; the bound that was taken.
-async fn ends_for_a_reader(probe: &Probe, pace: Pace, after: Duration) -> Result<i64, NotPassed> {
+/// The call of a client that reads ends at its deadline; the bound that was taken, and whether the generation is over by itself
+/// before.
+async fn ends_for_a_reader(
+    probe: &Probe,
+    pace: Pace,
+    after: Duration,
+) -> Result<(i64, Option<NotPassed>), NotPassed> {
     let mut bound = pace.bound((after + LIMIT + SLACK) * LONGER);
     let mut late = 0;
     let began = Instant::now();
@@ -110,7 +123,7 @@ async fn ends_for_a_reader(probe: &Probe, pace: Pace, after: Duration) -> Result
         } else if generation.end.is_full() && began.elapsed() < probe.patience() {
             tokio::time::sleep(SLACK / 5).await;
         } else if code == Some(Code::Ok) {
-            return Err(over_by_itself(bound, took));
+            return Ok((bound, Some(over_by_itself(bound, took))));
         } else if is_kept(&generation.end) {
             probe.assert(took.as_millis() >= after.as_millis() * 9 / 10, || {
                 format!(
@@ -121,7 +134,7 @@ async fn ends_for_a_reader(probe: &Probe, pace: Pace, after: Duration) -> Result
                 )
             })?;
             probe.settled(pace, pace.lasting(bound)).await?;
-            return Ok(bound);
+            return Ok((bound, None));
         } else {
             late += 1;
             let is_late = matches!(generation.end, End::TimedOut(_));

@@ -31,7 +31,8 @@ crate::requirement! {
     /// stands still looks like one that is dead.
     ///
     /// # How it is checked
-    /// The run starts an instance of its own. A generation of a second and a half runs on it when it gets SIGTERM. Between two of
+    /// The run starts an instance of its own. A generation of a second and a half runs on it when it gets SIGTERM; a quicker one
+    /// is read as slowly as that. Between two of
     /// its chunks no more than a second and ten of its own tokens' times may pass. Meanwhile, from three tenths of a
     /// second after the signal, requests are sent on the connection that was open before and on new ones: each must be
     /// answered UNAVAILABLE. A request that a GOAWAY leaves out is sent again on a new connection, as gRPC clients do. What is
@@ -77,8 +78,13 @@ async fn check(probe: &Probe) -> Judgement {
 async fn look(managed: &Managed) -> Result<Option<String>, NotPassed> {
     let own = &managed.probe;
     let pace = own.pace().await?;
-    let bound = pace.bound(LASTING);
-    let mut stream = own.stream_on(&own.connect().await?).await;
+    let (whole, bound) = own.lasting(pace, LASTING).await?;
+    // A model that is too quick, or whose context is too short, is read as slowly as it should speak.
+    let too_quick = whole.served()?.took() < LASTING;
+    let count = u32::try_from(whole.responses.len()).unwrap_or(u32::MAX);
+    let slowly = if too_quick { LASTING / count.max(1) } else { Duration::ZERO };
+    let connection = if too_quick { own.connect_narrow().await? } else { own.connect().await? };
+    let mut stream = own.stream_on(&connection).await;
     stream.send(&own.request(bound));
     stream.half_close();
     stream.first_text().await?;
@@ -91,6 +97,7 @@ async fn look(managed: &Managed) -> Result<Option<String>, NotPassed> {
             match stream.next().await {
                 StreamItem::Response(_) => {
                     longest = longest.max(last.elapsed());
+                    tokio::time::sleep(slowly).await;
                     last = Instant::now();
                 }
                 StreamItem::Undecodable(why) => return (longest, End::Malformed(why)),

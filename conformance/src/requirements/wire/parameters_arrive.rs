@@ -26,7 +26,8 @@ crate::requirement! {
     /// its default. Text comes, only not as asked, and nothing else reports it.
     ///
     /// # How it is checked
-    /// Four equal requests are sent with temperature 1.5 and top_p 1, on a prompt on which they give four different texts.
+    /// Four equal requests are sent with temperature 1.5 and top_p 1, on a prompt on which they give four different texts; where
+    /// a model is too sure of itself for that, with a temperature of 10 or 100.
     /// Then four with top_p 0.001 in place of 1, and four with temperature 0.01 in place of 1.5: each four texts must be one
     /// text, or part behind their first half only, as where kernels differ in the last bit. Where they are not, the same
     /// requests are sent with the types of the other dialect. If that makes one text of them, the server reads the other
@@ -56,9 +57,11 @@ const TOKENS: i64 = 16;
 const PROMPTS: usize = 3;
 const HOT: Sampling =
     Sampling { max_new_tokens: TOKENS, temperature: 1.5, top_p: 1.0, repetition_penalty: 1.0 };
-const TINY_TOP_P: Sampling = Sampling { top_p: 0.001, ..HOT };
-const TINY_TEMPERATURE: Sampling = Sampling { temperature: 0.01, ..HOT };
-const LARGE_PENALTY: Sampling = Sampling { repetition_penalty: 2.0, ..TINY_TOP_P };
+/// Temperatures, the next one where the model says much the same at the one before.
+const TEMPERATURES: [f64; 3] = [1.5, 10.0, 100.0];
+const TINY_TOP_P: f64 = 0.001;
+const TINY_TEMPERATURE: f64 = 0.01;
+const LARGE_PENALTY: f64 = 2.0;
 /// The bounds that must make a difference; and no token of any tokenizer in use is longer than so many bytes.
 const SMALL_BOUND: i64 = 2;
 const LARGE_BOUND: i64 = 32;
@@ -126,13 +129,15 @@ async fn understood(probe: &Probe, types: Types) -> Judgement {
 }
 
 async fn floats_arrive(probe: &Probe, types: Types) -> Judgement {
-    let Some(prompt) = varied_prompt(probe, types.documented).await? else {
+    let Some((prompt, hot)) = varied(probe, types.documented).await? else {
         return always_the_same(probe, types).await;
     };
-    let top_p = moves(probe, types, &prompt, "top_p", TINY_TOP_P).await?;
-    let temperature = moves(probe, types, &prompt, "temperature", TINY_TEMPERATURE).await?;
+    let tiny_top_p = Sampling { top_p: TINY_TOP_P, ..hot };
+    let tiny_temperature = Sampling { temperature: TINY_TEMPERATURE, ..hot };
+    let top_p = moves(probe, types, &prompt, "top_p", tiny_top_p).await?;
+    let temperature = moves(probe, types, &prompt, "temperature", tiny_temperature).await?;
     match (top_p, temperature) {
-        (true, true) => penalty_arrives(probe, types, &prompt).await,
+        (true, true) => penalty_arrives(probe, types, &prompt, tiny_top_p).await,
         (false, true) => probe.assert(false, || {
             format!(
                 "{DRAWS} equal requests with top_p 0.001 gave different texts, with temperature 0.01 they gave one: top_p \
@@ -180,49 +185,55 @@ async fn moves(
 
 /// Hot requests give one text: whether hot ones in the other dialect's types do not.
 async fn always_the_same(probe: &Probe, types: Types) -> Judgement {
-    let dropped = varied_prompt(probe, types.other).await?.is_some();
-    probe.assert(!dropped, || {
+    let dropped = varied(probe, types.other).await?;
+    probe.assert(dropped.is_none(), || {
+        let temperature = dropped.map_or(HOT.temperature, |(_, hot)| hot.temperature);
         let (documented, other) = (real(types.documented), real(types.other));
         format!(
             "the {documented}s were dropped: {DRAWS} equal requests with temperature {} as a {documented}, as documented, gave \
              the same text, and as a {other} they gave different ones: {}",
-            HOT.temperature,
+            temperature,
             types.drifted("temperature")
         )
     })?;
     Err(NotPassed::Inconclusive(format!(
-        "the model says much the same at temperature {}: nothing shows whether temperature and top_p arrive",
-        HOT.temperature
+        "the model says much the same at temperature {}, or does not take it: nothing shows whether temperature and top_p \
+         arrive",
+        TEMPERATURES[TEMPERATURES.len() - 1]
     )))
 }
 
 /// A penalty that changes nothing may have nothing to change. That it changes the text only in the other type is a failure.
-async fn penalty_arrives(probe: &Probe, types: Types, prompt: &str) -> Judgement {
-    let mut known = texts(probe, types.documented, prompt, TINY_TOP_P).await?;
-    known.extend(texts(probe, types.documented, prompt, LARGE_PENALTY).await?);
-    let Some(greedy) = known.first().filter(|first| known.iter().all(|text| text == *first)) else {
+async fn penalty_arrives(probe: &Probe, types: Types, prompt: &str, greedy: Sampling) -> Judgement {
+    let large = Sampling { repetition_penalty: LARGE_PENALTY, ..greedy };
+    let mut known = texts(probe, types.documented, prompt, greedy).await?;
+    known.extend(texts(probe, types.documented, prompt, large).await?);
+    let Some(text) = known.first().filter(|first| known.iter().all(|other| other == *first)) else {
         return Ok(()); // it changes the text, or the text changes by itself
     };
-    let others = texts(probe, types.other, prompt, LARGE_PENALTY).await?;
-    let dropped = others.len() == DRAWS && others.iter().all(|text| text != greedy);
+    let others = texts(probe, types.other, prompt, large).await?;
+    let dropped = others.len() == DRAWS && others.iter().all(|other| other != text);
     probe.assert(!dropped, || {
         let (documented, other) = (real(types.documented), real(types.other));
         format!(
             "the {documented}s were dropped: a repetition_penalty of {} as a {documented}, as documented, does not change the \
              text, and as a {other} it does: {}",
-            LARGE_PENALTY.repetition_penalty,
+            LARGE_PENALTY,
             types.drifted("repetition_penalty")
         )
     })
 }
 
-/// A prompt on which hot requests give another text each time.
-async fn varied_prompt(probe: &Probe, dialect: Dialect) -> Result<Option<String>, NotPassed> {
-    for prompt in probe.endpoint().prompts.iter().take(PROMPTS) {
-        let texts = texts(probe, dialect, prompt, HOT).await?;
-        let different = texts.iter().enumerate().all(|(at, text)| !texts[..at].contains(text));
-        if texts.len() == DRAWS && different && !repeats(&texts) {
-            return Ok(Some(prompt.clone()));
+/// A prompt and parameters that give another text each time.
+async fn varied(probe: &Probe, dialect: Dialect) -> Result<Option<(String, Sampling)>, NotPassed> {
+    for temperature in TEMPERATURES {
+        let hot = Sampling { temperature, ..HOT };
+        for prompt in probe.endpoint().prompts.iter().take(PROMPTS) {
+            let texts = texts(probe, dialect, prompt, hot).await?;
+            let different = texts.iter().enumerate().all(|(at, text)| !texts[..at].contains(text));
+            if texts.len() == DRAWS && different && !repeats(&texts) {
+                return Ok(Some((prompt.clone(), hot)));
+            }
         }
     }
     Ok(None)
