@@ -8,7 +8,7 @@ use tonic::Code;
 use wire::{Call, CallOptions, Connection, End, Item, code_name, quote};
 
 use super::{Probe, Record};
-use crate::verdict::NotPassed;
+use crate::verdict::{Judgement, NotPassed};
 
 /// A target that streams for ever is cut off here; no legal bound in this suite allows so many messages.
 const MAX_RESPONSES: usize = 50_000;
@@ -200,6 +200,11 @@ impl Stream {
                 }
             },
         }
+    }
+
+    /// Counts a response that the check keeps; one too many is a failure.
+    pub fn keep(&self, response: &Response) -> Judgement {
+        self.record.hold(HELD_BESIDE + response.message.chunk.len()).map_err(NotPassed::Fail)
     }
 
     /// Waits for the first response that carries text.

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ struct Inner {
     lost: AtomicBool,
     own_fault: AtomicBool,
     held: AtomicUsize,
+    /// Bytes of messages that are not whole, in all calls.
+    half: AtomicIsize,
     log: Mutex<Log>,
     requests: Mutex<VecDeque<SentRequest>>,
     ears: Option<Ears>,
@@ -86,6 +88,7 @@ impl Record {
                 lost: AtomicBool::new(false),
                 own_fault: AtomicBool::new(false),
                 held: AtomicUsize::new(0),
+                half: AtomicIsize::new(0),
                 log: Mutex::default(),
                 requests: Mutex::default(),
                 ears,
@@ -207,6 +210,11 @@ impl Observer for Record {
 
     fn told(&self, path: &str, name: &str, value: &str) {
         self.answered(path, name, value, true);
+    }
+
+    fn holds(&self, more: isize) -> bool {
+        let before = self.inner.half.fetch_add(more, Ordering::Relaxed);
+        before + more <= HELD.cast_signed()
     }
 
     fn lost(&self) {

@@ -36,7 +36,8 @@ const ENDLESS_JOBS: usize = 8;
 const LEAST_LIMIT: Duration = Duration::from_secs(25);
 const MOST_LIMIT: Duration = Duration::from_mins(2);
 /// Of a target that says nothing, or never ends, nothing more is to be learnt by waiting.
-const HOPELESS_LIMIT: Duration = Duration::from_secs(15);
+const SILENT_LIMIT: Duration = Duration::from_secs(15);
+const ENDLESS_LIMIT: Duration = Duration::from_secs(8);
 /// A check's time as a multiple of what one short generation took.
 const GENERATIONS: u32 = 60;
 /// Events that wait for slow reports.
@@ -130,7 +131,11 @@ async fn dispatch(
         seed: conduct.seed,
         reflected: facts.reflection.is_some(),
         hopeless,
-        limit: if hopeless { HOPELESS_LIMIT } else { wanted.clamp(LEAST_LIMIT, MOST_LIMIT) },
+        limit: match (facts.silent, endless) {
+            (true, _) => SILENT_LIMIT,
+            (false, true) => ENDLESS_LIMIT,
+            (false, false) => wanted.clamp(LEAST_LIMIT, MOST_LIMIT),
+        },
         too_slow: wanted > MOST_LIMIT && !hopeless,
         vain: Arc::default(),
         heard: Heard::default(),

@@ -112,9 +112,13 @@ mod tests {
         assert_eq!(next(&mut schedule), None);
         schedule.again(2);
         schedule.ended();
-        assert_eq!(next(&mut schedule), Some((3, false)));
+        assert_eq!(
+            next(&mut schedule),
+            Some((2, false)),
+            "again, alone, and before what may change the target"
+        );
         schedule.ended();
-        assert_eq!(next(&mut schedule), Some((2, false)), "again, and alone");
+        assert_eq!(next(&mut schedule), Some((3, false)));
         schedule.ended();
         assert_eq!(next(&mut schedule), None);
     }

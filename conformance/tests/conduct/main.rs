@@ -87,7 +87,9 @@ async fn passes_through(habits: Habits) {
     let running = served(Arc::new(Conformant)).await;
     let proxy = habits.before(&running.addresses[0]).await;
     let results = results(prepared(&proxy.address, 1).await).await;
-    let blamed = not_passed(&results);
+    let mut blamed = not_passed(&results);
+    // How many wait at a server is not seen through a proxy that takes three calls a connection.
+    blamed.retain(|told| !told.starts_with("CONCURRENCY-012 Inconclusive"));
     assert!(results.len() > 20 && blamed.is_empty(), "{habits:?}:\n{}", blamed.join("\n"));
 }
 

@@ -29,6 +29,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 pub const STATUS_MESSAGE: &str = "grpc-message";
 /// The name under which an observer is told the text of an HTTP error.
 pub const HTTP_BODY: &str = "the body of an HTTP error";
+/// What is wrong where too many messages are half there.
+const TOO_MUCH: &str = "more is on its way in all calls of this check than this side keeps";
 /// A call that has sent more than this is not opened again: nothing more of it is kept.
 const KEPT: usize = 8 << 20;
 
@@ -47,6 +49,8 @@ pub struct Call {
     head: Option<Head>,
     opened: Instant,
     received: usize,
+    /// Bytes of the buffer that the observer knows of.
+    held: usize,
     connection: Connection,
     opening: Opening,
 }
@@ -111,6 +115,7 @@ impl Call {
             head: None,
             opened: Instant::now(),
             received: 0,
+            held: 0,
             connection,
             opening: Opening {
                 path: path.to_owned(),
@@ -248,6 +253,10 @@ impl Call {
         loop {
             match self.deframe() {
                 Ok(Some(bytes)) => {
+                    if self.buffer.is_empty() {
+                        self.buffer = BytesMut::new(); // a long message's memory goes with it
+                    }
+                    self.account();
                     self.received += 1;
                     return Item::Message(Message { at: self.opened.elapsed(), bytes });
                 }
@@ -272,6 +281,10 @@ impl Call {
                     Some(Ok(data)) => {
                         let _ = body.flow_control().release_capacity(data.len());
                         self.buffer.extend_from_slice(&data);
+                        if !self.account() {
+                            self.buffer = BytesMut::new();
+                            return Item::End(End::Malformed(TOO_MUCH.to_owned()));
+                        }
                     }
                     Some(Err(error)) => return Item::End(self.broken(&error)),
                     None => {
@@ -292,6 +305,13 @@ impl Call {
             return Ok(None);
         }
         deframe(&mut self.buffer, MAX_MESSAGE, self.opening.options.offers_gzip)
+    }
+
+    /// Tells the observer how much is held of a message that is not whole; whether that may go on.
+    fn account(&mut self) -> bool {
+        let more = self.buffer.len().cast_signed() - self.held.cast_signed();
+        self.held = self.buffer.len();
+        self.observer.holds(more)
     }
 
     /// Tells the observer what metadata came.
@@ -339,6 +359,8 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        self.buffer.clear();
+        self.account(); // what was half there is gone
         if let Some(send) = &mut self.send
             && !matches!(self.state, State::Ended(_))
         {

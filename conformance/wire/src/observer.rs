@@ -20,6 +20,11 @@ pub trait Observer: Send + Sync {
     /// under its name.
     fn told(&self, _path: &str, _name: &str, _value: &str) {}
 
+    /// So many bytes more, or fewer, are held of messages that are not whole. Whether that may go on.
+    fn holds(&self, _more: isize) -> bool {
+        true
+    }
+
     /// The connection was lost, or none could be made.
     fn lost(&self) {}
 

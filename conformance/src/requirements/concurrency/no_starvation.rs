@@ -29,7 +29,7 @@ crate::requirement! {
     ///
     /// # How it is checked
     /// The number of generations that run at a time is found first. Then generations of priority 0 take all slots but one, and
-    /// through the last one short requests of priority 0 pass in a steady flow: four clients, each asking again as soon as
+    /// through the last one short requests of priority 0 pass in a steady flow: eight clients, each asking again as soon as
     /// it is answered, so that some always wait. One request with the least urgent priority there is comes among them. It must
     /// finish. It is a failure if it has not after 10 s, and after sixty-four of the others have gone past it. A server
     /// whose capacity has no end in sight cannot be kept full, and the check says so.
@@ -51,7 +51,7 @@ crate::requirement! {
 }
 
 /// Clients of the urgent flow: one runs, and the others wait.
-const URGENT: usize = 4;
+const URGENT: usize = 8;
 /// Tokens of each of their requests.
 const SHORT: i64 = 4;
 /// The least urgent one is overtaken for so long, and so often, before it is taken to starve.

@@ -64,7 +64,7 @@ const SHORT: i64 = 4;
 /// Between two arrivals, so that their order is the server's too.
 const APART: Duration = Duration::from_millis(5);
 /// Whoever does not wait has started by then, and in so many times what a first text takes.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(250);
 const QUIET_STARTS: u32 = 4;
 /// Longer than one case takes, beside its requests' own time.
 const LASTING: Duration = Duration::from_secs(1);

@@ -49,7 +49,14 @@ crate::requirement! {
 
 /// Tokens: enough for the two to overlap.
 const TOKENS: i64 = 24;
-const PROMPTS: [&str; 2] = ["Here is a short story about rivers", "Write a few lines about old clocks"];
+/// Two of them that have different texts are asked.
+const PROMPTS: [&str; 5] = [
+    "Here is a short story about rivers",
+    "Write a few lines about old clocks",
+    "春天的河水流过小镇。",
+    "1, 2, 3, 4, 5,",
+    "🚀✨ emoji: 😀",
+];
 /// Both are served in so many times what they need under two trace_ids, and this long.
 const SLOWER: u32 = 4;
 const SLACK: Duration = Duration::from_secs(1);
@@ -80,18 +87,14 @@ impl Way {
 }
 
 async fn check(probe: &Probe) -> Judgement {
-    let mut alone = Vec::new();
-    for prompt in PROMPTS {
-        let generation = probe.predict(ask(probe, prompt)).await?;
-        generation.served()?;
-        alone.push(generation);
-    }
+    let alone = two_alone(probe).await?;
+    let asked = [&alone[0].request.prompt, &alone[1].request.prompt];
     let connections = probe.connections(2).await?;
-    let (own, usual) = under_two(probe, &connections).await?;
+    let (own, usual) = under_two(probe, asked, &connections).await?;
     for way in Way::ALL {
         let mut wrong = Vec::new();
         while wrong.len() < TRIES {
-            match together(probe, &connections, way, usual * SLOWER + SLACK).await? {
+            match together(probe, asked, &connections, way, usual * SLOWER + SLACK).await? {
                 Pair::Served(pair) => {
                     for (at, generation) in pair.iter().enumerate() {
                         let expected = if matches!(way, Way::SamePrompt) { 0 } else { at };
@@ -106,7 +109,7 @@ async fn check(probe: &Probe) -> Judgement {
             }
         }
         if wrong.len() == TRIES {
-            under_two(probe, &connections).await?;
+            under_two(probe, asked, &connections).await?;
         }
         probe.assert(wrong.len() < TRIES, || {
             format!(
@@ -118,6 +121,23 @@ async fn check(probe: &Probe) -> Judgement {
         })?;
     }
     told_apart(&alone, &own)
+}
+
+/// Two requests alone, on prompts that have different texts where there are any.
+async fn two_alone(probe: &Probe) -> Result<[Generation; 2], NotPassed> {
+    let first = probe.predict(ask(probe, PROMPTS[0])).await?;
+    let text = first.served()?.text();
+    let mut second = None;
+    for prompt in &PROMPTS[1..] {
+        let generation = probe.predict(ask(probe, prompt)).await?;
+        let other = generation.served()?.text() != text;
+        second = Some(generation);
+        if other {
+            break;
+        }
+    }
+    let second = second.ok_or_else(|| NotPassed::Harness("there is no second prompt".to_owned()))?;
+    Ok([first, second])
 }
 
 /// Whether a wrong text would have been seen.
@@ -137,12 +157,13 @@ fn told_apart(alone: &[Generation], own: &[Generation]) -> Judgement {
 /// Both at once under a trace_id each, and how long that takes.
 async fn under_two(
     probe: &Probe,
+    asked: [&String; 2],
     connections: &[Connection],
 ) -> Result<(Vec<Generation>, Duration), NotPassed> {
     let mut end = None;
     for _ in 0..TRIES {
         let began = Instant::now();
-        let requests = PROMPTS.map(|prompt| ask(probe, prompt)).to_vec();
+        let requests = asked.map(|prompt| ask(probe, prompt)).to_vec();
         let generations = probe.at_once(&connections[..1], requests, probe.patience()).await?;
         let Some(refused) = generations.iter().find(|generation| is_refused(generation)) else {
             for generation in &generations {
@@ -168,14 +189,15 @@ enum Pair {
 
 async fn together(
     probe: &Probe,
+    asked: [&String; 2],
     connections: &[Connection],
     way: Way,
     limit: Duration,
 ) -> Result<Pair, NotPassed> {
-    let first = ask(probe, PROMPTS[0]);
+    let first = ask(probe, asked[0]);
     let second = match way {
         Way::SamePrompt => first.clone(),
-        _ => GenerationRequest { metadata: first.metadata.clone(), ..ask(probe, PROMPTS[1]) },
+        _ => GenerationRequest { metadata: first.metadata.clone(), ..ask(probe, asked[1]) },
     };
     let elsewhere = if matches!(way, Way::Behind) { connections.last() } else { connections.first() };
     let mut streams = Vec::new();

@@ -23,7 +23,7 @@ crate::requirement! {
     /// INVALID_ARGUMENT before any response; then the server must still serve.
     ///
     /// # What a violation looks like
-    /// Text.
+    /// Text, as if nothing were wrong with the number.
     ///
     /// # References
     /// Contract, SAMPLING-006.

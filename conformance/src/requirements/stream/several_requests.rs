@@ -143,7 +143,10 @@ impl Talk {
     async fn listen(&mut self, probe: &Probe) -> Result<Option<End>, NotPassed> {
         while self.answers.iter().any(|answer| !answer.complete) {
             match self.stream.next().await {
-                StreamItem::Response(response) => self.take(probe, &response.message)?,
+                StreamItem::Response(response) => {
+                    self.stream.keep(&response)?;
+                    self.take(probe, &response.message)?;
+                }
                 StreamItem::Undecodable(why) => return Err(NotPassed::Fail(why)),
                 StreamItem::End(end) => return Ok(Some(end)),
             }

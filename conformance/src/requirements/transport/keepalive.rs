@@ -1,6 +1,6 @@
 //! TRANSPORT-002.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     exemplar::{Arrival, Behaviour, Fate, State},
@@ -42,6 +42,8 @@ const QUICK: usize = 8;
 /// PINGs at the contract's interval.
 const SLOW: usize = 2;
 const INTERVAL: Duration = Duration::from_secs(10);
+/// Calls in a row that may be refused.
+const REFUSED: usize = 3;
 /// Time of one generation.
 const LASTING: Duration = Duration::from_secs(3);
 /// An acknowledgement may take so long beside other work.
@@ -100,18 +102,22 @@ impl<'a> Flow<'a> {
 
     /// Lets chunks flow for so long, and until one more has come.
     async fn on(&mut self, time: Duration) -> Judgement {
-        let until = std::time::Instant::now() + time;
+        let until = Instant::now() + time;
+        let mut refused = 0;
         loop {
             if self.hand.over() {
                 self.hand.begin(self.probe, self.probe.request(self.bound)).await;
             }
             let before = self.hand.answers();
-            let came = self.hand.until(self.patience, |hand| hand.answers() > before).await;
-            if !came || self.hand.ended().is_some() {
+            self.hand.until(self.patience, |hand| hand.answers() > before || hand.over()).await;
+            let flows = self.hand.answers() > before;
+            // A call that is not begun is sent again, as gRPC clients do.
+            refused = if flows { 0 } else { refused + 1 };
+            if self.hand.ended().is_some() || refused > REFUSED || !flows && !self.hand.over() {
                 let why = self.hand.ended().unwrap_or("nothing more came");
                 return Err(NotPassed::Inconclusive(format!("chunks did not flow beside the PINGs: {why}")));
             }
-            if std::time::Instant::now() >= until {
+            if flows && Instant::now() >= until {
                 return Ok(());
             }
         }
