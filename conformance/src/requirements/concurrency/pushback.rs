@@ -1,8 +1,11 @@
 //! CONCURRENCY-012.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use ai_inference_proto::GenerationRequest;
@@ -30,7 +33,7 @@ crate::requirement! {
     /// Clients that are refused try again. Without a hint they all come back at once, and the server is as full as before.
     ///
     /// # How it is checked
-    /// Generations are started and held, 64, then 256 and then 1,200 of them, until the server refuses some as
+    /// Generations are started and held, 64, then 256, 1,200 and 2,400 of them, until the server refuses some as
     /// RESOURCE_EXHAUSTED. Each of those refusals must carry `grpc-retry-pushback-ms` with a number of milliseconds that is not
     /// negative, or a google.rpc.RetryInfo in `grpc-status-details-bin`. Then all are cancelled, and the server must be
     /// idle again. A server that queues them all, or refuses in another way, shows nothing, and the check says so.
@@ -52,7 +55,7 @@ crate::requirement! {
 }
 
 /// Generations at once, until some are refused.
-const WIDTHS: [usize; 3] = [64, 256, 1200];
+const WIDTHS: [usize; 4] = [64, 256, 1200, 2400];
 /// Connections to spread them over.
 const CONNECTIONS: usize = 16;
 /// How long each would last: longer than it takes to send them all.
@@ -62,6 +65,8 @@ const ENOUGH: usize = 8;
 /// A refusal comes by then, and in so many times what a first text takes.
 const QUIET: Duration = Duration::from_millis(300);
 const QUIET_STARTS: u32 = 4;
+/// Between two looks whether all are sent.
+const LOOK: Duration = Duration::from_millis(10);
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const DETAILS: &str = "grpc-status-details-bin";
 const RETRY_INFO: &str = "google.rpc.RetryInfo";
@@ -72,15 +77,18 @@ async fn check(probe: &Probe) -> Judgement {
     let bound = pace.bound(LASTING);
     let ends = Arc::new(Mutex::new(Vec::<End>::new()));
     let so_far = || ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let sent = Arc::new(AtomicUsize::new(0));
     let mut held = JoinSet::new();
     for width in WIDTHS {
         for at in held.len()..width {
-            let (connection, ends) = (connections[at % connections.len()].clone(), Arc::clone(&ends));
+            let connection = connections[at % connections.len()].clone();
+            let (ends, sent) = (Arc::clone(&ends), Arc::clone(&sent));
             let (streamer, request) = (probe.streamer().with_patience(LASTING), probe.request(bound));
             held.spawn(async move {
                 let mut stream = streamer.open(&connection).await;
                 stream.send(&request);
                 stream.half_close();
+                sent.fetch_add(1, Ordering::Relaxed);
                 let mut responses = 0;
                 let end = loop {
                     match stream.next().await {
@@ -93,6 +101,10 @@ async fn check(probe: &Probe) -> Judgement {
                     ends.lock().unwrap_or_else(PoisonError::into_inner).push(end);
                 }
             });
+        }
+        let began = Instant::now();
+        while sent.load(Ordering::Relaxed) < width && began.elapsed() < LASTING {
+            tokio::time::sleep(LOOK).await;
         }
         tokio::time::sleep(QUIET.max(pace.first * QUIET_STARTS)).await;
         if so_far().iter().any(End::is_full) {
