@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// It looks at a process's memory, which an exemplar in this process does not have for itself.
 const SEES_MEMORY: &str = "TRANSPORT-007";
 /// Mutants at a time: each is an endpoint and a suite, and they mostly wait.
-const WIDTH: usize = 12;
+const WIDTH: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_mutant_is_killed_by_its_own_check_for_the_right_reason() {
