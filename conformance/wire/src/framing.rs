@@ -28,7 +28,16 @@ pub(crate) fn deframe(
     most: usize,
     offers_gzip: bool,
 ) -> Result<Option<Bytes>, String> {
-    let Some((compressed, length)) = complete(buffer, most, offers_gzip)? else { return Ok(None) };
+    let compressed = offers_gzip && buffer.first() == Some(&COMPRESSED);
+    if compressed {
+        buffer[0] = 0; // from here on as any other
+    }
+    let Some(length) = whole(buffer, most)? else {
+        if compressed {
+            buffer[0] = COMPRESSED;
+        }
+        return Ok(None);
+    };
     buffer.advance(PREFIX);
     let message = buffer.split_to(length).freeze();
     if compressed { gunzip(&message, most).map(Some) } else { Ok(Some(message)) }
@@ -36,26 +45,20 @@ pub(crate) fn deframe(
 
 /// How long the message is that the bytes begin with, behind its prefix; `None` while it is not whole.
 pub fn whole(bytes: &[u8], most: usize) -> Result<Option<usize>, String> {
-    Ok(complete(bytes, most, false)?.map(|(_, length)| length))
-}
-
-/// Whether the message that the bytes begin with is compressed, and its length; `None` while it is not whole.
-fn complete(bytes: &[u8], most: usize, offers_gzip: bool) -> Result<Option<(bool, usize)>, String> {
     let Some((&[flag, ref length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(None);
     };
     match flag {
         0 => {}
-        1 if offers_gzip => {}
-        1 => return Err(UNASKED.to_owned()),
+        COMPRESSED => return Err("a compressed message, though the client offered no compression".to_owned()),
         _ => return Err(format!("a message prefix with the flag byte {flag}, which is neither 0 nor 1")),
     }
     let length = u32::from_be_bytes(*length) as usize;
     if length > most {
         return Err(format!("a message prefix that announces {length} bytes"));
     }
-    Ok((length <= rest.len()).then_some((flag == 1, length)))
+    Ok((length <= rest.len()).then_some(length))
 }
 
-/// What is wrong with a compressed message that no one asked for.
-const UNASKED: &str = "a compressed message, though the client offered no compression";
+/// The flag of a compressed message.
+const COMPRESSED: u8 = 1;
