@@ -1,11 +1,11 @@
-//! Crowds: many requests at once, each read to its end, and as many as the server has room for.
+//! Crowds: many requests at once, each read to its end, and whether there is room for one more.
 
 use std::time::{Duration, Instant};
 
 use ai_inference_proto::GenerationRequest;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Generation, Load, Pace, Probe, wire::Connection};
+use super::{Generation, Probe, wire::Connection};
 use crate::verdict::NotPassed;
 
 /// Before a request is sent again that a full server refused.
@@ -76,31 +76,5 @@ impl Probe {
 
 /// The server says that it is full, or did not begin to process it, and sent nothing.
 pub fn is_refused(generation: &Generation) -> bool {
-    let end = &generation.end;
-    generation.responses.is_empty() && (end.is_full() || end.not_processed())
-}
-
-impl Load {
-    /// Starts as many generations as the widths say, one width after the other, until some of them wait or are refused. How
-    /// many run then; `None` where all of the widest do, or where they are over too soon to tell.
-    pub async fn until_some_wait(
-        probe: &Probe,
-        connections: &[Connection],
-        pace: Pace,
-        widths: &[usize],
-        lasting: Duration,
-    ) -> Result<(Self, Option<usize>), NotPassed> {
-        let mut load = Self::start(probe, connections, pace, widths[0], lasting).await?;
-        for width in widths {
-            load.grow(probe, connections, *width);
-            let running = load.steady().await;
-            if load.ended() > 0 {
-                break;
-            }
-            if running < *width {
-                return Ok((load, Some(running)));
-            }
-        }
-        Ok((load, None))
-    }
+    generation.responses.is_empty() && generation.end.is_turned_away()
 }

@@ -1,16 +1,12 @@
 //! Words for what a check expects besides one answer: answers in time, a server that still works.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ai_inference_proto::GenerationRequest;
-
-use super::{Generation, Probe};
+use super::Probe;
 use crate::verdict::{Judgement, NotPassed};
 
 /// Slow answers that make a slow server; fewer are the machine's.
 const SLOW: usize = 3;
-/// Between two attempts at a server that says it is full.
-const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Repeated measurements against a limit.
 #[derive(Clone, Copy, Debug)]
@@ -49,29 +45,6 @@ impl Within {
 }
 
 impl Probe {
-    /// Runs one generation whose first response may take longer than the patience, for so long at most; asked again while
-    /// the server says that it is full.
-    pub async fn predict_waiting(
-        &self,
-        request: GenerationRequest,
-        most: Duration,
-    ) -> Result<Generation, NotPassed> {
-        let began = Instant::now();
-        let streamer = self.streamer().with_patience(most);
-        loop {
-            let mut stream = streamer.open(&self.connection().await?).await;
-            stream.send(&request);
-            stream.half_close();
-            let left = most.saturating_sub(began.elapsed());
-            let generation = stream.finish_within(request.clone(), left).await;
-            let again = generation.end.is_full() && generation.responses.is_empty();
-            if !again || began.elapsed() + BACK_OFF >= most {
-                return Ok(generation);
-            }
-            tokio::time::sleep(BACK_OFF).await;
-        }
-    }
-
     /// The positive control after a negative check: the server still does good work. `after` says what came before.
     pub async fn still_serves(&self, after: &str) -> Judgement {
         let after = format!("after {after}");

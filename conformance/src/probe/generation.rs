@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use tonic::Code;
 use wire::{Call, CallOptions, Connection, End, Item, code_name, quote};
 
-use super::{Probe, Record};
+use super::{Probe, Record, is_refused};
 use crate::verdict::{Judgement, NotPassed};
 
 /// A target that streams for ever is cut off here; no legal bound in this suite allows so many messages.
@@ -300,6 +300,29 @@ impl Probe {
         most: Duration,
     ) -> Result<Generation, NotPassed> {
         self.generate(request, Some(most)).await
+    }
+
+    /// Runs one generation whose first response may take longer than the patience, for so long at most; asked again while
+    /// the server says that it is full.
+    pub async fn predict_waiting(
+        &self,
+        request: GenerationRequest,
+        most: Duration,
+    ) -> Result<Generation, NotPassed> {
+        let began = std::time::Instant::now();
+        let streamer = self.streamer().with_patience(most);
+        loop {
+            let mut stream = streamer.open(&self.connection().await?).await;
+            stream.send(&request);
+            stream.half_close();
+            let left = most.saturating_sub(began.elapsed());
+            let generation = stream.finish_within(request.clone(), left).await;
+            let again = is_refused(&generation);
+            if !again || began.elapsed() + BACK_OFF >= most {
+                return Ok(generation);
+            }
+            tokio::time::sleep(BACK_OFF).await;
+        }
     }
 
     async fn generate(

@@ -322,7 +322,7 @@ mod tests {
             ("listens on unix:///run/cy/a.sock.", "/run/cy/a.sock"),
             ("file:///opt/x/y", "/opt/x/y"),
             (r"cannot read C:\Users\me\model.bin: denied", r"C:\Users\me\model.bin"),
-            ("D:/work/model.onnx", "D:/work/model.onnx"),
+            ("D:/data/model.onnx", "D:/data/model.onnx"),
             ("/srv/adapters/../../etc/shadow is no adapter", "/srv/adapters/../../etc/shadow"),
         ] {
             let found: Vec<_> = paths(text).into_iter().map(|leak| leak.path).collect();

@@ -153,7 +153,7 @@ impl Load {
     /// How one of them was refused that had no text yet, if one was; the server says that it is full.
     pub fn refused(&self) -> Option<End> {
         let refusal = self.board.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        refusal.clone().filter(|end| end.is_full() || end.not_processed())
+        refusal.clone().filter(End::is_turned_away)
     }
 
     /// How many are kept going, running or not.

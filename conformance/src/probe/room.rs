@@ -24,8 +24,16 @@ pub enum Room {
 }
 
 impl Load {
-    /// Starts more and more of them until some wait, and says how many run then.
+    /// Starts more and more of them until some wait, and says how many run at a time.
     pub async fn room(&mut self, probe: &Probe, connections: &[Connection], widths: &[usize]) -> Room {
+        match self.fill(probe, connections, widths).await {
+            Room::Slots(_) if self.in_turns().await => Room::InTurns,
+            room => room,
+        }
+    }
+
+    /// The same without a look whether those that have begun go on: how many have begun.
+    pub async fn fill(&mut self, probe: &Probe, connections: &[Connection], widths: &[usize]) -> Room {
         for width in widths {
             self.grow(probe, connections, *width);
             let running = self.steady().await;
@@ -33,7 +41,7 @@ impl Load {
                 return Room::TooSoon;
             }
             if running < *width {
-                return if self.in_turns().await { Room::InTurns } else { Room::Slots(running) };
+                return Room::Slots(running);
             }
         }
         Room::NoEnd(widths.last().copied().unwrap_or_default())

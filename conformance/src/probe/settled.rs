@@ -29,7 +29,7 @@ impl Probe {
             stream.half_close();
             let left = limit.saturating_sub(began.elapsed());
             let Ok(generation) = tokio::time::timeout(left, stream.finish(request)).await else { break };
-            if generation.end.is_full() || generation.end.not_processed() {
+            if generation.end.is_turned_away() {
                 in_a_row = 0;
                 tokio::time::sleep(APART).await;
                 continue;

@@ -1,9 +1,8 @@
-//! Probes that differ from the check's own in one thing: other credentials, another address, another dialect. They share its
+//! Probes that differ from the check's own in one thing: other credentials, another address, other settings of TLS. They share its
 //! evidence; what they send is not shown as a command, which would go to the check's own endpoint with its own token.
 
 use std::sync::{Arc, Mutex};
 
-use ai_inference_proto::Dialect;
 use http::{HeaderValue, header::AUTHORIZATION};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use wire::{Address, Tls};
@@ -34,12 +33,6 @@ impl Probe {
     #[must_use]
     pub fn with_tls(&self, address: &Address, tls: Tls) -> Self {
         self.variant(Endpoint { addresses: vec![address.clone()], tls, ..(*self.endpoint).clone() })
-    }
-
-    /// One that speaks another dialect.
-    #[must_use]
-    pub fn in_dialect(&self, dialect: Dialect) -> Self {
-        self.variant(Endpoint { dialect, ..(*self.endpoint).clone() })
     }
 
     pub(super) fn variant(&self, endpoint: Endpoint) -> Self {

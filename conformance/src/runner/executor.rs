@@ -179,10 +179,11 @@ async fn judge(requirement: &'static Requirement, bench: &Bench, probe: &Arc<Pro
     // In a task of its own, so that a panic in a check is the suite's error and not the end of the run.
     let mut task = tokio::spawn(async move { AssertUnwindSafe((requirement.check)(&checking)).0.await });
     let _ended = AbortOnDrop(task.abort_handle());
-    match tokio::time::timeout(bench.limit_of(requirement), &mut task).await {
+    let limit = bench.limit_of(requirement);
+    match tokio::time::timeout(limit, &mut task).await {
         Ok(Ok(judgement)) => (judgement, false),
         Ok(Err(panic)) => (Err(NotPassed::Harness(format!("the check itself broke: {panic}"))), false),
-        Err(_) => (Err(without_end(bench, bench.limit_of(requirement))), true),
+        Err(_) => (Err(without_end(bench, limit)), true),
     }
 }
 

@@ -76,12 +76,7 @@ impl Target {
     /// Starts what must be started. Its output goes to `log`. [`Target::ready`] is next.
     pub async fn start(start: Start, log: &Path) -> Result<Self, StartError> {
         let limit = start.start_limit();
-        let start = match start.source {
-            Source::Command { .. } if start.folder.is_none() => {
-                start.with_folder().map_err(StartError::Directory)?
-            }
-            _ => start,
-        };
+        let start = start.with_folder().map_err(StartError::Directory)?;
         let (token, folder) = (start.token.clone(), start.folder.clone());
         let running = match start.source {
             Source::Address => Running::Elsewhere {

@@ -89,9 +89,11 @@ impl Start {
         Self::from(Source::Container(Box::new(spec)), &[])
     }
 
-    /// Makes the folder that all which are started so will have.
+    /// Makes the folder that all which are started so will have, where a command is started and it has none yet.
     pub fn with_folder(mut self) -> std::io::Result<Self> {
-        self.folder = Some(Arc::new(tempfile::tempdir()?));
+        if matches!(self.source, Source::Command { .. }) && self.folder.is_none() {
+            self.folder = Some(Arc::new(tempfile::tempdir()?));
+        }
         Ok(self)
     }
 

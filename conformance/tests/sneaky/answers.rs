@@ -13,15 +13,17 @@ use ai_inference_proto::{ControlMessage, GenerationRequest, GenerationResponse, 
 use conformance::{
     events::Verdict::{Fail, Inconclusive, Pass},
     exemplar::{
-        Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, Responses, Script, State, Turn,
-        rewrite,
+        Behaviour, Conformant, HttpRequest, HttpResponse, Next, Responses, Script, State, Turn, rewrite,
     },
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 use http::HeaderMap;
 use tonic::Status;
 
-use super::Sneaky;
+use super::{
+    Sneaky,
+    behaviours::{Admits, OneAStream, Random, Scripts},
+};
 
 pub(super) static ALL: &[Sneaky] = &[
     Sneaky {
@@ -466,33 +468,12 @@ impl Behaviour for Unloads {
     }
 }
 
-/// Refuses more than the exemplar does.
-struct Admits(fn(&GenerationRequest) -> Result<(), Status>);
-
 fn admits(with: fn(&GenerationRequest) -> Result<(), Status>) -> Arc<dyn Behaviour> {
     Arc::new(Admits(with))
 }
 
-impl Behaviour for Admits {
-    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
-        (self.0)(request)?;
-        state.admit(request)
-    }
-}
-
-/// Says what the exemplar would, changed.
-struct Speaks(fn(&GenerationRequest, &mut Script));
-
 fn speaks(change: fn(&GenerationRequest, &mut Script)) -> Arc<dyn Behaviour> {
-    Arc::new(Speaks(change))
-}
-
-impl Behaviour for Speaks {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let mut script = Conformant.speak(request);
-        (self.0)(request, &mut script);
-        script
-    }
+    Arc::new(Scripts(change))
 }
 
 struct Responds(fn(&GenerationRequest, Responses) -> Responses);
@@ -596,19 +577,6 @@ impl Behaviour for RepeatsTheToken {
     }
 }
 
-/// Takes one request a stream and ends it after its answer.
-struct OneAStream;
-
-#[tonic::async_trait]
-impl Behaviour for OneAStream {
-    async fn requests(&self, mut requests: Requests) -> Requests {
-        match requests.next().await {
-            Some(first) => Box::pin(stream::iter([first])),
-            None => requests,
-        }
-    }
-}
-
 /// Counts the responses of all that it has ever answered under ids that begin alike.
 #[derive(Default)]
 struct OneIndex {
@@ -632,16 +600,6 @@ struct InTurn;
 impl Behaviour for InTurn {
     fn at_once(&self) -> usize {
         1
-    }
-}
-
-/// No text comes twice.
-struct Random;
-
-impl Behaviour for Random {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let sampling = request.sampling.map(|s| Sampling { temperature: 1.0, top_p: 0.9, ..s });
-        Conformant.speak(&GenerationRequest { sampling, ..request.clone() })
     }
 }
 

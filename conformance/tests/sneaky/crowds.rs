@@ -30,6 +30,7 @@ use tonic::{Status, body::Body};
 
 use super::{
     Sneaky,
+    behaviours::{EndsAfter, Random},
     slots::{Order, Slots},
 };
 
@@ -281,33 +282,12 @@ impl Behaviour for OnePenalty {
     }
 }
 
-/// No text comes twice.
-struct Random;
-
-impl Behaviour for Random {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let sampling = request.sampling.map(|s| Sampling { temperature: 1.0, top_p: 0.9, ..s });
-        Conformant.speak(&GenerationRequest { sampling, ..request.clone() })
-    }
-}
-
 /// The whole text is there at once.
 struct Instant;
 
 impl Behaviour for Instant {
     fn speak(&self, request: &GenerationRequest) -> Script {
         Script { first_after: Duration::ZERO, gap: Duration::ZERO, ..Conformant.speak(request) }
-    }
-}
-
-/// A model that is done after so many tokens, whatever it is asked.
-struct EndsAfter(usize);
-
-impl Behaviour for EndsAfter {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let mut script = Conformant.speak(request);
-        script.tokens.truncate(self.0);
-        script
     }
 }
 

@@ -12,14 +12,17 @@ use conformance::{
     events::Verdict::{Fail, Inconclusive, Pass},
     exemplar::{Behaviour, Conformant, HttpRequest, HttpResponse, Next, Requests, State, read_whole},
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use tonic::{Code, Status, body::Body};
 use wire::{PREFIX, framed, gunzip, gzip, prefixed};
 
-use super::Sneaky;
+use super::{
+    Sneaky,
+    behaviours::{Admits, OneAStream},
+};
 
 pub(super) static ALL: &[Sneaky] = &[
     Sneaky {
@@ -610,15 +613,6 @@ impl Behaviour for Limit {
     }
 }
 
-struct Admits(fn(&GenerationRequest) -> Result<(), Status>);
-
-impl Behaviour for Admits {
-    fn admit(&self, state: &State, request: &GenerationRequest) -> Result<(), Status> {
-        (self.0)(request)?;
-        state.admit(request)
-    }
-}
-
 /// Every second request with a long prompt finds no room.
 #[derive(Default)]
 struct FullNowAndThen {
@@ -664,18 +658,5 @@ struct InvalidArgument;
 impl Behaviour for InvalidArgument {
     fn decode(&self, dialect: Dialect, bytes: &Bytes) -> Result<GenerationRequest, Status> {
         Conformant.decode(dialect, bytes).map_err(|_| Status::invalid_argument("not a StreamPredictRequest"))
-    }
-}
-
-/// Looks at the first request of a stream and at no other.
-struct OneAStream;
-
-#[tonic::async_trait]
-impl Behaviour for OneAStream {
-    async fn requests(&self, mut requests: Requests) -> Requests {
-        match requests.next().await {
-            Some(first) => Box::pin(stream::iter([first])),
-            None => requests,
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! unlike others are not blamed.
 
 mod answers;
+mod behaviours;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowds;

@@ -10,7 +10,7 @@ use conformance::{
 };
 use tonic::Status;
 
-use super::Sneaky;
+use super::{Sneaky, behaviours::Scripts};
 
 const A_DOUBLE: &str = "is temperature a double here?";
 
@@ -131,16 +131,5 @@ struct Speaks(fn(Sampling) -> Sampling);
 impl Behaviour for Speaks {
     fn speak(&self, request: &GenerationRequest) -> Script {
         Conformant.speak(&with(request, self.0))
-    }
-}
-
-/// Says what it would say, changed.
-struct Scripts(fn(&GenerationRequest, &mut Script));
-
-impl Behaviour for Scripts {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let mut script = Conformant.speak(request);
-        (self.0)(request, &mut script);
-        script
     }
 }

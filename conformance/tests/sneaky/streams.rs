@@ -16,7 +16,7 @@ use conformance::{
 use futures_util::StreamExt as _;
 use tonic::Status;
 
-use super::Sneaky;
+use super::{Sneaky, behaviours::EndsAfter};
 
 pub(super) static ALL: &[Sneaky] = &[
     Sneaky {
@@ -271,16 +271,5 @@ impl Behaviour for MixedUp {
             answer.trace_id = before.unwrap_or(own);
         }
         Ok(answer)
-    }
-}
-
-/// A model that is done after so many tokens, whatever it is asked.
-struct EndsAfter(usize);
-
-impl Behaviour for EndsAfter {
-    fn speak(&self, request: &GenerationRequest) -> Script {
-        let mut script = Conformant.speak(request);
-        script.tokens.truncate(self.0);
-        script
     }
 }

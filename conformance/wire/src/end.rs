@@ -64,6 +64,11 @@ impl End {
         }
     }
 
+    /// The call was turned away for want of room: the target says that it is full, or that it has not begun to process it.
+    pub fn is_turned_away(&self) -> bool {
+        self.is_full() || self.not_processed()
+    }
+
     /// What became of the call, as the rest of a sentence that begins with what was asked.
     pub fn told(&self) -> String {
         match self {

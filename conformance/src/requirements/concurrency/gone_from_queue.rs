@@ -14,7 +14,7 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State, Turn},
-    probe::{Load, Pace, Probe, wire::Connection},
+    probe::{self, Load, Pace, Probe, wire::Connection},
     requirement::{Judgement, NotPassed},
 };
 
@@ -103,9 +103,11 @@ async fn look(
     pace: Pace,
     room: &mut Option<Room>,
 ) -> Result<Looked, NotPassed> {
-    let (mut load, running) = Load::until_some_wait(probe, connections, pace, &WIDTHS, LASTING).await?;
-    let found =
-        Room { slots: running.unwrap_or(NO_END), queues: running.is_some() && load.refused().is_none() };
+    let mut load = Load::start(probe, connections, pace, WIDTHS[0], LASTING).await?;
+    let found = match load.fill(probe, connections, &WIDTHS).await {
+        probe::Room::Slots(slots) => Room { slots, queues: load.refused().is_none() },
+        _ => Room { slots: NO_END, queues: false },
+    };
     let room = *room.get_or_insert(found);
     let in_turns = room.queues && load.in_turns().await;
     let more = (room.slots * CANCELLED).min(MOST_CANCELLED);

@@ -179,7 +179,7 @@ async fn health(probe: &Probe, connection: &Connection) -> Result<bool, NotPasse
         let Ok(health) = timeout(LIMIT.saturating_sub(began.elapsed()), asked).await else {
             return Ok(false);
         };
-        if !refused(&health.end) {
+        if !health.end.is_turned_away() {
             return health.informative().map(|_| true);
         }
         if began.elapsed() + BACK_OFF > LIMIT {
@@ -196,10 +196,6 @@ async fn generation(probe: &Probe, connection: &Connection, limit: Duration) -> 
         Some(generation) if is_refused(&generation) => Err(full("a generation", &generation.end)),
         Some(generation) => generation.served().map(|_| true),
     }
-}
-
-fn refused(end: &End) -> bool {
-    end.is_full() || end.not_processed()
 }
 
 fn full(what: &str, end: &End) -> NotPassed {

@@ -119,7 +119,7 @@ async fn finishes(probe: &Probe, full: &mut Full) -> Judgement {
     }
     let generation = reading.await.map_err(|error| NotPassed::Harness(error.to_string()))?;
     match &generation.end {
-        end if end.is_full() || end.not_processed() => Err(NotPassed::Inconclusive(
+        end if end.is_turned_away() => Err(NotPassed::Inconclusive(
             "the server refuses what it has no room for: nothing waits, and nothing can starve".to_owned(),
         )),
         End::TimedOut(_) => Err(NotPassed::Inconclusive(format!(

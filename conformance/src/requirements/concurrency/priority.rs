@@ -175,7 +175,7 @@ async fn starts(
                     patience.as_secs_f64()
                 )));
             }
-            end => probe.assert(end.is_ok() || end.is_full() || end.not_processed(), || {
+            end => probe.assert(end.is_ok() || end.is_turned_away(), || {
                 format!("a request that waited on a full server {}", end.told())
             })?,
         }

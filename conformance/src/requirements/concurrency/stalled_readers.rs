@@ -1,10 +1,10 @@
 //! CONCURRENCY-016.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{
     exemplar::Behaviour,
-    probe::{Pace, Probe, Stream, wire::End},
+    probe::{Pace, Probe, Stream},
     requirement::{Judgement, NotPassed},
 };
 
@@ -50,7 +50,6 @@ const LONG: i64 = 4096;
 const WINDOW: i64 = 64;
 /// For the machine's own unrest.
 const SLACK: Duration = Duration::from_millis(300);
-const BACK_OFF: Duration = Duration::from_millis(200);
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
@@ -64,7 +63,7 @@ async fn check(probe: &Probe) -> Judgement {
         readers.push(stream);
     }
     tokio::time::sleep(pace.lasting(WINDOW) + SLACK).await;
-    let end = good_request(probe).await?;
+    let end = probe.predict_waiting(probe.request(4), LIMIT).await?.end;
     drop(readers);
     let settled = probe.settled(pace, pace.lasting(bound)).await;
     probe.assert(end.is_ok(), || {
@@ -96,23 +95,6 @@ async fn longest_taken(probe: &Probe, pace: Pace, taken: i64) -> Result<i64, Not
         bound /= 2;
     }
     Ok(taken)
-}
-
-/// How a good request ends, when it is sent again for as long as it is refused.
-async fn good_request(probe: &Probe) -> Result<End, NotPassed> {
-    let began = Instant::now();
-    loop {
-        let left = LIMIT.saturating_sub(began.elapsed());
-        let request = probe.request(4);
-        let mut stream = probe.streamer().with_patience(LIMIT).open(&probe.connection().await?).await;
-        stream.send(&request);
-        stream.half_close();
-        let generation = stream.finish_within(request, left).await;
-        if !(generation.end.is_full() || generation.end.not_processed()) || began.elapsed() >= LIMIT {
-            return Ok(generation.end);
-        }
-        tokio::time::sleep(BACK_OFF).await;
-    }
 }
 
 #[derive(Default)]

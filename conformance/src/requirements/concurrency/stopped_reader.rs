@@ -197,7 +197,7 @@ impl Scene<'_> {
                 StreamItem::End(end) if end.code() == Some(Code::InvalidArgument) => {
                     return Ok(Started::TooLong);
                 }
-                StreamItem::End(end) if end.is_full() || end.not_processed() => return Ok(Started::Not),
+                StreamItem::End(end) if end.is_turned_away() => return Ok(Started::Not),
                 StreamItem::End(end) => {
                     return Err(NotPassed::Fail(format!(
                         "a legal request got no text: the call {}",

@@ -241,7 +241,7 @@ async fn all_at_once(
                 format!("the stream {own} got a response of another stream, {theirs}")
             })?;
         }
-        if generation.end.is_full() || generation.end.not_processed() {
+        if generation.end.is_turned_away() {
             generation = probe.predict(generation.request).await?;
         }
         generation.served().map_err(|why| why.when(&format!("of {STREAMS} parallel streams")))?;
