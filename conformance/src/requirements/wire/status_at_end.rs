@@ -25,7 +25,7 @@ crate::requirement! {
     /// # How it is checked
     /// Fourteen kinds of calls: served ones of all three methods, short and long; refused ones; broken messages, also as the
     /// second on a stream; a stream without a request; an unknown method. They are made one after the other, twice, and then
-    /// all at once. Each must end with a grpc-status, in trailers or in a response of headers only. For the unknown method
+    /// four of each kind all at once. Each must end with a grpc-status, in trailers or in a response of headers only. For the unknown method
     /// an HTTP 404 will do, as for WIRE-006. At last a generation is half-closed only after its last message.
     ///
     /// # What a violation looks like
@@ -44,6 +44,8 @@ crate::requirement! {
 
 /// Each kind one after the other; a fault may come with the second call only.
 const ROUNDS: usize = 2;
+/// Calls of each kind at once: the long ones are still open when the last come.
+const AT_ONCE: usize = 4;
 /// Tokens of a long generation: faults may come with many messages only.
 const LONG: i64 = 40;
 
@@ -60,7 +62,7 @@ async fn check(probe: &Probe) -> Judgement {
             judge(probe, &kind, &call(probe, &kind).await?)?;
         }
     }
-    let kinds = kinds(probe);
+    let kinds: Vec<_> = (0..AT_ONCE).flat_map(|_| kinds(probe)).collect();
     let ends = join_all(kinds.iter().map(|kind| Box::pin(call(probe, kind)))).await;
     for (kind, end) in kinds.iter().zip(ends) {
         judge(probe, kind, &end?).map_err(|why| why.when("among calls at once"))?;
