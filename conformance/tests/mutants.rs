@@ -86,9 +86,13 @@ fn is_killed(requirement: &Requirement, own: &CheckResult) -> bool {
 }
 
 /// What its own check says of a mutant, and those of its area that say the same on a busy machine: what measures time or fills
-/// the target may see another thing there. Of these, those that can be seen in the same dialect.
+/// the target may see another thing there. Of these, those that can be seen in the same dialect. What else sees a mutant of
+/// CONCURRENCY hangs on which requests meet: none is asked.
 async fn judged(requirement: &'static Requirement) -> Vec<CheckResult> {
-    if matches!(requirement.needs, [Need::Managed | Need::Tls]) || requirement.id == SEES_MEMORY {
+    if matches!(requirement.needs, [Need::Managed | Need::Tls])
+        || requirement.id == SEES_MEMORY
+        || requirement.area() == "CONCURRENCY"
+    {
         return alone(requirement).await;
     }
     let beside = |r: &&&Requirement| {

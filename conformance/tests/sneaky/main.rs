@@ -90,8 +90,10 @@ async fn judged(sneaky: &'static Sneaky) -> Option<String> {
     let began = std::time::Instant::now();
     let asked = [&[sneaky.id()], sneaky.beside].concat();
     let results = common::judge_only((sneaky.behaviour)(), &asked).await;
-    let own = results.iter().find(|r| r.id == sneaky.id()).map_or("", |r| &r.reason);
-    eprintln!("{} in {:.1?}: {own}", sneaky.name, began.elapsed());
+    if std::env::var("MUTANT").is_ok() {
+        let own = results.iter().find(|r| r.id == sneaky.id()).map_or("", |r| &r.reason);
+        eprintln!("{} in {:.1?}: {own}", sneaky.name, began.elapsed());
+    }
     sneaky.misjudged(&results)
 }
 

@@ -57,6 +57,7 @@ const WIDTHS: [usize; 3] = [3, 12, 40];
 const NO_END: usize = 8;
 /// Each of the generations, by the server's pace.
 const LASTING: Duration = Duration::from_secs(1);
+const LONGER: Duration = Duration::from_secs(3);
 /// Requests that wait and are cancelled, for each slot, and at most.
 const CANCELLED: usize = 6;
 const MOST_CANCELLED: usize = 96;
@@ -103,11 +104,7 @@ async fn look(
     pace: Pace,
     room: &mut Option<Room>,
 ) -> Result<Looked, NotPassed> {
-    let mut load = Load::start(probe, connections, pace, WIDTHS[0], LASTING).await?;
-    let found = match load.fill(probe, connections, &WIDTHS).await {
-        probe::Room::Slots(slots) => Room { slots, queues: load.refused().is_none() },
-        _ => Room { slots: NO_END, queues: false },
-    };
+    let (mut load, found) = filled(probe, connections, pace).await?;
     let room = *room.get_or_insert(found);
     let in_turns = room.queues && load.in_turns().await;
     let more = (room.slots * CANCELLED).min(MOST_CANCELLED);
@@ -133,6 +130,23 @@ async fn look(
         Ok(()) => has_as_much_room(probe, connections, pace, room, &after).await,
         late => Ok(late),
     }
+}
+
+/// Generations at once, until some wait. On a busy machine short ones are over before that is seen: longer ones are tried then.
+async fn filled(probe: &Probe, connections: &[Connection], pace: Pace) -> Result<(Load, Room), NotPassed> {
+    let mut load = Load::start(probe, connections, pace, WIDTHS[0], LASTING).await?;
+    let mut room = load.fill(probe, connections, &WIDTHS).await;
+    if room == probe::Room::TooSoon {
+        let work = load.cancel().await;
+        probe.settled(pace, work).await?;
+        load = Load::start(probe, connections, pace, WIDTHS[0], LONGER).await?;
+        room = load.fill(probe, connections, &WIDTHS).await;
+    }
+    let found = match room {
+        probe::Room::Slots(slots) => Room { slots, queues: load.refused().is_none() },
+        _ => Room { slots: NO_END, queues: false },
+    };
+    Ok((load, found))
 }
 
 /// A new request is served about as soon as if no request had waited before it.
