@@ -145,6 +145,11 @@ pub enum StreamItem {
     End(End),
 }
 
+/// A request that must be served ended without text.
+pub(super) fn no_text(end: &End) -> NotPassed {
+    NotPassed::Fail(format!("a legal request got no text: the call {}", end.told()))
+}
+
 impl Stream {
     /// Sends a request.
     pub fn send(&mut self, request: &GenerationRequest) {
@@ -209,17 +214,19 @@ impl Stream {
 
     /// Waits for the first response that carries text.
     pub async fn first_text(&mut self) -> Result<Response, NotPassed> {
+        self.first_text_or_end().await?.map_err(|end| no_text(&end))
+    }
+
+    /// The same, or how the call ended without any.
+    pub(super) async fn first_text_or_end(&mut self) -> Result<Result<Response, End>, NotPassed> {
         loop {
             match self.next().await {
-                StreamItem::Response(response) if !response.message.chunk.is_empty() => return Ok(*response),
+                StreamItem::Response(response) if !response.message.chunk.is_empty() => {
+                    return Ok(Ok(*response));
+                }
                 StreamItem::Response(_) => {}
                 StreamItem::Undecodable(why) => return Err(NotPassed::Fail(why)),
-                StreamItem::End(end) => {
-                    return Err(NotPassed::Fail(format!(
-                        "a legal request got no text: the call {}",
-                        end.told()
-                    )));
-                }
+                StreamItem::End(end) => return Ok(Err(end)),
             }
         }
     }

@@ -28,8 +28,11 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(300);
 /// The same as a multiple of what a start takes on this server.
 const QUIET_STARTS: u32 = 6;
-/// A generation stands still that gets no text in so many looks in a row while the others get some in each.
+/// A generation stands still that gets no text in so many looks in a row, while each of the others gets so many.
 const LOOKS: usize = 5;
+const TEXTS: usize = 3;
+/// In so many looks in a row all get some: none stands still.
+const ALL_MOVE: usize = 2;
 /// Between two looks, at least.
 const GLANCE: Duration = Duration::from_millis(40);
 /// The same in the server's own tokens.
@@ -56,6 +59,8 @@ pub struct Load {
 struct Board {
     /// Of each generation between its first text and its end: how much text it has got so far.
     texts: Mutex<BTreeMap<usize, usize>>,
+    /// Texts of all of them so far.
+    said: AtomicUsize,
     ended: AtomicUsize,
     starts: Mutex<Vec<Instant>>,
     refusal: Mutex<Option<End>>,
@@ -192,7 +197,8 @@ impl Load {
     /// begun says nothing of how many run at a time.
     pub async fn in_turns(&self) -> bool {
         let mut before = self.board.texts().clone();
-        let mut still = BTreeMap::<usize, usize>::new();
+        // Of each: looks since its last text, and how many texts all had together then.
+        let (mut still, mut all_move) = (BTreeMap::<usize, (usize, usize)>::new(), 0);
         for _ in 0..LOOKS * 2 {
             tokio::time::sleep(GLANCE.max(self.pace.token * GLANCE_TOKENS)).await;
             let now = self.board.texts().clone();
@@ -200,10 +206,15 @@ impl Load {
                 now.get(at).copied().unwrap_or_default() != before.get(at).copied().unwrap_or_default()
             };
             let moving = now.keys().filter(|at| got(at)).count();
+            all_move = if moving == now.len() { all_move + 1 } else { 0 };
+            if all_move == ALL_MOVE {
+                return false;
+            }
+            let said = self.board.said.load(Ordering::Relaxed);
             for at in now.keys() {
-                let looks = still.entry(*at).or_default();
-                *looks = if got(at) { 0 } else { *looks + usize::from(moving > 0) };
-                if *looks == LOOKS {
+                let (looks, then) = still.entry(*at).or_insert((0, said));
+                (*looks, *then) = if got(at) { (0, said) } else { (*looks + usize::from(moving > 0), *then) };
+                if *looks >= LOOKS && said - *then >= TEXTS * (now.len() - 1) {
                     return true;
                 }
             }
@@ -258,6 +269,7 @@ impl Board {
                     StreamItem::Response(response) if response.message.chunk.is_empty() => {}
                     StreamItem::Response(_) => {
                         *self.texts().entry(at).or_default() += 1;
+                        self.said.fetch_add(1, Ordering::Relaxed);
                         if !counted {
                             counted = true;
                             self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());

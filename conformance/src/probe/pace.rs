@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::{Generation, Probe};
+use super::{Generation, Probe, Stream, generation::no_text, wire::Connection};
 use crate::verdict::NotPassed;
 
 /// Tokens of the generation that shows the pace.
@@ -48,8 +48,12 @@ impl Pace {
 
     /// The smallest bound whose generation lasts so long on this server.
     pub fn bound(&self, lasting: Duration) -> i64 {
-        let tokens = lasting.as_secs_f64() / self.token.as_secs_f64().max(1e-6);
-        (tokens.ceil() as i64).clamp(LEAST_BOUND, MOST_BOUND)
+        self.tokens(lasting).clamp(LEAST_BOUND, MOST_BOUND)
+    }
+
+    /// So many tokens come in so long a time.
+    pub fn tokens(&self, lasting: Duration) -> i64 {
+        (lasting.as_secs_f64() / self.token.as_secs_f64().max(1e-6)).ceil() as i64
     }
 
     /// How long a generation of so many tokens lasts.
@@ -74,6 +78,27 @@ impl Probe {
             }));
         }
         best.ok_or_else(|| NotPassed::Harness("no sample of the pace was taken".into()))
+    }
+
+    /// A generation that has begun to speak, and its bound: as long as was asked for, or as the server allows.
+    pub async fn begun(
+        &self,
+        connection: &Connection,
+        pace: Pace,
+        lasting: Duration,
+    ) -> Result<(Stream, i64), NotPassed> {
+        let mut bound = pace.bound(lasting);
+        loop {
+            let mut stream = self.stream_on(connection).await;
+            stream.send(&self.request(bound));
+            stream.half_close();
+            match stream.first_text_or_end().await? {
+                Ok(_) => return Ok((stream, bound)),
+                // Beyond the server's context: a shorter one is asked for.
+                Err(end) if end.code() == Some(Code::InvalidArgument) && bound > LEAST_BOUND => bound /= 2,
+                Err(end) => return Err(no_text(&end)),
+            }
+        }
     }
 
     /// A whole generation that lasted at least so long, and its bound. It is over sooner only where the server, its context

@@ -81,6 +81,13 @@ pub struct Capacity {
     pace: Pace,
 }
 
+impl Capacity {
+    /// How long a generation of so many tokens lasts on an idle server.
+    pub fn lasting(&self, bound: i64) -> Duration {
+        self.pace.lasting(bound)
+    }
+}
+
 impl Probe {
     /// Fills the server to see how many generations run at a time, and lets it become idle again. Inconclusive where that
     /// cannot be seen.

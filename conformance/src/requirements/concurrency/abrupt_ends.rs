@@ -68,6 +68,8 @@ const ROUNDS: usize = 2;
 const LIMIT: Duration = Duration::from_secs(2);
 /// A server that runs cut generations to their ends is waited for no longer: whether it stops is CONCURRENCY-003's matter.
 const LONGEST: Duration = Duration::from_secs(20);
+/// As many as in the first round start in this time; else what starts is waited for.
+const STARTING: Duration = Duration::from_millis(300);
 /// Between two looks at the counter.
 const GLANCE: Duration = Duration::from_millis(10);
 /// Fewer by one in so many are no loss; two hundred cuts that lose slots lose more.
@@ -109,7 +111,7 @@ async fn check(probe: &Probe) -> Judgement {
     for cut in Cut::ALL {
         for round in 0..ROUNDS {
             let beside = matches!(cut, Cut::Reset) && round == 0;
-            let (running, work) = cut_off(probe, pace, cut, beside).await?;
+            let (running, work) = cut_off(probe, pace, cut, beside, at_first).await?;
             is_as_before(probe, &before, cut, work).await?;
             at_first.get_or_insert(running);
         }
@@ -118,7 +120,13 @@ async fn check(probe: &Probe) -> Judgement {
 }
 
 /// Starts them and cuts them off: how many ran then, and how long the server may go on with them.
-async fn cut_off(probe: &Probe, pace: Pace, cut: Cut, beside: bool) -> Result<(usize, Duration), NotPassed> {
+async fn cut_off(
+    probe: &Probe,
+    pace: Pace,
+    cut: Cut,
+    beside: bool,
+    at_first: Option<usize>,
+) -> Result<(usize, Duration), NotPassed> {
     let connections = probe
         .connections(match cut {
             Cut::Reset => CONNECTIONS,
@@ -136,7 +144,10 @@ async fn cut_off(probe: &Probe, pace: Pace, cut: Cut, beside: bool) -> Result<(u
         None
     };
     let load = Load::start(probe, &connections, pace, CUT, LASTING).await?;
-    let running = load.steady().await;
+    let running = match at_first {
+        Some(wanted) if load.reaches(wanted, Instant::now() + STARTING).await => wanted,
+        _ => load.steady().await,
+    };
     let lasting = pace.lasting(load.bound);
     match cut {
         Cut::Reset => {

@@ -67,6 +67,8 @@ const TRIES: usize = 2;
 const ATTEMPTS: usize = 3;
 /// Asked for beyond the missing time, so that one more look is enough.
 const MARGIN: f64 = 1.25;
+/// No look asks for more than so many times what the last one asked for.
+const MOST_LONGER: f64 = 16.0;
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
@@ -82,7 +84,8 @@ async fn check(probe: &Probe) -> Judgement {
         if lasted >= age {
             break;
         }
-        let longer = wanted.mul_f64(MARGIN * age.as_secs_f64() / lasted.as_secs_f64().max(1e-6));
+        let missing = age.as_secs_f64() / lasted.as_secs_f64().max(1e-6);
+        let longer = wanted.mul_f64((MARGIN * missing).min(MOST_LONGER));
         if attempt < ATTEMPTS && bound == pace.bound(wanted) && pace.bound(longer) > bound {
             wanted = longer; // the machine was busy while the pace was measured
         } else if counted && one_alone(probe, pace, bound).await? {

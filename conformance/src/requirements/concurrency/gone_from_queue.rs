@@ -57,7 +57,8 @@ const WIDTHS: [usize; 3] = [3, 12, 40];
 const NO_END: usize = 8;
 /// Each of the generations, by the server's pace.
 const LASTING: Duration = Duration::from_secs(1);
-const LONGER: Duration = Duration::from_secs(3);
+/// The same where they are over before some are seen to wait: a busy machine sees late.
+const LONGER: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(9)];
 /// Requests that wait and are cancelled, for each slot, and at most.
 const CANCELLED: usize = 6;
 const MOST_CANCELLED: usize = 96;
@@ -132,14 +133,17 @@ async fn look(
     }
 }
 
-/// Generations at once, until some wait. On a busy machine short ones are over before that is seen: longer ones are tried then.
+/// Generations at once, until some wait.
 async fn filled(probe: &Probe, connections: &[Connection], pace: Pace) -> Result<(Load, Room), NotPassed> {
     let mut load = Load::start(probe, connections, pace, WIDTHS[0], LASTING).await?;
     let mut room = load.fill(probe, connections, &WIDTHS).await;
-    if room == probe::Room::TooSoon {
+    for longer in LONGER {
+        if room != probe::Room::TooSoon || pace.bound(longer) == load.bound {
+            break;
+        }
         let work = load.cancel().await;
         probe.settled(pace, work).await?;
-        load = Load::start(probe, connections, pace, WIDTHS[0], LONGER).await?;
+        load = Load::start(probe, connections, pace, WIDTHS[0], longer).await?;
         room = load.fill(probe, connections, &WIDTHS).await;
     }
     let found = match room {

@@ -52,13 +52,16 @@ crate::requirement! {
 
 /// Clients of the urgent flow: one runs, and the others wait.
 const URGENT: usize = 8;
-/// Tokens of each of their requests.
-const SHORT: i64 = 4;
+/// Each of their requests lasts so long, and is no shorter: where the clients are slower than the server, none waits.
+const EACH: Duration = Duration::from_millis(15);
+const LEAST_TOKENS: i64 = 4;
 /// The least urgent one is overtaken for so long, and so often, before it is taken to starve.
 const BOUND: Duration = Duration::from_secs(10);
 const OVERTAKES: usize = 64;
 /// Beyond the bound, where few go past in that time.
 const LONGEST: Duration = Duration::from_secs(20);
+/// The urgent ones have arrived and are waiting by then.
+const ARRIVED: Duration = Duration::from_millis(100);
 /// Between two refusals.
 const BACK_OFF: Duration = Duration::from_millis(20);
 
@@ -66,25 +69,27 @@ async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let capacity = probe.capacity(pace, BOUND).await?;
     let mut full = Full::but_one(probe, capacity).await?;
-    let judged = finishes(probe, &mut full).await;
+    let judged = finishes(probe, &mut full, pace.tokens(EACH).max(LEAST_TOKENS)).await;
     let settled = full.end(probe).await;
     judged?;
     settled
 }
 
-async fn finishes(probe: &Probe, full: &mut Full) -> Judgement {
+async fn finishes(probe: &Probe, full: &mut Full, bound: i64) -> Judgement {
     full.close(probe).await?;
-    let served = Arc::new(AtomicUsize::new(0));
+    let (sent, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut flow = JoinSet::new();
     let connections = full.capacity.connections.clone();
     for at in 0..URGENT {
-        let (streamer, request, served) = (probe.streamer(), probe.request(SHORT), Arc::clone(&served));
+        let (streamer, request) = (probe.streamer(), probe.request(bound));
+        let (sent, served) = (Arc::clone(&sent), Arc::clone(&served));
         let connection = connections[connections.len() - 1 - (at + 1) % connections.len()].clone();
         flow.spawn(async move {
             loop {
                 let mut stream = streamer.open(&connection).await;
                 stream.send(&request);
                 stream.half_close();
+                sent.fetch_add(1, Ordering::Relaxed);
                 if stream.finish(request.clone()).await.reached_its_end() {
                     served.fetch_add(1, Ordering::Relaxed);
                 } else {
@@ -93,7 +98,12 @@ async fn finishes(probe: &Probe, full: &mut Full) -> Judgement {
             }
         });
     }
-    let request = GenerationRequest { priority: i32::MAX, ..probe.request(SHORT) };
+    let began = Instant::now();
+    while sent.load(Ordering::Relaxed) < URGENT && began.elapsed() < BOUND {
+        tokio::time::sleep(BACK_OFF).await;
+    }
+    tokio::time::sleep(ARRIVED).await;
+    let request = GenerationRequest { priority: i32::MAX, ..probe.request(bound) };
     let mut stream = probe.streamer().with_patience(LONGEST).open(&connections[connections.len() - 1]).await;
     stream.send(&request);
     stream.half_close();

@@ -32,11 +32,11 @@ crate::requirement! {
     /// every timeout on the way is over.
     ///
     /// # How it is checked
-    /// Two generations are started, and beside them 32 more at once, each of about a tenth of a second by the server's own
+    /// Two generations are started, and beside them 32 more at once, each of some hundredths of a second by the server's own
     /// pace. Every one of the 32 must be served to its last message, or be refused with RESOURCE_EXHAUSTED or UNAVAILABLE
     /// before any response; a stream that the server refuses in HTTP/2 (REFUSED_STREAM, or a GOAWAY without an error) is
     /// UNAVAILABLE to a gRPC client. Then 160 more are sent at once, more than usual queues hold; those that wait are read
-    /// for a second and then cancelled, and what ended must have ended in the same way. The first two must reach their ends,
+    /// for a moment and then cancelled, and what ended must have ended in the same way. The first two must reach their ends,
     /// unless they were refused themselves. At last the server must serve as before. A server that serves all of them
     /// passes: it is free to have room.
     ///
@@ -62,16 +62,16 @@ const BEFORE: usize = 2;
 const CROWD: usize = 32;
 /// Requests at once, more than usual queues hold; they are read for so long.
 const FLOOD: usize = 160;
-const FLOOD_READ: Duration = Duration::from_secs(1);
+const FLOOD_READ: Duration = Duration::from_millis(600);
 /// How many connections they are spread over, where the server takes as many.
 const CONNECTIONS: usize = 16;
 /// How long each of the crowd and of the flood, and each of the first two, lasts by the server's pace.
-const CROWD_LASTING: Duration = Duration::from_millis(100);
+const CROWD_LASTING: Duration = Duration::from_millis(60);
 const FLOOD_LASTING: Duration = Duration::from_millis(40);
 const BEFORE_LASTING: Duration = Duration::from_millis(400);
 /// Tokens: no fewer, and no more than a client reads in passing.
 const LEAST_TOKENS: i64 = 4;
-const MOST_TOKENS: i64 = 512;
+const MOST_TOKENS: i64 = 192;
 
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
@@ -127,8 +127,7 @@ fn judge(probe: &Probe, what: &str, generation: &Generation) -> Judgement {
 
 /// So many tokens last about so long, at this pace.
 fn tokens(pace: Pace, lasting: Duration) -> i64 {
-    let tokens = lasting.as_secs_f64() / pace.token.as_secs_f64().max(1e-6);
-    (tokens.ceil() as i64).clamp(LEAST_TOKENS, MOST_TOKENS)
+    pace.tokens(lasting).clamp(LEAST_TOKENS, MOST_TOKENS)
 }
 
 /// Generations that are being read; dropping them cancels them.

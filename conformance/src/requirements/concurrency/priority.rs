@@ -31,8 +31,9 @@ crate::requirement! {
     /// with the less urgent ones first (priorities 6 and 5), with the more urgent ones first, so that "last come, first served" is
     /// seen too, and with very large and negative ones in turns, unless they are refused. Each pair of unequal priorities
     /// is counted: two thirds must have started in the right order, so that a server which lets nobody wait for ever is not
-    /// blamed for letting one through. A wrong order is looked at three times. A server whose capacity has no end in sight, that
-    /// refuses what it has no room for, or that gives its slots in turns, shows no order, and the check says so.
+    /// blamed for letting one through. A wrong order is looked at three times, each with longer requests. A server whose
+    /// capacity has no end in sight, that refuses what it has no room for, or that gives its slots in turns, shows no
+    /// order, and the check says so.
     ///
     /// # What a violation looks like
     /// First come, first served, whatever the priority; or the higher value first.
@@ -57,14 +58,16 @@ const ARRIVALS: [[i32; 6]; 3] =
 const LARGE: i32 = 2_000_000_000;
 /// Of the pairs, in the right order: so many of so many.
 const RIGHT: (usize, usize) = (2, 3);
-/// A wrong order is looked at so often.
-const TRIES: usize = 3;
-/// Each of those that wait lasts so long, by the server's pace: on a busy machine the first texts of shorter ones come together.
-const EACH: Duration = Duration::from_millis(60);
+/// Each of those that wait lasts so long, by the pace of an idle server. A wrong order is looked at again with longer ones: on a
+/// busy machine the first texts of short ones come together.
+const EACH: [Duration; 3] = [Duration::from_millis(4), Duration::from_millis(20), Duration::from_millis(80)];
+const LEAST_TOKENS: i64 = 4;
 /// Between two arrivals, so that their order is the server's too.
 const APART: Duration = Duration::from_millis(5);
 /// Whoever does not wait has started by then, and in so many times what a first text takes.
 const QUIET: Duration = Duration::from_millis(250);
+/// The same, once the server has been seen to be full.
+const FULL: Duration = Duration::from_millis(100);
 const QUIET_STARTS: u32 = 4;
 /// Longer than one case takes, beside its requests' own time.
 const LASTING: Duration = Duration::from_secs(1);
@@ -73,12 +76,13 @@ async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let cases = (ARRIVALS.len() * ARRIVALS[0].len()) as u32;
     let quiet = QUIET.max(pace.first * QUIET_STARTS);
-    let short = pace.bound(EACH);
-    let capacity = probe.capacity(pace, LASTING + quiet * cases + pace.lasting(short) * cases).await?;
+    let bounds = EACH.map(|each| pace.tokens(each).max(LEAST_TOKENS));
+    let capacity = probe.capacity(pace, LASTING + quiet * cases + pace.lasting(bounds[1]) * cases).await?;
     let mut full = Full::but_one(probe, capacity).await?;
     let mut judged = Ok(());
-    for arrivals in &ARRIVALS {
-        judged = in_order(probe, &mut full, arrivals, (quiet, short)).await;
+    for (case, arrivals) in ARRIVALS.iter().enumerate() {
+        let quiet = if case == 0 { quiet } else { FULL.max(pace.first * QUIET_STARTS) };
+        judged = in_order(probe, &mut full, arrivals, quiet, bounds).await;
         if judged.is_err() {
             break;
         }
@@ -88,9 +92,15 @@ async fn check(probe: &Probe) -> Judgement {
     settled
 }
 
-async fn in_order(probe: &Probe, full: &mut Full, arrivals: &[i32], waits: (Duration, i64)) -> Judgement {
-    for attempt in 1..=TRIES {
-        let Some(order) = starts(probe, full, arrivals, waits).await? else { return Ok(()) };
+async fn in_order(
+    probe: &Probe,
+    full: &mut Full,
+    arrivals: &[i32],
+    quiet: Duration,
+    bounds: [i64; EACH.len()],
+) -> Judgement {
+    for (attempt, bound) in bounds.into_iter().enumerate() {
+        let Some(order) = starts(probe, full, arrivals, (quiet, bound)).await? else { return Ok(()) };
         let pairs = order
             .iter()
             .enumerate()
@@ -104,7 +114,7 @@ async fn in_order(probe: &Probe, full: &mut Full, arrivals: &[i32], waits: (Dura
         }
         let right = unequal.iter().filter(|(first, then)| first < then).count();
         let enough = right * RIGHT.1 >= unequal.len() * RIGHT.0;
-        probe.assert(enough || attempt < TRIES, || {
+        probe.assert(enough || attempt + 1 < bounds.len(), || {
             format!(
                 "of {} pairs of waiting requests, {right} started in the order of their priorities, lower value first: they \
                  came as {}, and started as {}",
@@ -125,18 +135,21 @@ async fn starts(
     probe: &Probe,
     full: &mut Full,
     arrivals: &[i32],
-    (quiet, short): (Duration, i64),
+    (quiet, bound): (Duration, i64),
 ) -> Result<Option<Vec<i32>>, NotPassed> {
     full.close(probe).await?;
     let started = Arc::new(Mutex::new(Vec::new()));
     let so_far = || started.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut waiting = JoinSet::new();
     let connections = &full.capacity.connections;
+    // They pass through one slot, and a full server is slower by as much as it has slots.
+    let work = full.capacity.lasting(bound) * (arrivals.len() * full.capacity.slots) as u32;
     for (at, priority) in arrivals.iter().enumerate() {
         // The last connections have the fewest of the others' calls.
         let connection = connections[connections.len() - 1 - at % connections.len()].clone();
-        let (streamer, started) = (probe.streamer(), Arc::clone(&started));
-        let request = GenerationRequest { priority: *priority, ..probe.request(short) };
+        let streamer = probe.streamer().with_patience(probe.patience() + work);
+        let started = Arc::clone(&started);
+        let request = GenerationRequest { priority: *priority, ..probe.request(bound) };
         waiting.spawn(async move {
             let mut stream = streamer.open(&connection).await;
             stream.send(&request);

@@ -62,8 +62,9 @@ const CONNECTIONS: usize = 16;
 const LASTING: Duration = Duration::from_secs(4);
 /// Refusals that are enough to see that all carry a hint.
 const ENOUGH: usize = 8;
-/// A refusal comes by then, and in so many times what a first text takes.
+/// A refusal comes by then, and in so many times what a first text takes; more are sent where none has come much sooner.
 const QUIET: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(75);
 const QUIET_STARTS: u32 = 4;
 /// Between two looks whether all are sent.
 const LOOK: Duration = Duration::from_millis(10);
@@ -74,7 +75,7 @@ const RETRY_INFO: &str = "google.rpc.RetryInfo";
 async fn check(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let connections = probe.connections(CONNECTIONS).await?;
-    let bound = pace.bound(LASTING);
+    let (_, bound) = probe.begun(&connections[0], pace, LASTING).await?;
     let ends = Arc::new(Mutex::new(Vec::<End>::new()));
     let so_far = || ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let sent = Arc::new(AtomicUsize::new(0));
@@ -106,7 +107,8 @@ async fn check(probe: &Probe) -> Judgement {
         while sent.load(Ordering::Relaxed) < width && began.elapsed() < LASTING {
             tokio::time::sleep(LOOK).await;
         }
-        tokio::time::sleep(QUIET.max(pace.first * QUIET_STARTS)).await;
+        let quiet = if width == WIDTHS[WIDTHS.len() - 1] { QUIET } else { SOON };
+        tokio::time::sleep(quiet.max(pace.first * QUIET_STARTS)).await;
         if so_far().iter().any(End::is_full) {
             break;
         }

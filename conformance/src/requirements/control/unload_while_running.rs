@@ -118,20 +118,23 @@ async fn unloaded_beside(
     bound: i64,
 ) -> Result<Vec<Generation>, NotPassed> {
     let request = model.request(bound);
+    let connections = probe.connections(AT_ONCE).await?;
     let mut running = Vec::new();
-    for connection in probe.connections(AT_ONCE).await? {
-        let mut stream = probe.stream_on(&connection).await;
+    for connection in &connections {
+        let mut stream = probe.stream_on(connection).await;
         stream.send(&request);
         stream.half_close();
-        running.push(stream);
+        // The first has its slot before the others come: they may be refused.
+        let first = if running.is_empty() { Some(stream.first_text().await?) } else { None };
+        running.push((stream, first));
     }
-    let first = running[0].first_text().await?;
     model.unload().await?;
     let mut ended = Vec::new();
-    for stream in running {
-        ended.push(stream.finish(request.clone()).await);
+    for (stream, first) in running {
+        let mut generation = stream.finish(request.clone()).await;
+        generation.responses.splice(0..0, first);
+        ended.push(generation);
     }
-    ended[0].responses.insert(0, first);
     Ok(ended)
 }
 

@@ -183,7 +183,9 @@ impl Talk {
     fn ended_early(self, probe: &Probe, end: End) -> Result<Seen, NotPassed> {
         let complete = self.answers.iter().filter(|answer| answer.complete).count();
         let begun = self.answers.iter().position(|answer| !answer.complete && answer.responses > 0);
-        if end.is_full() && begun.is_none() {
+        // The one status of a call is for all that is unanswered on it.
+        let unanswered = self.answers.len() - complete;
+        if end.is_full() && (begun.is_none() || unanswered > 1) {
             return Ok(Seen::Full(end));
         }
         let (sent, told) = (self.answers.len(), end.told());

@@ -21,8 +21,7 @@ crate::requirement! {
     /// # How it is checked
     /// On one stream a generation is started, and at its first text a second request is sent. First with a trace_id of its
     /// own: if the server does not answer both at the same time, this requirement cannot be seen, and the check says so. Then
-    /// with the trace_id of the first: the call must end with INVALID_ARGUMENT before the first generation is complete, and the
-    /// server must still serve.
+    /// with the trace_id of the first: the call must end with INVALID_ARGUMENT, and the server must still serve.
     ///
     /// # What a violation looks like
     /// The chunks of two texts come mixed under one trace_id.
@@ -162,7 +161,9 @@ fn hidden(pair: &Pair) -> Option<String> {
     let began = of_second.first();
     let at_once = last.zip(began).is_some_and(|((last, _), (began, _))| began < last);
     (!at_once).then(|| {
-        "the server answers the requests of a stream in turn: no two of them are unfinished".to_owned()
+        "the second request of a stream was answered after the first, in turn or for want of a free slot: nothing shows what \
+         a trace_id in use does"
+            .to_owned()
     })
 }
 

@@ -7,7 +7,7 @@ use tonic_health::pb::health_check_response::ServingStatus::NotServing;
 use crate::{
     exemplar::{Behaviour, State},
     probe::{
-        Managed, Probe, Stream,
+        Managed, Probe,
         wire::{End, time},
     },
     requirement::{Judgement, NotPassed},
@@ -22,7 +22,7 @@ crate::requirement! {
     /// take work never ends, until it is killed in the middle of it.
     ///
     /// # How it is checked
-    /// The run starts an instance of its own. A generation of a second and a half runs on it when it gets SIGTERM (or the signal
+    /// The run starts an instance of its own. A generation of a second runs on it when it gets SIGTERM (or the signal
     /// that its target file names). From then on a new request may not be served; Health must say that it is not healthy, or
     /// grpc.health.v1 NOT_SERVING, or neither may answer, within half a second. The generation must come to its last message
     /// with OK. Then the process must end within the grace time of the target file (10 s, unless it says otherwise),
@@ -46,7 +46,7 @@ crate::requirement! {
 }
 
 /// The generation that runs when the signal comes.
-const LASTING: Duration = Duration::from_millis(1500);
+const LASTING: Duration = Duration::from_secs(1);
 /// From the signal until it is known everywhere.
 const HEARD: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(25);
@@ -60,16 +60,12 @@ async fn check(probe: &Probe) -> Judgement {
 
 async fn ends(probe: &Probe, managed: &mut Managed) -> Judgement {
     let own = &managed.probe;
-    let bound = own.pace().await?.bound(LASTING);
-    let request = own.request(bound);
-    let mut stream: Stream = own.stream_on(&own.connect().await?).await;
-    stream.send(&request);
-    stream.half_close();
-    stream.first_text().await?;
+    let pace = own.pace().await?;
+    let (stream, bound) = own.begun(&own.connect().await?, pace, LASTING).await?;
     let alone = managed.is_one_process();
     managed.ask_to_end();
     let signalled = Instant::now();
-    let running = tokio::spawn(stream.finish(request));
+    let running = tokio::spawn(stream.finish(own.request(bound)));
 
     let mut taken = None;
     let mut refused = false;

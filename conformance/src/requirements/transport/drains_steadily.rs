@@ -31,8 +31,8 @@ crate::requirement! {
     /// stands still looks like one that is dead.
     ///
     /// # How it is checked
-    /// The run starts an instance of its own. A generation of a second and a half runs on it when it gets SIGTERM; a quicker one
-    /// is read as slowly as that. Between two of
+    /// The run starts an instance of its own. A generation of a second runs on it when it gets SIGTERM; a quicker one
+    /// is read slowly. Between two of
     /// its chunks no more than a second and ten of its own tokens' times may pass. Meanwhile, from three tenths of a
     /// second after the signal, requests are sent on the connection that was open before and on new ones: each must be
     /// answered UNAVAILABLE. A request that a GOAWAY leaves out is sent again on a new connection, as gRPC clients do. What is
@@ -55,7 +55,9 @@ crate::requirement! {
 }
 
 /// The generation that runs when the signal comes.
-const LASTING: Duration = Duration::from_millis(1500);
+const LASTING: Duration = Duration::from_secs(1);
+/// Until then, between two reads.
+const SLOWLY: Duration = Duration::from_millis(20);
 /// The signal is known by then.
 const HEARD: Duration = Duration::from_millis(300);
 /// Between two chunks, besides some of the server's tokens.
@@ -78,16 +80,7 @@ async fn check(probe: &Probe) -> Judgement {
 async fn look(managed: &Managed) -> Result<Option<String>, NotPassed> {
     let own = &managed.probe;
     let pace = own.pace().await?;
-    let (whole, bound) = own.lasting(pace, LASTING).await?;
-    // A model that is too quick, or whose context is too short, is read as slowly as it should speak.
-    let too_quick = whole.served()?.took() < LASTING;
-    let count = u32::try_from(whole.responses.len()).unwrap_or(u32::MAX);
-    let slowly = if too_quick { LASTING / count.max(1) } else { Duration::ZERO };
-    let connection = if too_quick { own.connect_narrow().await? } else { own.connect().await? };
-    let mut stream = own.stream_on(&connection).await;
-    stream.send(&own.request(bound));
-    stream.half_close();
-    stream.first_text().await?;
+    let (mut stream, bound) = own.begun(&own.connect_narrow().await?, pace, LASTING).await?;
     own.connection().await?;
     managed.ask_to_end();
     let signalled = Instant::now();
@@ -97,7 +90,9 @@ async fn look(managed: &Managed) -> Result<Option<String>, NotPassed> {
             match stream.next().await {
                 StreamItem::Response(_) => {
                     longest = longest.max(last.elapsed());
-                    tokio::time::sleep(slowly).await;
+                    if signalled.elapsed() < LASTING {
+                        tokio::time::sleep(SLOWLY).await; // a quick model waits for its reader
+                    }
                     last = Instant::now();
                 }
                 StreamItem::Undecodable(why) => return (longest, End::Malformed(why)),
