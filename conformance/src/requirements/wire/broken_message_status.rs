@@ -69,8 +69,8 @@ fn judge(probe: &Probe, asked: &str, end: &End) -> Judgement {
     probe.assert(right, || {
         let advice = match end.code() {
             Some(Code::Unknown) => {
-                ": grpc.aio and grpc-java say so by themselves; let an interceptor change the status, or take the raw \
-                 bytes and parse them in the method"
+                ": grpc.aio, grpc-java and grpc-kotlin say so by themselves; take the raw bytes and parse them yourself (in \
+                 Java and Kotlin ServerInterceptors.useInputStreamMessages, inside an interceptor that closes with the status)"
             }
             _ => "",
         };
