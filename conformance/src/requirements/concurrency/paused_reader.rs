@@ -71,7 +71,13 @@ async fn check(probe: &Probe) -> Judgement {
     let pause = PAUSE.max(pace.first + pace.token * PAUSE_TOKENS);
     let mut losses = Vec::new();
     for _ in 0..ROUNDS {
-        let (paused, read_on) = round(probe, &request, pause, whole.took()).await?;
+        let (mut paused, read_on) = round(probe, &request, pause, whole.took()).await?;
+        if paused.iter().all(is_refused) {
+            // It has room for one at a time, and that was the one that did not pause.
+            let patience = probe.patience() + pause + whole.took();
+            let one = reads_with_a_pause(probe, &request, BEFORE_PAUSE[0], pause, patience);
+            paused = vec![one.await?];
+        }
         let mut seen = false;
         for generation in paused.iter().filter(|generation| !is_refused(generation)) {
             seen = true;

@@ -69,10 +69,19 @@ const QUIET: Duration = Duration::from_millis(250);
 /// The same, once the server has been seen to be full.
 const FULL: Duration = Duration::from_millis(100);
 const QUIET_STARTS: u32 = 4;
+const NOT_FULL: &str = "requests started though every slot had been taken: the server could not be kept full";
 /// Longer than one case takes, beside its requests' own time.
 const LASTING: Duration = Duration::from_secs(1);
 
 async fn check(probe: &Probe) -> Judgement {
+    match look(probe).await {
+        // On a busy machine not all slots are seen at first.
+        Err(NotPassed::Inconclusive(why)) if why == NOT_FULL => look(probe).await,
+        judged => judged,
+    }
+}
+
+async fn look(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let cases = (ARRIVALS.len() * ARRIVALS[0].len()) as u32;
     let quiet = QUIET.max(pace.first * QUIET_STARTS);
@@ -174,9 +183,7 @@ async fn starts(
     let least = arrivals.iter().max();
     if so_far().iter().any(|priority| Some(priority) == least) {
         full.open();
-        return Err(NotPassed::Inconclusive(
-            "requests started though every slot was taken: the server was not full".to_owned(),
-        ));
+        return Err(NotPassed::Inconclusive(NOT_FULL.to_owned()));
     }
     full.open();
     while let Some(ended) = waiting.join_next().await {

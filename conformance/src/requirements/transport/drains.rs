@@ -80,12 +80,14 @@ async fn ends(probe: &Probe, managed: &mut Managed) -> Judgement {
     }
     let over = running.is_finished();
     let generation = running.await.map_err(|error| NotPassed::Harness(error.to_string()))?;
+    let complete = generation.responses.iter().any(|response| response.message.end_of_stream);
     probe.assert(generation.reached_its_end(), || {
-        format!(
-            "a generation that ran at SIGTERM was cut: after {} responses its call {}",
-            generation.responses.len(),
-            generation.end.told()
-        )
+        let (count, end) = (generation.responses.len(), generation.end.told());
+        if complete {
+            format!("a generation that ran at SIGTERM had its last message, and then its call {end}, not OK")
+        } else {
+            format!("a generation that ran at SIGTERM was cut: after {count} responses its call {end}")
+        }
     })?;
     if over && !(refused && told) {
         return Err(NotPassed::Inconclusive(format!(
