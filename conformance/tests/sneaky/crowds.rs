@@ -229,15 +229,15 @@ impl Behaviour for OneBound {
         let bound = request.sampling.map_or(0, |s| s.max_new_tokens);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.push(bound);
-        let first = running.iter().copied().min().unwrap_or(bound);
+        let smallest = running.iter().copied().fold(bound, i64::min);
         drop(running);
         let guard = Leaves(Arc::clone(&self.running), bound);
         rewrite(responses, move |mut message| {
             let _ = &guard;
-            if first < bound && message.index >= first && !message.end_of_stream {
+            if smallest < bound && message.index >= smallest && !message.end_of_stream {
                 return vec![];
             }
-            message.index = message.index.min(first.max(1));
+            message.index = message.index.min(smallest.max(1));
             vec![message]
         })
     }

@@ -31,10 +31,9 @@ crate::requirement! {
     /// stands still looks like one that is dead.
     ///
     /// # How it is checked
-    /// The run starts an instance of its own. A generation of a second runs on it when it gets SIGTERM; a quicker one
-    /// is read slowly. Between two of
-    /// its chunks no more than a second and ten of its own tokens' times may pass. Meanwhile, from three tenths of a
-    /// second after the signal, requests are sent on the connection that was open before and on new ones: each must be
+    /// The run starts an instance of its own. A generation of a second runs on it when it gets SIGTERM; a quicker one is read
+    /// slowly. Between two of its chunks no more than a second and ten of its own tokens' times may pass. Meanwhile, from three
+    /// tenths of a second after the signal, requests are sent on the connection that was open before and on new ones: each must be
     /// answered UNAVAILABLE. A request that a GOAWAY leaves out is sent again on a new connection, as gRPC clients do. What is
     /// seen wrong is looked at once more, with another instance. A server whose generations are over too soon shows nothing.
     ///

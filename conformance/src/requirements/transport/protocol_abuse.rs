@@ -111,21 +111,14 @@ async fn check(probe: &Probe) -> Judgement {
     let mut memory = vec![probe.memory().await];
     for _ in 0..ROUNDS {
         for abuse in Abuse::ALL {
-            let what = format!("while another client sent {}", abuse.told());
-            tokio::select! {
-                sent = send(probe, abuse) => sent?,
-                wrong = others_go_on(probe) => wrong.map_err(|why| why.when(&what))?,
-            }
-            others_once(probe)
-                .await
-                .map_err(|why| why.when(&format!("after another client had sent {}", abuse.told())))?;
+            beside_others(probe, abuse).await?;
         }
         memory.push(probe.memory().await);
-        if !grows(&memory[memory.len() - 2..]) {
+        if !grows_each_time(&memory) {
             break;
         }
     }
-    probe.assert(memory.len() <= ROUNDS || !grows(&memory[ROUNDS - 1..]), || {
+    probe.assert(!grows_each_time(&memory), || {
         let sizes: Vec<_> = memory.iter().flatten().map(|bytes| format!("{} MiB", bytes >> 20)).collect();
         format!(
             "clients abused the protocol {ROUNDS} times, and its memory grew each time: {}",
@@ -135,9 +128,22 @@ async fn check(probe: &Probe) -> Judgement {
     probe.still_serves("clients that abused the protocol").await
 }
 
-/// Whether the memory grew by more than what is no leak, where it is known.
-fn grows(memory: &[Option<u64>]) -> bool {
-    matches!(memory, [Some(before), Some(after)] if after.saturating_sub(*before) >= GROWTH)
+/// One abuse, while and after which others are served.
+async fn beside_others(probe: &Probe, abuse: Abuse) -> Judgement {
+    let what = format!("while another client sent {}", abuse.told());
+    tokio::select! {
+        sent = send(probe, abuse) => sent?,
+        wrong = others_go_on(probe) => wrong.map_err(|why| why.when(&what))?,
+    }
+    let after = format!("after another client had sent {}", abuse.told());
+    others_once(probe).await.map_err(|why| why.when(&after))
+}
+
+/// Whether the memory grew from look to look by more than what is no leak, where it is known.
+fn grows_each_time(memory: &[Option<u64>]) -> bool {
+    memory
+        .windows(2)
+        .all(|pair| matches!(pair, [Some(before), Some(after)] if after.saturating_sub(*before) >= GROWTH))
 }
 
 /// Good clients, again and again; only a failure ends it.
