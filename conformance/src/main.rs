@@ -7,7 +7,6 @@ use conformance::{
     cli::{bench, docs, explain, list, replay, run, serve},
     exit::Exit,
 };
-use tokio::runtime::Builder;
 
 /// Judges any AiInference endpoint, requirement by requirement, with evidence.
 #[derive(Parser)]
@@ -45,9 +44,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
-        Command::Run(args) => wait(Builder::new_multi_thread(), run::run(*args)),
-        // One thread: what is due leaves it without being handed to another one first.
-        Command::Serve(args) => wait(Builder::new_current_thread(), serve::run(args)),
+        Command::Run(args) => run::run(*args),
+        Command::Serve(args) => serve::run(args),
         Command::Bench(command) => bench::run(command),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -61,8 +59,4 @@ fn main() -> ExitCode {
             Exit::Harness.into()
         }
     }
-}
-
-fn wait(mut on: Builder, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    on.enable_all().build()?.block_on(command)
 }

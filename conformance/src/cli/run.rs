@@ -8,7 +8,7 @@ use std::{
 };
 
 use present::{Console, console, secrets::Redactor, text, write_whole};
-use tokio::sync::mpsc;
+use tokio::{runtime::Builder, sync::mpsc};
 use wire::{Address, Tls};
 
 use super::{
@@ -135,7 +135,11 @@ Exit codes:
   130  interrupted";
 
 /// Runs the suite.
-pub async fn run(mut args: RunArgs) -> anyhow::Result<Exit> {
+pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    Builder::new_multi_thread().enable_all().build()?.block_on(judged(args))
+}
+
+async fn judged(mut args: RunArgs) -> anyhow::Result<Exit> {
     let command = command_line(&args);
     // Nothing is asked of a target in a dry run, which therefore needs none.
     let needless =

@@ -11,6 +11,7 @@ use std::{
 use exemplar::{self, Behaviour, Conformant, Pace, Paced, trivial::Trivial};
 use latency::be_punctual;
 use present::text;
+use tokio::runtime::Builder;
 use wire::Address;
 
 use super::{
@@ -91,7 +92,12 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 /// Serves until interrupted, and until what runs then has ended.
-pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    // One thread: what is due leaves it without being handed to another one first.
+    Builder::new_current_thread().enable_all().build()?.block_on(serve(args))
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
     if args.mutant.as_deref() == Some("list") {
         let rows: Vec<_> = ALL.iter().map(|r| format!("{:<16} {}\n", r.id, r.mutant.fault)).collect();
         text::print(&rows.concat())?;

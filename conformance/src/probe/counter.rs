@@ -15,7 +15,14 @@ impl Probe {
     /// `requests_inflight` of Health, where it is shown.
     pub async fn requests_inflight(&self) -> Result<Option<i64>, NotPassed> {
         let health = self.health(&self.trace_id()).await?;
-        Ok(health.informative()?.metrics.get("requests_inflight").and_then(|v| v.parse().ok()))
+        let shown = health.informative()?.metrics.get("requests_inflight").and_then(|v| v.parse().ok());
+        self.endpoint().seen.add_counter(shown.unwrap_or_default());
+        Ok(shown)
+    }
+
+    /// Whether the counter shows that no request is in flight, and has shown before that it counts.
+    pub(super) async fn shows_none_inflight(&self) -> bool {
+        self.endpoint().seen.counter_moved() && matches!(self.requests_inflight().await, Ok(Some(0)))
     }
 
     /// Whether the counter rises soon.

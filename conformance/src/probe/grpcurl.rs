@@ -125,6 +125,7 @@ mod tests {
             prompts: vec![],
             patience: Duration::from_secs(1),
             instances: None,
+            seen: crate::probe::Seen::default(),
         }
     }
 

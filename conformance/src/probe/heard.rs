@@ -256,6 +256,7 @@ mod tests {
             prompts: vec![],
             patience: std::time::Duration::from_secs(1),
             instances: None,
+            seen: crate::probe::Seen::default(),
         };
         Ears::new(heard.clone(), "ERROR-001", &endpoint)
     }

@@ -21,6 +21,7 @@ mod record;
 mod reflection;
 mod room;
 mod schema;
+mod seen;
 mod settled;
 mod trace;
 mod unary;
@@ -61,6 +62,7 @@ pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
 pub use room::{Capacity, Full, Room};
 pub use schema::differences;
+pub use seen::Seen;
 use trace::Trace;
 pub use unary::Unary;
 pub use watch::{Watched, Watcher};
@@ -97,6 +99,8 @@ pub struct Endpoint {
     pub patience: Duration,
     /// What starts more instances of the target, where the run can.
     pub instances: Option<Arc<Instances>>,
+    /// What the checks have seen so far.
+    pub seen: Seen,
 }
 
 impl Endpoint {

@@ -9,8 +9,10 @@ use crate::verdict::NotPassed;
 
 /// Tokens of the generation that shows the pace.
 const SAMPLE: i64 = 32;
-/// Samples; the quickest is the server's, a slower one the machine's.
+/// Samples at first; the quickest is the server's, a slower one the machine's.
 const SAMPLES: usize = 2;
+/// What was seen serves for so many times as long as a sample takes; then one more is taken.
+const SERVES: u32 = 30;
 /// A generation that is shorter shows nothing.
 pub(super) const LEAST_BOUND: i64 = 32;
 /// More is never asked for: a server that does not stop on cancel would go on for too long.
@@ -34,6 +36,15 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// What is quicker of each.
+    pub(super) fn quicker(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            token: self.token.min(other.token),
+            short: self.short.min(other.short),
+        }
+    }
+
     fn of(generation: &Generation) -> Self {
         let first = generation.text_bearing().next().map_or(Duration::ZERO, |r| r.at);
         let end = generation.took();
@@ -63,21 +74,26 @@ impl Pace {
 }
 
 impl Probe {
-    /// Measures the target's pace.
+    /// The target's pace, measured where it was not lately.
     pub async fn pace(&self) -> Result<Pace, NotPassed> {
-        let mut best: Option<Pace> = None;
-        for _ in 0..SAMPLES {
-            let generation = self.predict(self.request(SAMPLE)).await?;
-            let pace = Pace::of(generation.served()?);
-            let one = self.predict(self.request(1)).await?;
-            let short = one.served()?.took();
-            best = Some(best.map_or(Pace { short, ..pace }, |b| Pace {
-                first: b.first.min(pace.first),
-                token: b.token.min(pace.token),
-                short: b.short.min(short),
-            }));
+        let seen = &self.endpoint().seen;
+        let samples = match seen.pace() {
+            Some((pace, at)) if at.elapsed() < (pace.lasting(SAMPLE) + pace.short) * SERVES => return Ok(pace),
+            Some(_) => 1,
+            None => SAMPLES,
+        };
+        let mut pace = self.sample().await?;
+        for _ in 1..samples {
+            pace = pace.quicker(self.sample().await?);
         }
-        best.ok_or_else(|| NotPassed::Harness("no sample of the pace was taken".into()))
+        Ok(seen.add_pace(pace))
+    }
+
+    async fn sample(&self) -> Result<Pace, NotPassed> {
+        let generation = self.predict(self.request(SAMPLE)).await?;
+        let pace = Pace::of(generation.served()?);
+        let one = self.predict(self.request(1)).await?;
+        Ok(Pace { short: one.served()?.took(), ..pace })
     }
 
     /// A generation that has begun to speak, and its bound: as long as was asked for, or as the server allows.

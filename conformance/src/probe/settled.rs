@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Pace, Probe};
 use crate::verdict::{Judgement, NotPassed};
 
-/// Short requests that must be served in a row, each about as quickly as on an idle server.
+/// Short requests that must be served in a row, each about as quickly as on an idle server; one where a counter that counts
+/// shows that nothing else is in flight.
 const IN_A_ROW: usize = 3;
 /// Between them: slots that were taken together become free together, and for a moment all seems idle.
 const APART: Duration = Duration::from_millis(60);
@@ -36,7 +37,7 @@ impl Probe {
             }
             let quick = asked.elapsed() <= pace.short * SLOWER + UNREST;
             in_a_row = if quick { in_a_row + 1 } else { 0 };
-            if in_a_row == IN_A_ROW {
+            if in_a_row == IN_A_ROW || (quick && self.shows_none_inflight().await) {
                 return Ok(());
             }
             tokio::time::sleep(APART).await;

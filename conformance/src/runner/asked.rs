@@ -67,6 +67,7 @@ impl Asked<'_> {
             prompts: PROMPTS.map(str::to_owned).to_vec(),
             patience: self.first_patience(),
             instances: self.instances.cloned(),
+            seen: crate::probe::Seen::default(),
         }
     }
 }

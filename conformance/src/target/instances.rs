@@ -31,6 +31,8 @@ pub struct Instances {
 impl Instances {
     /// The target that the run begins with, and how it was started.
     pub fn new(start: Start, log: PathBuf, first: Option<Target>) -> Self {
+        let prints = first.as_ref().map(|first| first.addresses().len());
+        let start = Start { prints, ..start };
         Self { start, log, first: Mutex::new(first), number: AtomicUsize::new(1) }
     }
 

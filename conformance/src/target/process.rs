@@ -40,6 +40,8 @@ pub(super) struct Launch {
     pub(super) readiness: Option<Readiness>,
     /// It may find its addresses taken.
     pub(super) beside: bool,
+    /// So many addresses it will print, as an earlier one did: there is no wait for another.
+    pub(super) prints: Option<usize>,
 }
 
 impl Launch {
@@ -54,6 +56,7 @@ impl Launch {
             stop: Stop::default(),
             readiness: None,
             beside: false,
+            prints: None,
         }
     }
 }
@@ -69,6 +72,7 @@ pub struct Process {
     wait: Duration,
     stop: Stop,
     readiness: Readiness,
+    prints: Option<usize>,
     /// Where it listens.
     pub(super) addresses: Vec<Address>,
 }
@@ -130,7 +134,7 @@ pub enum SpawnError {
 impl Process {
     /// Starts it, unless something listens already where it will listen. [`Process::ready`] is next.
     pub(super) async fn start(launch: Launch) -> Result<Self, SpawnError> {
-        let Launch { mut command, shown, addresses, log, wait, stop, readiness, beside } = launch;
+        let Launch { mut command, shown, addresses, log, wait, stop, readiness, beside, prints } = launch;
         let usual = if addresses.is_empty() { Readiness::Printed } else { Readiness::Connects };
         let readiness = readiness.unwrap_or(usual);
         for address in addresses.iter().filter(|_| !beside) {
@@ -156,7 +160,7 @@ impl Process {
         let root = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(root) = root else { return Err(start(io::Error::other("it has no process id"))) };
         let family = Family::of(root, marker);
-        Ok(Self { child, family, output, found, shown, wait, stop, readiness, addresses })
+        Ok(Self { child, family, output, found, shown, wait, stop, readiness, prints, addresses })
     }
 
     /// Waits until every one of its addresses is ready or, where none was given, until it has printed `listening on ADDR`
@@ -165,10 +169,10 @@ impl Process {
         let deadline = Instant::now() + self.wait;
         let readiness = self.readiness;
         let printed = self.addresses.is_empty() || readiness == Readiness::Printed;
-        let Self { child, found, addresses, .. } = self;
+        let Self { child, found, addresses, prints, .. } = self;
         let listens = async {
             if printed {
-                let said = read_addresses(found).await;
+                let said = read_addresses(found, *prints).await;
                 // Those that were given are what is judged.
                 if addresses.is_empty() {
                     *addresses = said;
@@ -288,10 +292,13 @@ impl Drop for Process {
     }
 }
 
-/// Waits for the first address; a moment without another one ends the list.
-async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>) -> Vec<Address> {
+/// Waits for the first address; as many as are known to come, or a moment without another one, end the list.
+async fn read_addresses(
+    found: &mut mpsc::UnboundedReceiver<Address>,
+    prints: Option<usize>,
+) -> Vec<Address> {
     let mut addresses = Vec::new();
-    loop {
+    while prints.is_none_or(|prints| addresses.len() < prints.max(1)) {
         let next = if addresses.is_empty() {
             found.recv().await
         } else {
@@ -300,9 +307,10 @@ async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>) -> Vec<Add
         match next {
             Some(address) => addresses.push(address),
             None if addresses.is_empty() => std::future::pending().await, // it closed its standard output
-            None => return addresses,
+            None => break,
         }
     }
+    addresses
 }
 
 async fn all_ready(addresses: &[Address], readiness: Readiness) -> bool {

@@ -95,7 +95,7 @@ impl Target {
     /// Starts a command's process.
     pub(super) async fn launch(start: Start, log: &Path) -> Result<Process, StartError> {
         let wait = start.start_limit();
-        let Start { source, addresses, readiness, stop, env, folder, beside, .. } = start;
+        let Start { source, addresses, readiness, stop, env, folder, beside, prints, .. } = start;
         let Source::Command { line, directory } = source else {
             return Err(StartError::NoCommand);
         };
@@ -105,7 +105,7 @@ impl Target {
         if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) {
             command.current_dir(directory);
         }
-        let launch = Launch { wait, stop, readiness, beside, ..Launch::new(command, &line, &addresses, log) };
+        let launch = Launch { wait, stop, readiness, beside, prints, ..Launch::new(command, &line, &addresses, log) };
         Ok(Process::start(launch).await?)
     }
 

@@ -35,6 +35,8 @@ pub struct Start {
     pub(super) folder: Option<Arc<TempDir>>,
     /// It may find its addresses taken: another one runs beside it.
     pub(super) beside: bool,
+    /// So many addresses it prints, as one that was started so has shown.
+    pub(super) prints: Option<usize>,
 }
 
 /// What is started.
@@ -116,6 +118,7 @@ impl Start {
             env: Vec::new(),
             folder: None,
             beside: false,
+            prints: None,
         }
     }
 
