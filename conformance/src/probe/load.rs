@@ -16,7 +16,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use tonic::Code;
 
 use super::{
-    Pace, Probe, StreamItem, Streamer,
+    Pace, Probe, Seen, StreamItem, Streamer,
     pace::LEAST_BOUND,
     wire::{Connection, End},
 };
@@ -26,8 +26,12 @@ use crate::verdict::NotPassed;
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// No new generation has started for so long, at least, before the rest is taken to be waiting.
 const QUIET: Duration = Duration::from_millis(300);
+/// The same where as many run as when the server was last seen to be full.
+const QUIET_AGAIN: Duration = Duration::from_millis(100);
 /// The same as a multiple of what a start takes on this server.
 const QUIET_STARTS: u32 = 6;
+/// A start takes so long at most, where it is not known better.
+const START: Duration = Duration::from_millis(50);
 /// A generation stands still that gets no text in so many looks in a row, while each of the others gets so many.
 const LOOKS: usize = 5;
 const TEXTS: usize = 3;
@@ -47,6 +51,7 @@ pub struct Load {
     board: Arc<Board>,
     width: usize,
     pace: Pace,
+    seen: Seen,
     /// max_new_tokens of each, as the server took it.
     pub bound: i64,
     /// When the first were sent.
@@ -114,8 +119,8 @@ impl Load {
 
     fn launch(probe: &Probe, connections: &[Connection], width: usize, bound: i64, pace: Pace) -> Self {
         let (board, workers) = (Arc::new(Board::default()), JoinSet::new());
-        let mut load =
-            Self { workers, board, width: 0, pace, bound, began: Instant::now(), grown: Instant::now() };
+        let (seen, now) = (probe.endpoint().seen.clone(), Instant::now());
+        let mut load = Self { workers, board, width: 0, pace, seen, bound, began: now, grown: now };
         load.grow(probe, connections, width);
         load
     }
@@ -182,8 +187,9 @@ impl Load {
             let starts = self.board.starts();
             let gaps = starts.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]));
             let first = starts.first().map_or(Duration::ZERO, |s| s.saturating_duration_since(self.began));
-            let slowest = gaps.max().unwrap_or_default().min(first.max(QUIET / QUIET_STARTS));
-            let quiet = (slowest.max(first).max(self.pace.first) * QUIET_STARTS).max(QUIET);
+            let slowest = gaps.max().unwrap_or_default().min(first.max(START));
+            let least = if self.seen.slots() == Some(self.running()) { QUIET_AGAIN } else { QUIET };
+            let quiet = (slowest.max(first).max(self.pace.first) * QUIET_STARTS).max(least);
             let last = starts.last().copied().unwrap_or(self.grown).max(self.grown);
             let left = quiet.saturating_sub(last.elapsed());
             if left.is_zero() || self.ended() > 0 {
@@ -210,7 +216,7 @@ impl Load {
             if all_move == ALL_MOVE {
                 return false;
             }
-            let said = self.board.said.load(Ordering::Relaxed);
+            let said = self.said();
             for at in now.keys() {
                 let (looks, then) = still.entry(*at).or_insert((0, said));
                 (*looks, *then) = if got(at) { (0, said) } else { (*looks + usize::from(moving > 0), *then) };
@@ -221,6 +227,11 @@ impl Load {
             before = now;
         }
         false
+    }
+
+    /// Texts of all of them so far.
+    pub fn said(&self) -> usize {
+        self.board.said.load(Ordering::Relaxed)
     }
 
     /// Waits until so many run at once, and says whether they did in time.

@@ -31,6 +31,8 @@ pub struct Pace {
     pub first: Duration,
     /// Time from a token to the next.
     pub token: Duration,
+    /// Time from a text to the next: a text may be of several tokens.
+    pub text: Duration,
     /// A whole generation of one token.
     pub short: Duration,
 }
@@ -41,6 +43,7 @@ impl Pace {
         Self {
             first: self.first.min(other.first),
             token: self.token.min(other.token),
+            text: self.text.min(other.text),
             short: self.short.min(other.short),
         }
     }
@@ -50,11 +53,13 @@ impl Pace {
         let end = generation.took();
         // A model that ended by itself said less than was asked for; a server may put several tokens into a chunk.
         let whole = generation.text().chars().count() >= 2 * SAMPLE as usize;
-        let tokens = if whole { SAMPLE as usize } else { generation.text_bearing().count() };
+        let texts = generation.text_bearing().count();
+        let tokens = if whole { SAMPLE as usize } else { texts };
         let span = end.saturating_sub(first);
         // What comes all at once says nothing of the gaps; the whole time does.
         let span = if span < end / 4 { end } else { span };
-        Self { first, token: span / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX), short: end }
+        let each = |count: usize| span / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        Self { first, token: each(tokens), text: each(texts), short: end }
     }
 
     /// The smallest bound whose generation lasts so long on this server.
@@ -78,7 +83,9 @@ impl Probe {
     pub async fn pace(&self) -> Result<Pace, NotPassed> {
         let seen = &self.endpoint().seen;
         let samples = match seen.pace() {
-            Some((pace, at)) if at.elapsed() < (pace.lasting(SAMPLE) + pace.short) * SERVES => return Ok(pace),
+            Some((pace, at)) if at.elapsed() < (pace.lasting(SAMPLE) + pace.short) * SERVES => {
+                return Ok(pace);
+            }
             Some(_) => 1,
             None => SAMPLES,
         };

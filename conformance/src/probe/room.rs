@@ -41,6 +41,7 @@ impl Load {
                 return Room::TooSoon;
             }
             if running < *width {
+                probe.endpoint().seen.add_slots(running);
                 return Room::Slots(running);
             }
         }
@@ -79,9 +80,16 @@ pub struct Capacity {
     /// Connections to spread them over.
     pub connections: Vec<Connection>,
     pace: Pace,
+    /// A full server's generations are so many times as slow as one alone.
+    slower: f64,
 }
 
 impl Capacity {
+    /// So many tokens come in so long a time while the server is full.
+    pub fn tokens(&self, lasting: Duration) -> i64 {
+        self.pace.tokens(lasting.div_f64(self.slower))
+    }
+
     /// How long a generation of so many tokens lasts on an idle server.
     pub fn lasting(&self, bound: i64) -> Duration {
         self.pace.lasting(bound)
@@ -94,11 +102,19 @@ impl Probe {
     pub async fn capacity(&self, pace: Pace, lasting: Duration) -> Result<Capacity, NotPassed> {
         let connections = self.connections(CONNECTIONS).await?;
         let mut load = Load::start(self, &connections, pace, WIDTHS[0], lasting).await?;
-        let room = load.room(self, &connections, &WIDTHS).await;
+        let mut room = load.fill(self, &connections, &WIDTHS).await;
+        let (full, before) = (Instant::now(), load.said());
+        if matches!(room, Room::Slots(_)) && load.in_turns().await {
+            room = Room::InTurns;
+        }
+        let (elapsed, said) = (full.elapsed(), load.said() - before);
         let (bound, started_within) = (load.bound, load.started_within());
         let work = load.cancel().await;
         self.settled(pace, work).await?;
-        Ok(Capacity { slots: room.counted()?, bound, started_within, connections, pace })
+        let slots = room.counted()?;
+        let each = elapsed.as_secs_f64() * slots as f64 / said.max(1) as f64;
+        let slower = (each / pace.text.as_secs_f64().max(1e-6)).max(1.0);
+        Ok(Capacity { slots, bound, started_within, connections, pace, slower })
     }
 }
 

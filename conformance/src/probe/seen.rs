@@ -15,6 +15,7 @@ pub struct Seen(Arc<Mutex<Sights>>);
 struct Sights {
     pace: Option<(Pace, Instant)>,
     counter_moved: bool,
+    slots: Option<usize>,
 }
 
 impl Seen {
@@ -39,6 +40,16 @@ impl Seen {
     /// Adds what the counter showed.
     pub(super) fn add_counter(&self, shown: i64) {
         self.sights().counter_moved |= shown > 0;
+    }
+
+    /// So many generations ran at a time when the server was last full.
+    pub(super) fn slots(&self) -> Option<usize> {
+        self.sights().slots
+    }
+
+    /// The server is full with so many.
+    pub(super) fn add_slots(&self, running: usize) {
+        self.sights().slots = Some(running);
     }
 
     fn sights(&self) -> MutexGuard<'_, Sights> {

@@ -17,7 +17,7 @@ use super::{
     plan::Plan,
     presence::gone,
     redact::redacted,
-    schedule::{Schedule, Turn},
+    schedule::{Place, Schedule, Turn},
     survey::Surveyed,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     known_failures::KnownFailures,
     probe::Heard,
     requirement::Requirement,
-    vocabulary::{Begins, Profile, Role},
+    vocabulary::{Begins, Isolation, Profile, Role},
 };
 
 /// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
@@ -107,10 +107,17 @@ async fn dispatch(
     } else if endless {
         Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
-        Schedule::new(
-            requirements.iter().map(|r| (r.isolation, r.begins == Begins::First)),
-            width.min(conduct.jobs.max(1)),
-        )
+        let apart = match &endpoint.instances {
+            Some(instances) => instances.can_be_apart().await,
+            None => false,
+        };
+        let checks = requirements.iter().map(|r| match apart && r.stops_the_target() {
+            true => (Isolation::Shared, Place::Second),
+            false => (r.isolation, if r.begins == Begins::First { Place::First } else { Place::InTurn }),
+        });
+        // One more at a time: not all of them are the one target's load.
+        let width = width.min(conduct.jobs.max(1));
+        Schedule::new(checks, if width > 1 { width + usize::from(apart) } else { width })
     };
     let started = RunStarted {
         schema: SCHEMA,
@@ -170,7 +177,7 @@ async fn dispatch(
                     return Ok(Some(format!("the target went away during {id}; the rest was not judged")));
                 }
                 if turn.beside && !hopeless && !matches!(ran.result.verdict, Verdict::Pass | Verdict::Skip) {
-                    schedule.again(turn.at);
+                    schedule.again(turn.at, requirement.stops_the_target());
                     continue;
                 }
                 ran.result
@@ -197,7 +204,7 @@ impl Checks {
 
     fn begin(&mut self, turn: Turn, requirement: &'static Requirement, bench: &Bench) {
         let bench = bench.clone();
-        let task = self.running.spawn(async move { execute(requirement, &bench).await });
+        let task = self.running.spawn(async move { execute(requirement, &bench, turn.beside).await });
         self.turns.insert(task.id(), (turn, requirement));
     }
 

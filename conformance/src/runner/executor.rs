@@ -77,17 +77,23 @@ pub(super) struct Ran {
     pub(super) lost: bool,
 }
 
-/// Runs a check to its verdict.
+/// Runs a check to its verdict, alone or beside others.
 ///
 /// A failure of a talking target in which something was waited for in vain is tried once more with three times the
 /// patience: one slow answer is the machine's, two are the target's.
-pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench) -> Ran {
+pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench, beside: bool) -> Ran {
     let began = std::time::Instant::now();
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let Attempt { mut ran, waited, cut } = attempt(requirement, bench, &bench.endpoint).await;
+    let mut endpoint = Endpoint::clone(&bench.endpoint);
+    if beside && requirement.stops_the_target() {
+        let apart = endpoint.instances.as_ref().and_then(|instances| instances.apart().ok());
+        endpoint.instances = apart.map(Arc::new).or(endpoint.instances);
+    }
+    let endpoint = Arc::new(endpoint);
+    let Attempt { mut ran, waited, cut } = attempt(requirement, bench, &endpoint).await;
     let hopeless = bench.hopeless || bench.vain.load(Ordering::Relaxed) >= HOPELESS;
     if ran.result.verdict == Verdict::Fail && waited && !cut && !hopeless {
-        let mut patient = Endpoint::clone(&bench.endpoint);
+        let mut patient = Endpoint::clone(&endpoint);
         patient.patience *= MORE_PATIENCE;
         let second = attempt(requirement, bench, &Arc::new(patient)).await;
         // What is still wrong after the first attempt may leave the second one without an end; the first one's words say more.

@@ -1,6 +1,7 @@
 //! Which check may begin now: shared ones beside each other, all others alone. Pure.
 //!
-//! The shared ones come first, and of them those that take long. One that did not pass beside others is run again alone, and what
+//! The shared ones come first, and of them those that take long. So do those that start and stop instances of a small target,
+//! each in a folder of its own. One that did not pass beside others is run again alone, and what
 //! it says then stands: no verdict hangs on what ran beside it.
 
 use std::collections::VecDeque;
@@ -17,6 +18,17 @@ pub(super) struct Schedule {
     one_alone: bool,
 }
 
+/// Where a check stands among those that run beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// It takes long by its nature.
+    First,
+    /// It starts and stops instances of its own.
+    Second,
+    /// In the plan's order.
+    InTurn,
+}
+
 /// A check that may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
@@ -27,18 +39,20 @@ pub(super) struct Turn {
 }
 
 impl Schedule {
-    /// All checks of a plan, each with what may go on beside it and whether it begins first, `width` of the shared ones at a
-    /// time. With a width of one, they run in the plan's order.
-    pub(super) fn new(checks: impl IntoIterator<Item = (Isolation, bool)>, width: usize) -> Self {
+    /// All checks of a plan, each with what may go on beside it and its place, `width` of the shared ones at a time. With a
+    /// width of one, they run in the plan's order.
+    pub(super) fn new(checks: impl IntoIterator<Item = (Isolation, Place)>, width: usize) -> Self {
         let width = width.max(1);
-        let (mut shared, mut alone) = (VecDeque::new(), VecDeque::new());
-        for (at, (isolation, first)) in checks.into_iter().enumerate() {
-            match (width > 1 && isolation == Isolation::Shared, first) {
-                (true, true) => shared.push_front(at),
-                (true, false) => shared.push_back(at),
-                (false, _) => alone.push_back(at),
+        let (mut shared, mut alone) = (Vec::new(), VecDeque::new());
+        for (at, (isolation, place)) in checks.into_iter().enumerate() {
+            if width > 1 && isolation == Isolation::Shared {
+                shared.push((place, at));
+            } else {
+                alone.push_back(at);
             }
         }
+        shared.sort_unstable();
+        let shared = shared.into_iter().map(|(_, at)| at).collect();
         Self { shared, alone, width, running: 0, one_alone: false }
     }
 
@@ -77,9 +91,10 @@ impl Schedule {
         self.one_alone = false;
     }
 
-    /// A check that ran beside others is to be run again, alone, and before all that change what the target serves.
-    pub(super) fn again(&mut self, at: usize) {
-        self.alone.push_front(at);
+    /// A check that ran beside others is to be run again, alone: before all that change what the target serves, or behind all
+    /// where it stops the target itself.
+    pub(super) fn again(&mut self, at: usize, last: bool) {
+        if last { self.alone.push_back(at) } else { self.alone.push_front(at) }
     }
 }
 
@@ -89,8 +104,8 @@ mod tests {
 
     use super::*;
 
-    fn quick(isolation: Isolation) -> (Isolation, bool) {
-        (isolation, false)
+    fn quick(isolation: Isolation) -> (Isolation, Place) {
+        (isolation, Place::InTurn)
     }
 
     fn next(schedule: &mut Schedule) -> Option<(usize, bool)> {
@@ -110,7 +125,8 @@ mod tests {
         schedule.ended();
         assert_eq!(next(&mut schedule), Some((1, false)));
         assert_eq!(next(&mut schedule), None);
-        schedule.again(2);
+        schedule.again(2, false);
+        schedule.again(4, true);
         schedule.ended();
         assert_eq!(
             next(&mut schedule),
@@ -120,19 +136,24 @@ mod tests {
         schedule.ended();
         assert_eq!(next(&mut schedule), Some((3, false)));
         schedule.ended();
+        assert_eq!(next(&mut schedule), Some((4, false)), "again, alone, and the last");
+        schedule.ended();
         assert_eq!(next(&mut schedule), None);
     }
 
     #[test]
     fn those_that_take_long_begin_first() {
-        let mut schedule = Schedule::new([(Shared, false), (Quiet, true), (Shared, true)], 2);
-        let order = [next(&mut schedule), next(&mut schedule)];
-        assert_eq!(order, [Some((2, true)), Some((0, true))]);
+        let checks =
+            [(Shared, Place::InTurn), (Quiet, Place::First), (Shared, Place::Second), (Shared, Place::First)];
+        let mut schedule = Schedule::new(checks, 3);
+        let order = [next(&mut schedule), next(&mut schedule), next(&mut schedule)];
+        assert_eq!(order, [Some((3, true)), Some((2, true)), Some((0, true))]);
     }
 
     #[test]
     fn a_width_of_one_is_the_order_of_the_plan() {
-        let mut schedule = Schedule::new([(Shared, false), (Exclusive, false), (Shared, true)], 1);
+        let mut schedule =
+            Schedule::new([(Shared, Place::InTurn), (Exclusive, Place::InTurn), (Shared, Place::First)], 1);
         for at in 0..3 {
             assert_eq!(next(&mut schedule), Some((at, false)));
             assert_eq!(next(&mut schedule), None);

@@ -4,7 +4,10 @@
 use std::{
     path::PathBuf,
     process::ExitStatus,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,13 +22,16 @@ use super::{
     start::{Source, Start},
 };
 
+/// Bytes of memory. Of a target that holds no more, several may run at once.
+const SMALL: u64 = 512 << 20;
+
 /// How a target is started again, and the one that the run began with.
 #[derive(Debug)]
 pub struct Instances {
     start: Start,
     log: PathBuf,
     first: Mutex<Option<Target>>,
-    number: AtomicUsize,
+    number: Arc<AtomicUsize>,
 }
 
 impl Instances {
@@ -33,12 +39,24 @@ impl Instances {
     pub fn new(start: Start, log: PathBuf, first: Option<Target>) -> Self {
         let prints = first.as_ref().map(|first| first.addresses().len());
         let start = Start { prints, ..start };
-        Self { start, log, first: Mutex::new(first), number: AtomicUsize::new(1) }
+        Self { start, log, first: Mutex::new(first), number: Arc::new(AtomicUsize::new(1)) }
     }
 
     /// Whether more of them can be started: only a command's process is the run's own to signal and to look at.
     pub fn can_start(&self) -> bool {
         matches!(self.start.source, Source::Command { .. })
+    }
+
+    /// Whether several may run at once: they take free addresses, and need little memory.
+    pub async fn can_be_apart(&self) -> bool {
+        let small = self.memory().await.is_some_and(|bytes| bytes <= SMALL);
+        self.can_start() && self.start.addresses.is_empty() && small
+    }
+
+    /// The same in a folder of their own, to be started while others run.
+    pub fn apart(&self) -> std::io::Result<Self> {
+        let start = Start { folder: None, ..self.start.clone() }.with_folder()?;
+        Ok(Self { start, log: self.log.clone(), first: Mutex::default(), number: Arc::clone(&self.number) })
     }
 
     /// Starts one, in the place of the one that the run began with.

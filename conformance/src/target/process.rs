@@ -293,10 +293,7 @@ impl Drop for Process {
 }
 
 /// Waits for the first address; as many as are known to come, or a moment without another one, end the list.
-async fn read_addresses(
-    found: &mut mpsc::UnboundedReceiver<Address>,
-    prints: Option<usize>,
-) -> Vec<Address> {
+async fn read_addresses(found: &mut mpsc::UnboundedReceiver<Address>, prints: Option<usize>) -> Vec<Address> {
     let mut addresses = Vec::new();
     while prints.is_none_or(|prints| addresses.len() < prints.max(1)) {
         let next = if addresses.is_empty() {

@@ -105,7 +105,8 @@ impl Target {
         if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) {
             command.current_dir(directory);
         }
-        let launch = Launch { wait, stop, readiness, beside, prints, ..Launch::new(command, &line, &addresses, log) };
+        let launch =
+            Launch { wait, stop, readiness, beside, prints, ..Launch::new(command, &line, &addresses, log) };
         Ok(Process::start(launch).await?)
     }
 

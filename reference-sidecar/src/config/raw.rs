@@ -277,7 +277,7 @@ pub struct OnnxArgs {
     #[serde(deserialize_with = "file::text")]
     pub provider: Option<ProviderChoice>,
 
-    /// Threads of one step [default: one per core]
+    /// Threads of one step, at most: a very small model is computed by one [default: one per core]
     #[arg(long, value_name = "N", env = "SIDECAR_THREADS", value_parser = threads)]
     #[serde(deserialize_with = "file::threads")]
     pub threads: Option<usize>,

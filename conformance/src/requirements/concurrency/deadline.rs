@@ -47,7 +47,7 @@ crate::requirement! {
 }
 
 /// The deadline, beside twice the time to a first text.
-const AFTER: Duration = Duration::from_millis(300);
+const AFTER: Duration = Duration::from_millis(200);
 /// From the deadline until the call must be over and its capacity back.
 const LIMIT: Duration = Duration::from_secs(2);
 /// For the machine's own unrest.

@@ -53,9 +53,9 @@ crate::requirement! {
 
 /// Clients of the urgent flow: one runs, and the others wait.
 const URGENT: usize = 8;
-/// Each of their requests lasts so long. Where clients are slower than the server, none waits: it is looked at again with longer
+/// Each of their requests lasts so long, by the pace of the full server. Where clients are slower than the server, none waits: it is looked at again with longer
 /// ones.
-const EACH: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(15)];
+const EACH: [Duration; 2] = [Duration::from_millis(8), Duration::from_millis(40)];
 /// So many went past it before it finished, and so many of the others were under way all the time: some always waited.
 const ENOUGH: usize = 8;
 const UNDER_WAY: usize = 4;
@@ -76,8 +76,10 @@ async fn check(probe: &Probe) -> Judgement {
     let mut full = Full::but_one(probe, capacity).await?;
     let mut judged = Ok(());
     for each in EACH {
-        let finished = finishes(probe, &mut full, pace.tokens(each).max(LEAST_TOKENS)).await;
-        let enough = !matches!(finished, Ok(Finished { past: ..ENOUGH, .. } | Finished { least: ..UNDER_WAY, .. }));
+        let bound = full.capacity.tokens(each).max(LEAST_TOKENS);
+        let finished = finishes(probe, &mut full, bound).await;
+        let enough =
+            !matches!(finished, Ok(Finished { past: ..ENOUGH, .. } | Finished { least: ..UNDER_WAY, .. }));
         judged = finished.map(|_| ());
         if enough {
             break;

@@ -62,7 +62,7 @@ const BEFORE: usize = 2;
 const CROWD: usize = 32;
 /// Requests at once, more than usual queues hold; they are read for so long.
 const FLOOD: usize = 160;
-const FLOOD_READ: Duration = Duration::from_millis(600);
+const FLOOD_READ: Duration = Duration::from_millis(300);
 /// How many connections they are spread over, where the server takes as many.
 const CONNECTIONS: usize = 16;
 /// How long each of the crowd and of the flood, and each of the first two, lasts by the server's pace.

@@ -58,16 +58,16 @@ const ARRIVALS: [[i32; 6]; 3] =
 const LARGE: i32 = 2_000_000_000;
 /// Of the pairs, in the right order: so many of so many.
 const RIGHT: (usize, usize) = (2, 3);
-/// Each of those that wait lasts so long, by the pace of an idle server. A wrong order is looked at again with longer ones: on a
+/// Each of those that wait lasts so long, by the pace of the full server. A wrong order is looked at again with longer ones: on a
 /// busy machine the first texts of short ones come together.
-const EACH: [Duration; 3] = [Duration::from_millis(4), Duration::from_millis(20), Duration::from_millis(80)];
+const EACH: [Duration; 3] = [Duration::from_millis(8), Duration::from_millis(40), Duration::from_millis(160)];
 const LEAST_TOKENS: i64 = 4;
 /// Between two arrivals, so that their order is the server's too.
 const APART: Duration = Duration::from_millis(5);
 /// Whoever does not wait has started by then, and in so many times what a first text takes.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(200);
 /// The same, once the server has been seen to be full.
-const FULL: Duration = Duration::from_millis(100);
+const FULL: Duration = Duration::from_millis(75);
 const QUIET_STARTS: u32 = 4;
 const NOT_FULL: &str = "requests started though every slot had been taken: the server could not be kept full";
 /// Longer than one case takes, beside its requests' own time.
@@ -85,8 +85,8 @@ async fn look(probe: &Probe) -> Judgement {
     let pace = probe.pace().await?;
     let cases = (ARRIVALS.len() * ARRIVALS[0].len()) as u32;
     let quiet = QUIET.max(pace.first * QUIET_STARTS);
-    let bounds = EACH.map(|each| pace.tokens(each).max(LEAST_TOKENS));
-    let capacity = probe.capacity(pace, LASTING + quiet * cases + pace.lasting(bounds[1]) * cases).await?;
+    let capacity = probe.capacity(pace, LASTING + (quiet + EACH[1]) * cases).await?;
+    let bounds = EACH.map(|each| capacity.tokens(each).max(LEAST_TOKENS));
     let mut full = Full::but_one(probe, capacity).await?;
     let mut judged = Ok(());
     for (case, arrivals) in ARRIVALS.iter().enumerate() {

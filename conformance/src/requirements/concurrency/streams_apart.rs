@@ -50,10 +50,9 @@ crate::requirement! {
 const STREAMS: usize = 32;
 const CONNECTIONS: usize = 4;
 const TOKENS: i64 = 48;
-/// The same for a server on which that takes long.
+/// The same for a server on which they would take longer one by one.
 const FEWER_TOKENS: i64 = 16;
-/// A generation that takes longer is long.
-const LONG: Duration = Duration::from_millis(250);
+const ONE_BY_ONE: Duration = Duration::from_millis(600);
 const ROUNDS: u32 = 3;
 /// More rounds than the first are run only where one is quick.
 const QUICK: Duration = Duration::from_secs(1);
@@ -101,13 +100,11 @@ const TOPICS: [&str; STREAMS] = [
 
 async fn check(probe: &Probe) -> Judgement {
     let prompts: Vec<String> = TOPICS.iter().map(|t| format!("Here is a short story about {t}")).collect();
-    let mut tokens = TOKENS;
     let began = Instant::now();
     let mut alone = Vec::new();
-    probe.predict(ask(probe, &prompts[0], tokens)).await?.served()?;
-    if began.elapsed() > LONG {
-        tokens = FEWER_TOKENS;
-    }
+    probe.predict(ask(probe, &prompts[0], TOKENS)).await?.served()?;
+    let room = ONE_BY_ONE.as_secs_f64() / (began.elapsed().as_secs_f64() * STREAMS as f64);
+    let tokens = ((TOKENS as f64 * room) as i64).clamp(FEWER_TOKENS, TOKENS);
     for prompt in &prompts {
         let generation = probe.predict(ask(probe, prompt, tokens)).await?;
         generation.served()?;

@@ -55,7 +55,7 @@ crate::requirement! {
 }
 
 /// Long enough to unload in the middle of it.
-const LASTING: Duration = Duration::from_millis(250);
+const LASTING: Duration = Duration::from_millis(150);
 /// One that is over sooner may end before the server has read the command.
 const TOO_SOON: Duration = Duration::from_millis(40);
 const AT_ONCE: usize = 2;

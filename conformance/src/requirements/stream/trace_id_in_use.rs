@@ -31,6 +31,7 @@ crate::requirement! {
     id: "STREAM-014",
     level: May,
     dialects: [Contract, CyLlm],
+    begins: First,
     since: "0.1.0",
     title: "a trace_id in use on the stream is INVALID_ARGUMENT",
     check: check,

@@ -54,7 +54,7 @@ crate::requirement! {
 }
 
 /// The generation that runs when the signal comes.
-const LASTING: Duration = Duration::from_secs(1);
+const LASTING: Duration = Duration::from_millis(700);
 /// Until then, between two reads.
 const SLOWLY: Duration = Duration::from_millis(20);
 /// The signal is known by then.

@@ -120,7 +120,18 @@ impl Place<'_> {
             raw.readiness.as_ref().map(|name| self.one_of("readiness", name, &names)).transpose()?;
         let wait = raw.wait.as_ref().map(|wait| self.duration("wait", wait)).transpose()?;
         let stop = self.stop(&raw.stop)?;
-        Ok(Start { source, addresses, wait, readiness, stop, token, env, folder: None, beside: false, prints: None })
+        Ok(Start {
+            source,
+            addresses,
+            wait,
+            readiness,
+            stop,
+            token,
+            env,
+            folder: None,
+            beside: false,
+            prints: None,
+        })
     }
 
     fn source(&self, start: &Spanned<RawStart>) -> Result<Source, BadTargetFile> {

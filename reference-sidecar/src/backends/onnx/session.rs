@@ -38,7 +38,7 @@ pub struct OnnxOptions {
     pub provider: Provider,
     /// Sequences at once; `None` for as many as memory and cores suit.
     pub slots: Option<usize>,
-    /// Threads of one step.
+    /// Threads of one step, at most.
     pub threads: usize,
     /// The kernels whose operators are used.
     pub kernels: Kernels,
@@ -356,8 +356,9 @@ fn build(
     place: &Place,
 ) -> Result<Session, OnnxError> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let threads = sizing::threads(weights.bytes, options.threads);
     let builder = Session::builder(runtime.environment())?
-        .with_intra_threads(options.threads)?
+        .with_intra_threads(threads)?
         .with_log_level(LogLevel::Error)?
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?
         .with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROS)?;
@@ -367,7 +368,7 @@ fn build(
     #[cfg(target_arch = "x86_64")]
     if options.kernels == Kernels::Own
         && options.provider == Provider::Cpu
-        && let Some(made) = kernels::exchange(&graph, &folder, options.threads)?
+        && let Some(made) = kernels::exchange(&graph, &folder, threads)?
     {
         builder = builder.with_operators(made.operators)?;
         (graph, from_memory) = (made.model.into(), true);
