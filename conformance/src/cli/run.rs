@@ -84,7 +84,7 @@ pub struct RunArgs {
     pub shard: Option<(usize, usize)>,
     /// Checks at a time, at most. How many it is follows from the target's capacity, and checks that measure time or
     /// fill the target always run alone
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = values::jobs)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::jobs)]
     pub jobs: usize,
     /// Run the whole plan this many times, and show which requirements did not end alike
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::repeats)]

@@ -33,7 +33,9 @@ const BOUND: i64 = 2;
 const UNBOUNDED: usize = 6;
 const LONGEST_LOOK: Duration = Duration::from_secs(25);
 /// Generations at a time by which the target's capacity is measured, and their bound.
-const WIDEST: usize = 4;
+const WIDEST: usize = 8;
+/// So many times as long as alone they may take: waiting for each other costs less than running one after the other.
+const SLOWER: f64 = 2.0;
 const WIDTH_SAMPLE: i64 = 8;
 /// Together in less than this, they do not disturb other requests.
 const QUICK: Duration = Duration::from_millis(100);
@@ -96,7 +98,7 @@ impl Surveyed {
         let at_a_time = if all < QUICK {
             WIDEST
         } else {
-            (WIDEST as f64 * alone.as_secs_f64() / all.as_secs_f64()).round() as usize
+            (WIDEST as f64 * SLOWER * alone.as_secs_f64() / all.as_secs_f64()).round() as usize
         };
         self.width = at_a_time.min(served).clamp(1, WIDEST);
     }

@@ -115,8 +115,8 @@ async fn checks_beside_each_other_give_the_same_verdicts_in_the_same_order() {
         results.iter().map(|r| format!("{} {:?}", r.id, r.verdict)).collect()
     };
     let one = results(prepared(&running.addresses[0], 1).await).await;
-    let many = prepared(&running.addresses[0], 4).await;
-    assert_eq!(many.target.width, 4, "the exemplar is quick");
+    let many = prepared(&running.addresses[0], 8).await;
+    assert_eq!(many.target.width, 8, "the exemplar is quick");
     let many = results(many).await;
     assert_eq!(shown(&one), shown(&many), "{}", not_passed(&many).join("\n"));
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use crate::{
     exemplar::{Behaviour, State},
     probe::{
-        Probe,
+        Generation, Probe,
         wire::{End, time},
     },
     requirement::{Judgement, NotPassed},
@@ -26,7 +26,8 @@ crate::requirement! {
     /// The context's length is not known, so prompts of 1,000 to 50,000 characters are sent, of English words and then of
     /// rare Chinese characters, which are many tokens each, until one is INVALID_ARGUMENT. Between the longest prompt that
     /// is served and the shortest that is refused, the border is looked for by halves: each prompt on the way must be served
-    /// or INVALID_ARGUMENT. Then the longest served prompt is sent with three different ends and three different beginnings,
+    /// or INVALID_ARGUMENT. Where growing prompts take too long, the longest one is sent at once: a server need not read it to
+    /// refuse it. Then the longest served prompt is sent with three different ends and three different beginnings,
     /// on a server whose answers to short prompts follow both: an answer that follows the beginning and not the end is one
     /// to a truncated prompt. A lost beginning cannot be told from one that does not matter to the model. Where each prompt
     /// is served, the context is longer than can be asked; then, and where prompts take too long, the check is inconclusive.
@@ -54,6 +55,8 @@ const SAMPLE: usize = 20;
 const MOST: Duration = Duration::from_secs(6);
 /// Nothing new is begun after so long: a check has 25 s.
 const BUDGET: Duration = Duration::from_secs(12);
+/// A prompt that is refused without being read is refused by then.
+const UNREAD: Duration = Duration::from_secs(2);
 /// Tokens of a text that shows what the model has read.
 const TEXT: i64 = 16;
 /// Characters of a short prompt with the same beginnings and ends.
@@ -96,6 +99,12 @@ struct Length {
     count: usize,
 }
 
+impl Length {
+    fn request(self, probe: &Probe) -> GenerationRequest {
+        GenerationRequest { prompt: self.script.text(self.count), ..probe.request(1) }
+    }
+}
+
 /// How a prompt was answered, other than wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -120,7 +129,9 @@ async fn check(probe: &Probe) -> Judgement {
     if grown.refused.is_none() && grown.stopped.is_none() && reads(probe, Script::RareCharacters).await? {
         grown = grow(probe, Script::RareCharacters, began).await?;
     }
-    if let Some(refused) = grown.refused {
+    if grown.stopped.is_some() {
+        grown.refused = refused_unread(probe).await?;
+    } else if let Some(refused) = grown.refused {
         grown.served = border(probe, grown.served, refused, began).await?;
     }
     reads_the_end(probe, grown.served, began).await?;
@@ -185,11 +196,25 @@ async fn border(
     Ok(served)
 }
 
+/// The longest legal prompt, if it is refused before it is read.
+async fn refused_unread(probe: &Probe) -> Result<Option<Length>, NotPassed> {
+    let longest = Length { script: Script::RareCharacters, count: SIZES[SIZES.len() - 1] };
+    let pace = probe.pace().await?;
+    let generation = probe.predict_within(longest.request(probe), UNREAD).await?;
+    if matches!(generation.end, End::TimedOut(_)) {
+        probe.settled(pace, BUDGET).await?; // it may read on to its end
+        return Ok(None);
+    }
+    Ok((judge(probe, longest, &generation)? == Answer::Refused).then_some(longest))
+}
+
 async fn ask(probe: &Probe, length: Length, wait: Duration) -> Result<Answer, NotPassed> {
+    judge(probe, length, &probe.predict_waiting(length.request(probe), wait).await?)
+}
+
+fn judge(probe: &Probe, length: Length, generation: &Generation) -> Result<Answer, NotPassed> {
     let Length { script, count } = length;
     let what = || format!("a prompt of {count} characters ({})", script.name());
-    let request = GenerationRequest { prompt: script.text(count), ..probe.request(1) };
-    let generation = probe.predict_waiting(request, wait).await?;
     let silent = generation.responses.is_empty();
     if generation.end.is_full() && silent {
         return Err(NotPassed::Inconclusive(format!(

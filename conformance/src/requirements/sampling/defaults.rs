@@ -51,9 +51,7 @@ async fn check(probe: &Probe) -> Judgement {
         probe.assert(true, String::new)?;
     }
     // Not read as zero, nor as a handful: more than eight, where the model has more than eight to say.
-    let eight = length(probe, 8).await?;
-    let more = length(probe, 32).await?;
-    let unset = length(probe, 0).await?;
+    let (eight, more, unset) = tokio::try_join!(length(probe, 8), length(probe, 32), length(probe, 0))?;
     probe.assert(unset > eight || more <= eight, || {
         format!("max_new_tokens unset gave {unset} bytes of text, 8 gave {eight} and 32 gave {more}; unset means 256")
     })?;

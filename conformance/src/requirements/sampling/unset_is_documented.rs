@@ -38,12 +38,14 @@ crate::requirement! {
 
 async fn check(probe: &Probe) -> Judgement {
     for prompt in probe.endpoint().prompts.iter().take(PROMPTS) {
-        let fewer = text(probe, prompt, FEWER).await?;
-        let documented = text(probe, prompt, DOCUMENTED).await?;
+        let (fewer, documented, unset) = tokio::try_join!(
+            text(probe, prompt, FEWER),
+            text(probe, prompt, DOCUMENTED),
+            text(probe, prompt, UNSET)
+        )?;
         if documented.len() <= fewer.len() {
             continue; // this text ends by itself
         }
-        let unset = text(probe, prompt, UNSET).await?;
         let again =
             if unset == documented { documented.clone() } else { text(probe, prompt, DOCUMENTED).await? };
         let right = if again == documented {
