@@ -188,8 +188,9 @@ impl Load {
             let gaps = starts.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]));
             let first = starts.first().map_or(Duration::ZERO, |s| s.saturating_duration_since(self.began));
             let slowest = gaps.max().unwrap_or_default().min(first.max(START));
-            let least = if self.seen.slots() == Some(self.running()) { QUIET_AGAIN } else { QUIET };
-            let quiet = (slowest.max(first).max(self.pace.first) * QUIET_STARTS).max(least);
+            let full_before = self.seen.slots() == Some(self.running());
+            let no_less = if full_before { QUIET_AGAIN } else { QUIET };
+            let quiet = (slowest.max(first).max(self.pace.first) * QUIET_STARTS).max(no_less);
             let last = starts.last().copied().unwrap_or(self.grown).max(self.grown);
             let left = quiet.saturating_sub(last.elapsed());
             if left.is_zero() || self.ended() > 0 {

@@ -68,6 +68,10 @@ impl Room {
     }
 }
 
+/// Why nothing was seen of a server that had room though all its slots seemed taken.
+pub const NOT_FULL: &str =
+    "requests started though every slot had been taken: the server could not be kept full";
+
 /// What a server has room for, with what is needed to fill it.
 #[derive(Debug)]
 pub struct Capacity {
@@ -97,6 +101,16 @@ impl Capacity {
 }
 
 impl Probe {
+    /// Whether a look at a full server found that it was not full, and is to be taken again: on a busy machine not all slots are seen
+    /// at first.
+    pub fn was_not_full(&self, judged: &Judgement) -> bool {
+        let not_full = matches!(judged, Err(NotPassed::Inconclusive(why)) if why == NOT_FULL);
+        if not_full {
+            self.endpoint().seen.forget_slots();
+        }
+        not_full
+    }
+
     /// Fills the server to see how many generations run at a time, and lets it become idle again. Inconclusive where that
     /// cannot be seen.
     pub async fn capacity(&self, pace: Pace, lasting: Duration) -> Result<Capacity, NotPassed> {

@@ -42,14 +42,20 @@ impl Seen {
         self.sights().counter_moved |= shown > 0;
     }
 
-    /// So many generations ran at a time when the server was last full.
+    /// So many generations ran at a time when the server was full.
     pub(super) fn slots(&self) -> Option<usize> {
         self.sights().slots
     }
 
-    /// The server is full with so many.
+    /// The server is full with so many. Fewer than before were not all of them: a busy machine is slow to start the rest.
     pub(super) fn add_slots(&self, running: usize) {
-        self.sights().slots = Some(running);
+        let mut sights = self.sights();
+        sights.slots = sights.slots.max(Some(running));
+    }
+
+    /// The server was not full with so many.
+    pub fn forget_slots(&self) {
+        self.sights().slots = None;
     }
 
     fn sights(&self) -> MutexGuard<'_, Sights> {

@@ -111,9 +111,11 @@ async fn dispatch(
             Some(instances) => instances.can_be_apart().await,
             None => false,
         };
-        let checks = requirements.iter().map(|r| match apart && r.stops_the_target() {
-            true => (Isolation::Shared, Place::Second),
-            false => (r.isolation, if r.begins == Begins::First { Place::First } else { Place::InTurn }),
+        let checks = requirements.iter().map(|r| {
+            if apart && r.stops_the_target() {
+                return (Isolation::Shared, Place::Second);
+            }
+            (r.isolation, if r.begins == Begins::First { Place::First } else { Place::InTurn })
         });
         // One more at a time: not all of them are the one target's load.
         let width = width.min(conduct.jobs.max(1));
