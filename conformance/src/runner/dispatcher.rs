@@ -107,10 +107,7 @@ async fn dispatch(
     } else if endless {
         Schedule::at_once(requirements.len(), ENDLESS_JOBS)
     } else {
-        let apart = match &endpoint.instances {
-            Some(instances) => instances.can_be_apart().await,
-            None => false,
-        };
+        let apart = endpoint.instances.as_ref().is_some_and(|instances| instances.can_be_apart());
         let checks = requirements.iter().map(|r| {
             if apart && r.stops_the_target() {
                 return (Isolation::Shared, Place::Second);

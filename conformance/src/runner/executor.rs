@@ -86,7 +86,9 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench, be
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut endpoint = Endpoint::clone(&bench.endpoint);
     if beside && requirement.stops_the_target() {
-        let apart = endpoint.instances.as_ref().and_then(|instances| instances.apart().ok());
+        // Alone it is started in the place of the one that the run began with.
+        let several = endpoint.instances.as_ref().filter(|instances| instances.can_be_apart());
+        let apart = several.and_then(|instances| instances.apart().ok());
         endpoint.instances = apart.map(Arc::new).or(endpoint.instances);
     }
     let endpoint = Arc::new(endpoint);

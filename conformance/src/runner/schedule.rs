@@ -1,7 +1,7 @@
 //! Which check may begin now: shared ones beside each other, all others alone. Pure.
 //!
-//! The shared ones come first, and of them those that take long. So do those that start and stop instances of a small target,
-//! each in a folder of its own. One that did not pass beside others is run again alone, and what
+//! The shared ones come first, and of them those that take long. So do those that start and stop instances of a target of
+//! which several may run at once. One that did not pass beside others is run again alone, and what
 //! it says then stands: no verdict hangs on what ran beside it.
 
 use std::collections::VecDeque;

@@ -22,9 +22,6 @@ use super::{
     start::{Source, Start},
 };
 
-/// Bytes of memory. Of a target that holds no more, several may run at once.
-const SMALL: u64 = 512 << 20;
-
 /// How a target is started again, and the one that the run began with.
 #[derive(Debug)]
 pub struct Instances {
@@ -47,10 +44,9 @@ impl Instances {
         matches!(self.start.source, Source::Command { .. })
     }
 
-    /// Whether several may run at once: they take free addresses, and need little memory.
-    pub async fn can_be_apart(&self) -> bool {
-        let small = self.memory().await.is_some_and(|bytes| bytes <= SMALL);
-        self.can_start() && self.start.addresses.is_empty() && small
+    /// Whether several may run at once.
+    pub fn can_be_apart(&self) -> bool {
+        self.can_start() && self.start.several && self.start.addresses.is_empty()
     }
 
     /// The same in a folder of their own, to be started while others run.

@@ -31,6 +31,8 @@ pub struct Start {
     pub token: Option<Secret>,
     /// Variables that it is started with.
     pub env: Vec<(String, Secret)>,
+    /// Several of them may run at once: each takes free addresses, and they share nothing.
+    pub several: bool,
     /// The folder of all that are started so; it goes with the last of them.
     pub(super) folder: Option<Arc<TempDir>>,
     /// It may find its addresses taken: another one runs beside it.
@@ -116,6 +118,7 @@ impl Start {
             stop: Stop::default(),
             token: None,
             env: Vec::new(),
+            several: false,
             folder: None,
             beside: false,
             prints: None,

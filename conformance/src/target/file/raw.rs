@@ -49,6 +49,7 @@ pub(super) struct RawStart {
     pub(super) command: Option<Spanned<String>>,
     pub(super) container: Option<RawContainer>,
     pub(super) directory: Option<Spanned<String>>,
+    pub(super) several: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, Spanned<RawValue>>,
 }

@@ -120,6 +120,12 @@ impl Place<'_> {
             raw.readiness.as_ref().map(|name| self.one_of("readiness", name, &names)).transpose()?;
         let wait = raw.wait.as_ref().map(|wait| self.duration("wait", wait)).transpose()?;
         let stop = self.stop(&raw.stop)?;
+        let several = raw.start.as_ref().and_then(|start| start.get_ref().several.as_ref());
+        let fixed = !addresses.is_empty() || !matches!(source, Source::Command { .. });
+        if let Some(several) = several.filter(|several| *several.get_ref() && fixed) {
+            let expected = "false, unless a command is started that takes free addresses and prints them";
+            return Err(self.wrong("start.several", several, expected));
+        }
         Ok(Start {
             source,
             addresses,
@@ -128,6 +134,7 @@ impl Place<'_> {
             stop,
             token,
             env,
+            several: several.is_some_and(|several| *several.get_ref()),
             folder: None,
             beside: false,
             prints: None,
@@ -399,6 +406,10 @@ mod tests {
             (
                 "[start]\ncommand = \"a\"\ncontainer = { image = \"b\" }",
                 "a/b.toml:1: [start] has a command or a container",
+            ),
+            (
+                "addresses = [\"127.0.0.1:1\"]\n[start]\ncommand = \"a\"\nseveral = true",
+                "a/b.toml:4: start.several",
             ),
             ("\n[start]\nenv = {}", "a/b.toml:2: [start] has a command or a container"),
             (
