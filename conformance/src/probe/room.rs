@@ -68,6 +68,8 @@ impl Room {
     }
 }
 
+/// So often is a server filled that was not full, at most.
+pub const FILLED: usize = 3;
 /// Why nothing was seen of a server that had room though all its slots seemed taken.
 pub const NOT_FULL: &str =
     "requests started though every slot had been taken: the server could not be kept full";

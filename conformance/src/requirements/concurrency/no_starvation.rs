@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State, Turn},
-    probe::{Full, NOT_FULL, Probe, wire::End},
+    probe::{FILLED, Full, NOT_FULL, Probe, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -68,13 +68,17 @@ const OVERTAKES: usize = 64;
 /// Beyond the bound, where few go past in that time.
 const LONGEST: Duration = Duration::from_secs(20);
 /// Between two refusals.
-const BACK_OFF: Duration = Duration::from_millis(20);
+const BACK_OFF: Duration = Duration::from_millis(50);
 
 async fn check(probe: &Probe) -> Judgement {
-    match look(probe).await {
-        judged if probe.was_not_full(&judged) => look(probe).await,
-        judged => judged,
+    let mut judged = look(probe).await;
+    for _ in 1..FILLED {
+        if !probe.was_not_full(&judged) {
+            break;
+        }
+        judged = look(probe).await;
     }
+    judged
 }
 
 async fn look(probe: &Probe) -> Judgement {

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, Conformant, State, Turn},
-    probe::{Full, NOT_FULL, Probe, StreamItem, wire::End},
+    probe::{FILLED, Full, NOT_FULL, Probe, StreamItem, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -73,10 +73,14 @@ const QUIET_STARTS: u32 = 4;
 const LASTING: Duration = Duration::from_secs(1);
 
 async fn check(probe: &Probe) -> Judgement {
-    match look(probe).await {
-        judged if probe.was_not_full(&judged) => look(probe).await,
-        judged => judged,
+    let mut judged = look(probe).await;
+    for _ in 1..FILLED {
+        if !probe.was_not_full(&judged) {
+            break;
+        }
+        judged = look(probe).await;
     }
+    judged
 }
 
 async fn look(probe: &Probe) -> Judgement {
