@@ -63,7 +63,7 @@ const LONGER: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(9)];
 const CANCELLED: usize = 6;
 const MOST_CANCELLED: usize = 96;
 /// They have arrived and are waiting by then.
-const ARRIVED: Duration = Duration::from_millis(50);
+const ARRIVED: Duration = Duration::from_millis(150);
 /// One that finds no place is refused by then.
 const REFUSED: Duration = Duration::from_millis(250);
 /// A new request may take so many times as long as on an idle server, and the machine's own unrest.
