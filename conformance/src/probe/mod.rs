@@ -60,7 +60,7 @@ pub use pool::refused;
 pub use record::Record;
 pub(crate) use record::shortened;
 pub use reflection::{Reflected, Reflection};
-pub use room::{Capacity, FILLED, Full, NOT_FULL, Room};
+pub use room::{Capacity, Full, NOT_FULL, Room};
 pub use schema::differences;
 pub use seen::Seen;
 use trace::Trace;

@@ -1,6 +1,9 @@
 //! How many generations a server runs at a time, and a server that is kept full but for one slot.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use super::{Load, Pace, Probe, Stream, wire::Connection};
 use crate::verdict::{Judgement, NotPassed};
@@ -69,10 +72,13 @@ impl Room {
 }
 
 /// So often is a server filled that was not full, at most.
-pub const FILLED: usize = 3;
+const FILLED: usize = 3;
 /// Why nothing was seen of a server that had room though all its slots seemed taken.
 pub const NOT_FULL: &str =
     "requests started though every slot had been taken: the server could not be kept full";
+
+/// A look under way.
+type Looking<'a> = Pin<Box<dyn Future<Output = Judgement> + Send + 'a>>;
 
 /// What a server has room for, with what is needed to fill it.
 #[derive(Debug)]
@@ -103,14 +109,18 @@ impl Capacity {
 }
 
 impl Probe {
-    /// Whether a look at a full server found that it was not full, and is to be taken again: on a busy machine not all slots are seen
-    /// at first.
-    pub fn was_not_full(&self, judged: &Judgement) -> bool {
-        let not_full = matches!(judged, Err(NotPassed::Inconclusive(why)) if why == NOT_FULL);
-        if not_full {
+    /// What a look at a full server shows. Where it was not full, the look is taken again: on a busy machine not all slots are
+    /// seen at first.
+    pub async fn of_a_full_server(&self, look: for<'a> fn(&'a Self) -> Looking<'a>) -> Judgement {
+        let mut judged = look(self).await;
+        for _ in 1..FILLED {
+            if !matches!(&judged, Err(NotPassed::Inconclusive(why)) if why == NOT_FULL) {
+                break;
+            }
             self.endpoint().seen.forget_slots();
+            judged = look(self).await;
         }
-        not_full
+        judged
     }
 
     /// Fills the server to see how many generations run at a time, and lets it become idle again. Inconclusive where that

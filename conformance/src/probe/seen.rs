@@ -54,7 +54,7 @@ impl Seen {
     }
 
     /// The server was not full with so many.
-    pub fn forget_slots(&self) {
+    pub(super) fn forget_slots(&self) {
         self.sights().slots = None;
     }
 

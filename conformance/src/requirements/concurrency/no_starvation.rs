@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::{
     exemplar::{Behaviour, State, Turn},
-    probe::{FILLED, Full, NOT_FULL, Probe, wire::End},
+    probe::{Full, NOT_FULL, Probe, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -71,14 +71,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 async fn check(probe: &Probe) -> Judgement {
-    let mut judged = look(probe).await;
-    for _ in 1..FILLED {
-        if !probe.was_not_full(&judged) {
-            break;
-        }
-        judged = look(probe).await;
-    }
-    judged
+    probe.of_a_full_server(|probe| Box::pin(look(probe))).await
 }
 
 async fn look(probe: &Probe) -> Judgement {

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::{
     exemplar::{Behaviour, Conformant, State, Turn},
-    probe::{FILLED, Full, NOT_FULL, Probe, StreamItem, wire::End},
+    probe::{Full, NOT_FULL, Probe, StreamItem, wire::End},
     requirement::{Judgement, NotPassed},
 };
 
@@ -73,14 +73,7 @@ const QUIET_STARTS: u32 = 4;
 const LASTING: Duration = Duration::from_secs(1);
 
 async fn check(probe: &Probe) -> Judgement {
-    let mut judged = look(probe).await;
-    for _ in 1..FILLED {
-        if !probe.was_not_full(&judged) {
-            break;
-        }
-        judged = look(probe).await;
-    }
-    judged
+    probe.of_a_full_server(|probe| Box::pin(look(probe))).await
 }
 
 async fn look(probe: &Probe) -> Judgement {
