@@ -70,10 +70,10 @@ fn a_tokenizer_of_another_model_is_refused_by_name() {
 
 #[test]
 fn a_context_beyond_the_graphs_tables_is_refused() {
-    let longer = [("\"context_length\": 1024", "\"context_length\": 4096")];
+    let longer = [("\"context_length\": 4096", "\"context_length\": 8192")];
     let error = load(&fixtures::tiny(), &longer, Some(2)).unwrap_err();
     assert!(
-        matches!(&error, OnnxError::SelfTest(why) if why.contains("model.context_length, 4096")),
+        matches!(&error, OnnxError::SelfTest(why) if why.contains("model.context_length, 8192")),
         "{error}"
     );
 }
@@ -161,7 +161,7 @@ fn a_hubs_links_are_served_and_nothing_that_happens_to_a_file_later_is() {
 #[test]
 fn a_cache_that_no_memory_holds_is_refused_before_it_is_filled() {
     // A context of a million tokens: 1 GiB a slot, of which nothing is touched before a request is that long.
-    let million = [("\"context_length\": 1024", "\"context_length\": 1000000")];
+    let million = [("\"context_length\": 4096", "\"context_length\": 1000000")];
     let error = load(&fixtures::tiny(), &million, Some(256)).unwrap_err();
     assert!(matches!(error, OnnxError::NoRoom { .. }), "{error}");
     assert!(error.to_string().contains("256 slots"), "{error}");

@@ -1,7 +1,14 @@
 //! Servers that do almost nothing. A suite that cannot fail them is decoration (the floor, `tests/hopeless/floor.rs`).
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use ai_inference_proto::{Dialect, GenerationResponse};
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -12,7 +19,10 @@ use tokio::{
 };
 use tonic::{Status, body::Body};
 
-use super::service::read_whole;
+use super::{
+    Conformant,
+    service::{Endpoint, read_whole},
+};
 use wire::Address;
 
 /// What a trivial server does with whatever comes.
@@ -32,11 +42,15 @@ pub enum Trivial {
     EchoesBytes,
     /// Speaks gRPC and sends back every call's message.
     EchoesMessages,
+    /// Answers every call with the responses of one good generation of another client.
+    Replays,
+    /// Answers the first call of each connection as the exemplar does, and never one after it.
+    FirstCallOnly,
 }
 
 impl Trivial {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::HangsUp,
         Self::Silent,
         Self::Unimplemented,
@@ -44,6 +58,8 @@ impl Trivial {
         Self::OkBlank,
         Self::EchoesBytes,
         Self::EchoesMessages,
+        Self::Replays,
+        Self::FirstCallOnly,
     ];
 
     /// The name on the command line.
@@ -56,6 +72,8 @@ impl Trivial {
             Self::OkBlank => "ok-blank",
             Self::EchoesBytes => "echoes-bytes",
             Self::EchoesMessages => "echoes-messages",
+            Self::Replays => "replays",
+            Self::FirstCallOnly => "first-call-only",
         }
     }
 
@@ -86,8 +104,26 @@ impl Trivial {
                     }
                 }
             }
-            Self::Unimplemented | Self::OkEmpty | Self::OkBlank | Self::EchoesMessages => {
-                let service = service_fn(move |request| self.answer(request));
+            Self::Unimplemented
+            | Self::OkEmpty
+            | Self::OkBlank
+            | Self::EchoesMessages
+            | Self::Replays
+            | Self::FirstCallOnly => {
+                let endpoint = Endpoint::new(Arc::new(Conformant), None);
+                let calls = Arc::new(AtomicUsize::new(0));
+                let service = service_fn(move |request| {
+                    let (endpoint, call) = (endpoint.clone(), calls.fetch_add(1, Ordering::Relaxed));
+                    async move {
+                        match self {
+                            Self::FirstCallOnly if call == 0 => {
+                                endpoint.answer(request, Arc::default()).await
+                            }
+                            Self::FirstCallOnly => std::future::pending().await,
+                            _ => self.answer(request).await,
+                        }
+                    }
+                });
                 let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -102,6 +138,7 @@ impl Trivial {
         let frame = match self {
             Self::OkBlank => Bytes::from_static(&[0, 0, 0, 0, 0]),
             Self::EchoesMessages => read_whole(Body::new(request.into_body())).await,
+            Self::Replays => recorded(),
             Self::OkEmpty => return Ok(Status::ok("").into_http()),
             _ => return Ok(Status::unimplemented("").into_http()),
         };
@@ -114,6 +151,25 @@ impl Trivial {
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
         Ok(response)
     }
+}
+
+/// The responses of a good generation, framed (gRPC over HTTP/2, "Length-Prefixed-Message").
+fn recorded() -> Bytes {
+    let chunks = [" the", " river", " bends", ""];
+    let mut framed = Vec::new();
+    for (index, chunk) in chunks.into_iter().enumerate() {
+        let message = Dialect::Contract.encode_response(GenerationResponse {
+            trace_id: "recorded".to_owned(),
+            chunk: chunk.to_owned(),
+            end_of_stream: index + 1 == chunks.len(),
+            index: index as i64,
+            ..GenerationResponse::default()
+        });
+        framed.push(0); // not compressed
+        framed.extend((message.len() as u32).to_be_bytes());
+        framed.extend(message);
+    }
+    framed.into()
 }
 
 /// A running trivial server; it stops when dropped.

@@ -60,7 +60,7 @@ const LOOKS: [(Duration, Duration); 2] = [
     (Duration::from_millis(40), Duration::from_millis(400)),
 ];
 /// So many went past it before it finished: they were waiting with it.
-const ENOUGH: usize = 8;
+const ENOUGH: usize = 4;
 const LEAST_TOKENS: i64 = 4;
 /// The least urgent one is overtaken for so long, and so often, before it is taken to starve.
 const BOUND: Duration = Duration::from_secs(10);
