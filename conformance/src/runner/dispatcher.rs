@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     executor::{Bench, Kinds, Ran, broken, execute},
+    hanging::{Hanging, Sign},
     plan::Plan,
     presence::gone,
     redact::redacted,
@@ -28,7 +29,8 @@ use crate::{
     vocabulary::{Begins, Isolation, Profile, Role},
 };
 
-/// A silent target cannot be disturbed: its checks run all at once, so that the verdict comes soon.
+/// A target that is silent, or leaves most of its calls hanging, cannot be disturbed: its checks run all at once, so that the
+/// verdict comes soon.
 const SILENT_JOBS: usize = 64;
 /// A target whose generations never end is asked by so many checks at a time: each of them takes its whole limit.
 const ENDLESS_JOBS: usize = 8;
@@ -130,9 +132,9 @@ async fn dispatch(
         strict: conduct.strict,
     };
     teller.tell(Event::RunStarted(started)).await?;
-    let hopeless = facts.silent || endless;
+    let mut hopeless = facts.silent || endless;
     let wanted = generation * GENERATIONS;
-    let bench = Bench {
+    let mut bench = Bench {
         endpoint: Arc::new(endpoint),
         seed: conduct.seed,
         reflected: facts.reflection.is_some(),
@@ -153,6 +155,7 @@ async fn dispatch(
 
     let mut checks = Checks::default();
     let known_failures = &conduct.known_failures;
+    let mut hanging = Hanging::default();
     let mut told = Told { summary, known_failures, finished: BTreeMap::new(), next: 0 };
     loop {
         while let Some(turn) = schedule.next() {
@@ -174,6 +177,15 @@ async fn dispatch(
                     told.the_rest(teller).await?;
                     let id = requirement.id;
                     return Ok(Some(format!("the target went away during {id}; the rest was not judged")));
+                }
+                if !hopeless {
+                    let sign = hanging.add(turn.beside, ran.vain);
+                    schedule.alone_first(sign == Sign::Perhaps);
+                    if sign == Sign::Yes {
+                        hopeless = true;
+                        (bench.hopeless, bench.limit) = (true, SILENT_LIMIT);
+                        schedule.all_at_once(SILENT_JOBS);
+                    }
                 }
                 if turn.beside && !hopeless && !matches!(ran.result.verdict, Verdict::Pass | Verdict::Skip) {
                     schedule.again(turn.at, requirement.stops_the_target());

@@ -75,6 +75,8 @@ pub(super) struct Ran {
     pub(super) result: CheckResult,
     /// A connection was lost, or none could be made.
     pub(super) lost: bool,
+    /// It failed where it waited for something in vain.
+    pub(super) vain: bool,
 }
 
 /// Runs a check to its verdict, alone or beside others.
@@ -107,6 +109,7 @@ pub(super) async fn execute(requirement: &'static Requirement, bench: &Bench, be
             bench.vain.fetch_add(1, Ordering::Relaxed);
         }
     }
+    ran.vain = waited && ran.result.verdict == Verdict::Fail;
     ran.result.started_at_ms = u64::try_from(started_at.as_millis()).unwrap_or(u64::MAX);
     ran.result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     ran
@@ -132,7 +135,7 @@ async fn attempt(requirement: &'static Requirement, bench: &Bench, endpoint: &Ar
     let probe = Arc::new(probe.reporting(bench.heard.clone(), requirement.id));
     let (judgement, cut) = judge(requirement, bench, &probe).await;
     let result = result(requirement, bench, &probe, judgement);
-    Attempt { ran: Ran { result, lost: probe.lost() }, waited: probe.waited(), cut }
+    Attempt { ran: Ran { result, lost: probe.lost(), vain: false }, waited: probe.waited(), cut }
 }
 
 fn result(

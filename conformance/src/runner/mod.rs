@@ -6,6 +6,7 @@
 mod asked;
 mod dispatcher;
 mod executor;
+mod hanging;
 mod names;
 mod pattern;
 mod plan;

@@ -16,6 +16,7 @@ pub(super) struct Schedule {
     width: usize,
     running: usize,
     one_alone: bool,
+    alone_first: bool,
 }
 
 /// Where a check stands among those that run beside each other.
@@ -53,7 +54,7 @@ impl Schedule {
         }
         shared.sort_unstable();
         let shared = shared.into_iter().map(|(_, at)| at).collect();
-        Self { shared, alone, width, running: 0, one_alone: false }
+        Self { shared, alone, width, running: 0, one_alone: false, alone_first: false }
     }
 
     /// All of them at once, so many at a time: nothing can disturb a target that says nothing.
@@ -64,7 +65,20 @@ impl Schedule {
             width: width.max(1),
             running: 0,
             one_alone: false,
+            alone_first: false,
         }
+    }
+
+    /// Whether those that run alone come before those that run beside each other.
+    pub(super) fn alone_first(&mut self, first: bool) {
+        self.alone_first = first;
+    }
+
+    /// What is left runs at once, so many at a time.
+    pub(super) fn all_at_once(&mut self, width: usize) {
+        self.alone_first = false;
+        self.shared.append(&mut self.alone);
+        self.width = width.max(1);
     }
 
     /// The next check that may begin now.
@@ -72,7 +86,8 @@ impl Schedule {
         if self.one_alone {
             return None;
         }
-        let turn = if !self.shared.is_empty() {
+        let alone_first = self.alone_first && !self.alone.is_empty();
+        let turn = if !self.shared.is_empty() && !alone_first {
             (self.running < self.width).then(|| self.shared.pop_front()).flatten().map(|at| (at, true))
         } else if self.running == 0 {
             self.alone.pop_front().map(|at| (at, false))
@@ -139,6 +154,28 @@ mod tests {
         assert_eq!(next(&mut schedule), Some((4, false)), "again, alone, and the last");
         schedule.ended();
         assert_eq!(next(&mut schedule), None);
+    }
+
+    #[test]
+    fn what_is_left_may_run_at_once() {
+        let mut schedule = Schedule::new([Shared, Exclusive, Quiet].map(quick), 2);
+        assert_eq!(next(&mut schedule), Some((0, true)));
+        assert_eq!(next(&mut schedule), None);
+        schedule.all_at_once(8);
+        assert_eq!(next(&mut schedule), Some((1, true)));
+        assert_eq!(next(&mut schedule), Some((2, true)));
+    }
+
+    #[test]
+    fn those_that_run_alone_may_come_first() {
+        let mut schedule = Schedule::new([Shared, Shared, Exclusive].map(quick), 2);
+        assert_eq!(next(&mut schedule), Some((0, true)));
+        schedule.alone_first(true);
+        assert_eq!(next(&mut schedule), None, "one still runs");
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((2, false)));
+        schedule.ended();
+        assert_eq!(next(&mut schedule), Some((1, true)));
     }
 
     #[test]
