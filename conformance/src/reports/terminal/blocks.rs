@@ -118,7 +118,7 @@ impl Blocks {
     /// One line: symbol, id, word, reason.
     fn brief(self, result: &CheckResult) -> String {
         let outcome = Outcome::of(result);
-        let (id, reason) = (text::visible(&result.id), text::cut(&text::visible(&result.reason), BRIEF));
+        let (id, reason) = (text::visible(&result.id), text::cut(&text::visible(&result.reason), REASON));
         let head = format!("{} {id:<12} {}", outcome.symbol(), outcome.said_of(result.level));
         let colon = if reason.is_empty() { "" } else { ": " };
         let known = match text::cut(&text::visible(&result.known_because), BRIEF) {
@@ -261,7 +261,7 @@ impl Blocks {
             }
         }
         for (reason, ids) in reasons {
-            let line = format!("– skipped {}: {}", ids.join(", "), text::cut(reason, BRIEF));
+            let line = format!("– skipped {}: {}", ids.join(", "), text::cut(reason, REASON));
             for line in text::wrap(&text::visible(&line), self.width) {
                 lines.add(&self.paint.dim(&line));
             }

@@ -14,7 +14,8 @@ use crate::{
         wire::{
             End, Raw,
             frames::{
-                CONTINUATION, DATA, END_HEADERS, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal,
+                CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+                WINDOW_UPDATE, frame, literal,
             },
         },
     },
@@ -27,13 +28,15 @@ crate::requirement! {
     /// ends that connection at most; others go on and memory stays bounded.
     ///
     /// # Why it matters
-    /// Each of these has stopped servers of every kind, sent by one client with little bandwidth (CVE-2019-9515, CVE-2023-44487,
-    /// CVE-2025-8671, CVE-2024-27316).
+    /// Each of these has stopped servers of every kind, sent by one client with little bandwidth (CVE-2016-6581, CVE-2019-9512,
+    /// CVE-2019-9515, CVE-2019-9518, CVE-2023-44487, CVE-2024-27316, CVE-2025-8671).
     ///
     /// # How it is checked
-    /// Each abuse is sent by hand on a connection of its own, for up to three seconds: 5,000 SETTINGS; 5,000 calls that are
-    /// reset at once; 5,000 calls that make the server reset them; a header block of up to 8 MiB that does not end; a message
-    /// in 20,000 frames of one byte. Whether the server ends that connection is left open. Meanwhile, and afterwards, generations
+    /// Each abuse is sent by hand on a connection of its own, for up to three seconds: 5,000 SETTINGS; 5,000 PINGs; 5,000 calls
+    /// that are reset at once; 5,000 calls that make the server reset them (by a window update of zero or beyond all windows, by
+    /// DATA behind the half-close, by a priority that depends on itself); a header block of up to 8 MiB that does not end; 16
+    /// calls whose 8 kB of header are 16 MB when they are unpacked; a message in 20,000 frames of one byte, and one in as many
+    /// empty frames. Whether the server ends that connection is left open. Meanwhile, and afterwards, generations
     /// on the connection of another client and Health on new ones must be served; a refusal is asked again for five seconds.
     /// Where the run has started the target by a command, the memory of its processes is looked at: where all of it
     /// has made it grow by more than 256 MiB, it is done once more, and memory may not grow by as much again. Of other
@@ -59,31 +62,46 @@ crate::requirement! {
 #[derive(Clone, Copy, Debug)]
 enum Abuse {
     Settings,
+    Pings,
     RapidReset,
     ProvokedReset,
     EndlessHeaders,
+    HeaderBomb,
     Drip,
+    EmptyData,
 }
 
 impl Abuse {
-    const ALL: [Self; 5] =
-        [Self::Settings, Self::RapidReset, Self::ProvokedReset, Self::EndlessHeaders, Self::Drip];
+    const ALL: [Self; 8] = [
+        Self::Settings,
+        Self::Pings,
+        Self::RapidReset,
+        Self::ProvokedReset,
+        Self::EndlessHeaders,
+        Self::HeaderBomb,
+        Self::Drip,
+        Self::EmptyData,
+    ];
 
     const fn told(self) -> &'static str {
         match self {
             Self::Settings => "a flood of SETTINGS",
+            Self::Pings => "a flood of PINGs",
             Self::RapidReset => "calls that it resets at once",
             Self::ProvokedReset => "calls that it makes the server reset",
             Self::EndlessHeaders => "a header block without an end",
+            Self::HeaderBomb => "headers that are large when they are unpacked",
             Self::Drip => "a message in single bytes",
+            Self::EmptyData => "a flood of empty DATA",
         }
     }
 
     const fn count(self) -> u32 {
         match self {
-            Self::Settings | Self::RapidReset | Self::ProvokedReset => 5_000,
+            Self::Settings | Self::Pings | Self::RapidReset | Self::ProvokedReset => 5_000,
             Self::EndlessHeaders => 520,
-            Self::Drip => 20_000,
+            Self::HeaderBomb => 16,
+            Self::Drip | Self::EmptyData => 20_000,
         }
     }
 }
@@ -104,6 +122,11 @@ const TOO_MUCH: u32 = 0x7fff_ffff;
 /// A field of some size, for a header block without an end; and how many of them one frame has.
 const FIELD: usize = 120;
 const FIELDS: usize = 128;
+/// A field that the server is to remember (RFC 7541, section 6.2.1), and how often one header repeats it, a byte each time.
+const REMEMBERED: usize = 4_000;
+const REPEATED: usize = 4_000;
+/// The index of the newest field that is remembered (RFC 7541, section 2.3.3), as an indexed field.
+const NEWEST: u8 = 0x80 | 62;
 const TOKENS: i64 = 4;
 
 async fn check(probe: &Probe) -> Judgement {
@@ -182,7 +205,7 @@ async fn send(probe: &Probe, abuse: Abuse) -> Result<(), NotPassed> {
     let mut raw = probe.connect_by_hand(&[]).await?;
     let begin = match abuse {
         Abuse::EndlessHeaders => frame(HEADERS, 0, 1, &[0x83, 0x86]),
-        Abuse::Drip => {
+        Abuse::Drip | Abuse::EmptyData => {
             let call = frame(HEADERS, END_HEADERS, 1, &probe.block(&raw, "StreamPredict"));
             [call, frame(DATA, 0, 1, &[0, 0, 16, 0, 0])].concat()
         }
@@ -199,17 +222,31 @@ async fn send(probe: &Probe, abuse: Abuse) -> Result<(), NotPassed> {
 async fn flood(probe: &Probe, raw: &mut Raw, abuse: Abuse, mut packet: Vec<u8>) {
     let block = probe.block(raw, "StreamPredict");
     let fields = literal("x", &"a".repeat(FIELD)).repeat(FIELDS);
+    let mut bomb = literal("x", &"a".repeat(REMEMBERED));
+    bomb[0] |= 0x40; // to be remembered
+    let bomb = [&block[..], &bomb, &[NEWEST; REPEATED]].concat();
     for number in 0..abuse.count() {
         let stream = number * 2 + 1;
         let call = || frame(HEADERS, END_HEADERS, stream, &block);
         packet.extend(match abuse {
             Abuse::Settings => frame(SETTINGS, 0, 0, &[]),
+            Abuse::Pings => frame(PING, 0, 0, &u64::from(number).to_be_bytes()),
             Abuse::RapidReset => [call(), frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())].concat(),
-            Abuse::ProvokedReset => {
-                [call(), frame(WINDOW_UPDATE, 0, stream, &TOO_MUCH.to_be_bytes())].concat()
-            }
+            Abuse::ProvokedReset => match number % 4 {
+                0 => [call(), frame(WINDOW_UPDATE, 0, stream, &TOO_MUCH.to_be_bytes())].concat(),
+                1 => [call(), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat(),
+                2 => {
+                    [call(), frame(PRIORITY, 0, stream, &[&stream.to_be_bytes()[..], &[0]].concat())].concat()
+                }
+                _ => {
+                    let ended = frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
+                    [ended, frame(DATA, 0, stream, b"x")].concat()
+                }
+            },
             Abuse::EndlessHeaders => frame(CONTINUATION, 0, 1, &fields),
+            Abuse::HeaderBomb => frame(HEADERS, END_HEADERS, stream, &bomb),
             Abuse::Drip => frame(DATA, 0, 1, b"x"),
+            Abuse::EmptyData => frame(DATA, 0, 1, &[]),
         });
         let last = number + 1 == abuse.count();
         if packet.len() >= PACKET || last {
