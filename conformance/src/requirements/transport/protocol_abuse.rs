@@ -125,8 +125,8 @@ const FIELDS: usize = 128;
 /// A field that the server is to remember (RFC 7541, section 6.2.1), and how often one header repeats it, a byte each time.
 const REMEMBERED: usize = 4_000;
 const REPEATED: usize = 4_000;
-/// The index of the newest field that is remembered (RFC 7541, section 2.3.3), as an indexed field.
-const NEWEST: u8 = 0x80 | 62;
+/// Indexed: the newest field that is remembered, number 62 (RFC 7541, sections 2.3.3 and 6.1).
+const NEWEST: u8 = 0xbe;
 const TOKENS: i64 = 4;
 
 async fn check(probe: &Probe) -> Judgement {
