@@ -100,8 +100,8 @@ pub struct Serve {
     #[serde(deserialize_with = "file::duration")]
     pub grace: Option<Duration>,
 
-    /// How long a client may leave a response unread before its call is ended, e.g. `30s`; twice as long it may keep a call
-    /// open without a request
+    /// How long a client may read nothing of its responses before its call is ended, e.g. `30s` (5 s at most while the server
+    /// drains); twice as long it may keep a call open without a request
     #[arg(long, value_name = "DUR", env = "SIDECAR_READER_PATIENCE", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "file::duration")]
     pub reader_patience: Option<Duration>,

@@ -251,6 +251,7 @@ where
             return Poll::Ready(None);
         }
         self.due.now.store(false, Ordering::Relaxed);
+        self.unread = None; // there is room: what came before has been read, however slowly
         self.due.waker.register(context.waker());
         let waker = Waker::from(Arc::clone(&self.due));
         let response = std::task::ready!(self.next_response(&mut Context::from_waker(&waker))).transpose();
