@@ -10,7 +10,7 @@ use std::{
 
 use ai_inference_proto::{Dialect, GenerationResponse};
 use bytes::Bytes;
-use hyper::service::service_fn;
+use hyper::{server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,7 +23,7 @@ use super::{
     Conformant,
     service::{Endpoint, read_whole},
 };
-use wire::Address;
+use wire::{Address, framed};
 
 /// What a trivial server does with whatever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,29 +104,24 @@ impl Trivial {
                     }
                 }
             }
-            Self::Unimplemented
-            | Self::OkEmpty
-            | Self::OkBlank
-            | Self::EchoesMessages
-            | Self::Replays
-            | Self::FirstCallOnly => {
+            Self::FirstCallOnly => {
                 let endpoint = Endpoint::new(Arc::new(Conformant), None);
-                let calls = Arc::new(AtomicUsize::new(0));
+                let calls = AtomicUsize::new(0);
                 let service = service_fn(move |request| {
-                    let (endpoint, call) = (endpoint.clone(), calls.fetch_add(1, Ordering::Relaxed));
+                    let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+                    let endpoint = first.then(|| endpoint.clone());
                     async move {
-                        match self {
-                            Self::FirstCallOnly if call == 0 => {
-                                endpoint.answer(request, Arc::default()).await
-                            }
-                            Self::FirstCallOnly => std::future::pending().await,
-                            _ => self.answer(request).await,
+                        match endpoint {
+                            Some(endpoint) => endpoint.answer(request, Arc::default()).await,
+                            None => std::future::pending().await,
                         }
                     }
                 });
-                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let _ = http2().serve_connection(TokioIo::new(stream), service).await;
+            }
+            Self::Unimplemented | Self::OkEmpty | Self::OkBlank | Self::EchoesMessages | Self::Replays => {
+                let service = service_fn(move |request| self.answer(request));
+                let _ = http2().serve_connection(TokioIo::new(stream), service).await;
             }
         }
     }
@@ -153,23 +148,24 @@ impl Trivial {
     }
 }
 
-/// The responses of a good generation, framed (gRPC over HTTP/2, "Length-Prefixed-Message").
+fn http2() -> Builder<TokioExecutor> {
+    Builder::new(TokioExecutor::new())
+}
+
+/// The responses of a good generation.
 fn recorded() -> Bytes {
     let chunks = [" the", " river", " bends", ""];
-    let mut framed = Vec::new();
-    for (index, chunk) in chunks.into_iter().enumerate() {
-        let message = Dialect::Contract.encode_response(GenerationResponse {
+    let responses = chunks.iter().enumerate().map(|(index, chunk)| {
+        let response = GenerationResponse {
             trace_id: "recorded".to_owned(),
-            chunk: chunk.to_owned(),
+            chunk: (*chunk).to_owned(),
             end_of_stream: index + 1 == chunks.len(),
             index: index as i64,
             ..GenerationResponse::default()
-        });
-        framed.push(0); // not compressed
-        framed.extend((message.len() as u32).to_be_bytes());
-        framed.extend(message);
-    }
-    framed.into()
+        };
+        framed(&Dialect::Contract.encode_response(response))
+    });
+    responses.flatten().collect()
 }
 
 /// A running trivial server; it stops when dropped.
